@@ -1,0 +1,440 @@
+"""Frozen records that pass between the stages, and nothing that computes.
+
+Every time is in seconds, every share a fraction of one with its base named. A record that does not know a value holds `None`;
+zero always means zero. JSON is written from these by `perfkit.store.to_json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from pathlib import Path
+
+SCHEMA_VERSION = 1
+"""Version of everything perfkit writes for machines. History: 1, the first."""
+
+Value = int | float | str | bool
+"""What a parameter can hold."""
+
+
+class ExitCode(IntEnum):
+    """What the exit code of a command means (docs/reference.md)."""
+
+    GOOD = 0
+    ERROR = 1
+    USAGE = 2
+    GATE = 3
+    NO_VERDICT = 4
+    BUILD_FAILED = 5
+    MISSING = 6
+    INTERRUPTED = 130
+
+
+class Layer(StrEnum):
+    """Where time goes: a closed set. FFI is `glue + convert_in + convert_out + gil`."""
+
+    INTERPRETER = "interpreter"
+    GLUE = "glue"
+    CONVERT_IN = "convert_in"
+    CONVERT_OUT = "convert_out"
+    GIL = "gil"
+    ALLOCATION = "allocation"
+    PAGE_FAULT = "page_fault"
+    POOL = "pool"
+    WAITING = "waiting"
+    MATH = "math"
+    COMPUTE = "compute"
+    OTHER = "other"
+
+
+FFI_LAYERS = (Layer.GLUE, Layer.CONVERT_IN, Layer.CONVERT_OUT, Layer.GIL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """An estimate with a 95 % confidence interval, in the unit of its field."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class Profile(StrEnum):
+    """Which build: as the user ships it, or the same with symbols and frame pointers."""
+
+    RELEASE = "release"
+    PROFILING = "profiling"
+
+
+class Proof(StrEnum):
+    """What stands behind a parameter's value in a build."""
+
+    GETTER = "getter"  # the built module says so itself
+    TEXT = "text"  # compiled afresh, and the machine code differs from the unedited build
+    DEAD = "dead"  # compiled afresh, and the machine code is the same: the value reaches nothing
+    DEFAULT = "default"  # the value is the one in the user's own sources; nothing was edited
+    PASSED = "passed"  # environment variable, setter or argument: handed over at run time
+    UNPROVED = "unproved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterProof:
+    """One parameter of a build: what was asked for, and how it is known to be so."""
+
+    name: str
+    value: Value
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """One compiled subject, unpacked beside its build info.
+
+    Attributes:
+        key: hash of sources, parameters, toolchain and flags; names the cache entry.
+        root: the directory to put on `sys.path`.
+        module_file: the extension that was built.
+        file_sha256: of `module_file`.
+        text_sha256: of its `.text` section: equal machine code, equal hash.
+        profile: release or profiling.
+        params: the `const` parameters that were edited, with their values.
+        proofs: how each of them is known to be in the binary.
+        opt_level: as on the actual rustc line of the crate (`3`), never from Cargo.toml.
+        rustc: the actual rustc command lines of the workspace's own crates.
+        build_s: wall clock of the build, seconds; of the original one where it came from the cache.
+        cached: whether it came from the cache.
+    """
+
+    key: str
+    root: Path
+    module: str
+    module_file: Path
+    file_sha256: str
+    text_sha256: str
+    profile: Profile
+    params: Mapping[str, Value]
+    proofs: tuple[ParameterProof, ...]
+    opt_level: str
+    rustc: tuple[str, ...]
+    build_s: float
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModule:
+    """What a worker says that it loaded."""
+
+    module: str
+    path: Path
+    sha256: str
+    parameters: Mapping[str, Value] | None
+    python: str
+    executable: Path
+    pid: int
+
+
+class Role(StrEnum):
+    """What a variant is in a comparison."""
+
+    SUBJECT = "subject"
+    REFERENCE = "reference"
+    BASELINE = "baseline"
+    COPY = "copy"  # a byte copy of the subject: the A/A arm
+    TWIN = "twin"
+
+
+class Pattern(StrEnum):
+    """How calls follow each other: back to back, or after the pool went to sleep."""
+
+    HOT = "hot"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeResult:
+    """One workload at one size, as `perfkit measure` reports it.
+
+    `speedup` is reference time over subject time from the median of per-block log-ratios; it is not the ratio of the two
+    medians. `met` is whether its *lower* bound reaches the target; `None` without a target or without a verdict.
+    """
+
+    workload: str
+    size: int
+    time_s: Interval
+    reference_s: Interval | None
+    speedup: Interval | None
+    target: float | None
+    met: bool | None
+    valid_blocks: int
+    blocks: int
+    pattern: Pattern = Pattern.HOT
+    contended_speedup: Interval | None = None
+    change: Interval | None = None  # ln-free ratio baseline/subject, for --against and --baseline
+    noise_floor: float | None = None  # as a fraction; None while no A/A stands behind the figures
+    note: str = ""
+
+
+class MeasureVerdict(StrEnum):
+    """Whether the measured figures may be believed."""
+
+    OK = "ok"
+    BUSY = "busy"
+    UNTRUSTED = "untrusted"
+    UNCHECKED = "unchecked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A warning or remark as a value, with its evidence; the report renders it."""
+
+    id: str
+    text: str
+    where: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureReport:
+    """Everything one measurement found out."""
+
+    verdict: MeasureVerdict
+    noise_floor: float | None
+    results: tuple[SizeResult, ...]
+    notes: tuple[Note, ...] = ()
+    loaded: tuple[LoadedModule, ...] = ()
+    seconds: float = 0.0
+    effective_cores: tuple[float, ...] = ()  # one figure per block, from the sentinels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """One profiler's raw output, with what it cost and whether it may be believed.
+
+    Attributes:
+        profiler: `perf`, `py-spy`, `cargo-flamegraph`, `scalene`, `callgrind`.
+        clock: `cpu` or `wall`: what a sample stands for; never mixed in one percentage.
+        samples: stacks counted inside the measured region.
+        calls: calls of the workload inside the region, or None where it is not known.
+        region_s: wall clock of the region, seconds.
+        unresolved_share: of the samples, those whose leaf has no name.
+        slowdown: profiled over bare time, minus one; None where it was not measured.
+        accepted: the capture may be turned into a table.
+        files: artefacts, relative to the run directory, by kind (`raw`, `folded`, `flame`, …).
+    """
+
+    profiler: str
+    workload: str
+    size: int | None
+    clock: str
+    rate_hz: float
+    samples: int
+    calls: int | None
+    region_s: float | None
+    unresolved_share: float | None
+    slowdown: Interval | None
+    accepted: bool
+    reason: str
+    files: Mapping[str, Path]
+    main_tid: int | None = None
+    pid: int | None = None
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerTime:
+    """Seconds per call in one layer; `share`, `low` and `high` are fractions of the call's wall clock."""
+
+    layer: Layer
+    seconds: float
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """One estimator's answer for the FFI cost of a call, or why it has none."""
+
+    name: str
+    seconds: float | None
+    low: float | None
+    high: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FfiEstimate:
+    """FFI share of a call by independent estimators; `agree` only when two of them do."""
+
+    share: float | None
+    low: float | None
+    high: float | None
+    agree: bool
+    estimators: tuple[Estimate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeSplit:
+    """Where the time of one call goes at one size."""
+
+    workload: str
+    size: int
+    call_s: Interval
+    layers: tuple[LayerTime, ...]
+    ffi: FfiEstimate
+    workers_s: float | None = None  # on-CPU seconds per call of other threads, joined to `waiting`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One frame that a finding rests on."""
+
+    frame: str
+    layer: Layer
+    share: float
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that costs time, what fixing it would gain at most, and how to check it."""
+
+    id: str
+    title: str
+    workload: str
+    size: int
+    share: float
+    predicted_gain: Mapping[str, float]  # low, high: fraction of the call's time
+    evidence: tuple[Evidence, ...]
+    remedy: str
+    verify: str
+
+
+class DiagnoseVerdict(StrEnum):
+    """Whether the split may be believed."""
+
+    OK = "ok"
+    DISAGREE = "disagree"
+    DISTORTED = "distorted"
+    BUSY = "busy"
+    UNCHECKED = "unchecked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """Where to look first: the worst size, and the next value of one parameter."""
+
+    workload: str
+    size: int
+    gap: float  # ln(target / speed-up): above zero means the target is missed
+    parameter: str | None
+    value: Value | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """The whole bottleneck report as data."""
+
+    verdict: DiagnoseVerdict
+    sizes: tuple[SizeSplit, ...]
+    profilers: tuple[Capture, ...]
+    findings: tuple[Finding, ...]
+    recommendation: Recommendation | None = None
+    notes: tuple[Note, ...] = ()
+    measured: MeasureReport | None = None
+
+
+class TrialOutcome(StrEnum):
+    """How one candidate ended: outcomes are data, and one bad candidate does not end a run."""
+
+    OK = "ok"
+    BUILD_FAILED = "build_failed"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed_out"
+    WRONG_RESULT = "wrong_result"
+    NOT_APPLIED = "not_applied"
+    SAME_CODE = "same_code"  # machine code equal to an earlier candidate's: not measured again
+    BUSY = "busy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSize:
+    """One size of a trial. `change` is start time over trial time: the only figure compared between trials."""
+
+    workload: str
+    size: int
+    speedup: Interval | None
+    change: Interval
+    target: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One candidate, built, verified and measured."""
+
+    iteration: int
+    params: Mapping[str, Value]
+    outcome: TrialOutcome
+    sizes: tuple[TrialSize, ...]
+    proofs: tuple[ParameterProof, ...]
+    build_s: float
+    bench_s: float
+    text_hash: str | None
+    timestamp: str
+    stage: str = ""
+    reason: str = ""
+    profile: tuple[Mapping[str, object], ...] = ()  # rows of the hot-frame table, every third one
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+class TuneStatus(StrEnum):
+    """How a tuning run ended."""
+
+    SUCCESS = "success"
+    KEPT = "kept"
+    MAX_ITERATIONS = "max_iterations"
+    STAGNATION = "stagnation"
+    DEGRADATION = "degradation"
+    BUSY = "busy"
+    UNTRUSTED = "untrusted"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """A size of the winner, measured afresh after the search."""
+
+    workload: str
+    size: int
+    speedup: Interval | None
+    change_vs_start: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneReport:
+    """Everything one tuning run found out."""
+
+    status: TuneStatus
+    reason: str
+    builds: int
+    evaluations: int
+    wall_s: float
+    trials: tuple[Trial, ...]
+    best_params: Mapping[str, Value] | None
+    confirmed: tuple[Confirmed, ...]
+    dead_parameters: tuple[str, ...]
+    recommendation: Recommendation | None = None
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of `perfkit doctor`."""
+
+    id: str
+    ok: bool
+    required: bool
+    found: str
+    remedy: str

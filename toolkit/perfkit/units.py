@@ -1,0 +1,107 @@
+"""Units at the edge: seconds and counts inside, what a person reads outside.
+
+Parsing (`10k`, `1m30s`, `1khz`) and printing live here; nothing is computed here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+_COUNT_SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_DURATION = re.compile(r"(?P<value>\d+(?:\.\d+)?)(?P<unit>ms|us|µs|ns|s|m|h)?")
+_DURATION_SECONDS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    None: 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
+
+
+def parse_count(text: str) -> int:
+    """Read a size such as `1000`, `10_000`, `10k`, `1M` or `1e6` as a whole number.
+
+    Raises:
+        ValueError: when the text is no whole positive number.
+    """
+    cleaned = text.strip().replace("_", "").replace(",", "")
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)([kKmMgG]?)", cleaned)
+    if match is None:
+        message = f"{text!r} is no size; write 1000, 10_000, 10k, 1M or 1e6"
+        raise ValueError(message)
+    value = float(match[1]) * _COUNT_SUFFIX[match[2].lower()]
+    if value < 1 or value != int(value):
+        message = f"{text!r} is no whole number of at least 1"
+        raise ValueError(message)
+    return int(value)
+
+
+def parse_duration(text: str) -> float:
+    """Read `60`, `60s`, `1m30s`, `250ms` as seconds.
+
+    Raises:
+        ValueError: when the text is no duration.
+    """
+    cleaned = text.strip().replace(" ", "")
+    matches = list(_DURATION.finditer(cleaned))
+    if not matches or "".join(match[0] for match in matches) != cleaned:
+        message = f"{text!r} is no duration; write 60s, 1m30s or 250ms"
+        raise ValueError(message)
+    return sum(float(match["value"]) * _DURATION_SECONDS[match["unit"]] for match in matches)
+
+
+def parse_rate(text: str) -> int:
+    """Read a sampling rate such as `997`, `1khz` or `499Hz` as samples per second.
+
+    Raises:
+        ValueError: when the text is no rate.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(k?)(?:hz)?", text.strip().lower())
+    value = float(match[1]) * (1000 if match[2] else 1) if match else 0.0
+    if value < 1 or value != int(value):
+        message = f"{text!r} is no sampling rate; write 997, 499hz or 1khz"
+        raise ValueError(message)
+    return int(value)
+
+
+def format_seconds(seconds: float, digits: int = 3) -> str:
+    """Print a time with the unit that keeps it readable: `1.23 ms`, `-45 ns`."""
+    if not math.isfinite(seconds):
+        return str(seconds)
+    size = abs(seconds)
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if size >= scale:
+            return f"{seconds / scale:.{digits}g} {unit}"
+    return f"{seconds / 1e-9:.{digits}g} ns"
+
+
+def format_count(count: int) -> str:
+    """Print a size as people name it: `10k`, `1M`, `30_000` stays `30k`, `12_345` stays."""
+    for suffix, scale in (("M", 10**6), ("k", 10**3)):
+        if count >= scale and count % scale == 0:
+            return f"{count // scale}{suffix}"
+    return f"{count:_}"
+
+
+def format_share(share: float) -> str:
+    """Print a share of one as a percentage with one decimal."""
+    return f"{100 * share:.1f} %"
+
+
+def format_ratio(ratio: float) -> str:
+    """Print a speed-up: `0.93x`, `12.4x`."""
+    return f"{ratio:.3g}x" if ratio >= 10 else f"{ratio:.2f}x"
+
+
+def format_bytes(count: int) -> str:
+    """Print a number of bytes in binary units."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
