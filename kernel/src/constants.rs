@@ -1,0 +1,50 @@
+//! The tuning constants, and nothing else: what perfkit edits in its copy of the sources and reads
+//! back through `parameters()`.
+//!
+//! Each one is live: the code executes by it, so another value gives other machine code, and
+//! `plain::plan` shows the branch and the number of chunks that result.
+
+/// Fewer options than this are priced on the calling thread by the plain kernel.
+///
+/// Range: 1 to a few million. Measured again by `perfkit tune --workload call_price_plain`.
+pub const PARALLEL_THRESHOLD_SMALL: usize = 30_000;
+
+/// From `PARALLEL_THRESHOLD_SMALL` up to below this, the plain kernel runs in parallel in chunks of
+/// `CHUNK_SIZE_L1`; from here on, with one chunk per thread.
+///
+/// Range: 1 to a few million; at or below `PARALLEL_THRESHOLD_SMALL` the chunked branch is never
+/// taken. Measured again by `perfkit tune --workload call_price_plain`.
+pub const PARALLEL_THRESHOLD_MEDIUM: usize = 200_000;
+
+/// Bytes of the first-level data cache that `CHUNK_SIZE_L1` is derived from.
+///
+/// Range: 16 to 128 KiB; 32 KiB is what most x86-64 cores have (`getconf LEVEL1_DCACHE_SIZE`).
+pub const L1_CACHE_SIZE: usize = 32 * 1024;
+
+/// Options per chunk of the plain kernel's chunked branch: four inputs of eight bytes fill the
+/// first-level cache.
+///
+/// Range: 64 to 65 536. Measured again by `perfkit tune --workload call_price_plain`.
+pub const CHUNK_SIZE_L1: usize = L1_CACHE_SIZE / 8 / 4;
+
+/// Options priced per turn of the plain kernel's inner loop; a const generic of that loop.
+///
+/// Range: 1, 2, 4, 8, 16. Measured again by `perfkit tune --workload call_price_plain`.
+pub const UNROLL_FACTOR: usize = 4;
+
+/// Every constant above by name, as compiled.
+#[must_use]
+pub fn parameters() -> [(&'static str, usize); 5] {
+    [
+        ("PARALLEL_THRESHOLD_SMALL", PARALLEL_THRESHOLD_SMALL),
+        ("PARALLEL_THRESHOLD_MEDIUM", PARALLEL_THRESHOLD_MEDIUM),
+        ("L1_CACHE_SIZE", L1_CACHE_SIZE),
+        ("CHUNK_SIZE_L1", CHUNK_SIZE_L1),
+        ("UNROLL_FACTOR", UNROLL_FACTOR),
+    ]
+}
+
+// A chunk or an unroll factor of zero could not price anything: refuse it while compiling, where
+// the message names the constant.
+const _: () = assert!(CHUNK_SIZE_L1 > 0, "CHUNK_SIZE_L1 must be at least 1");
+const _: () = assert!(UNROLL_FACTOR > 0, "UNROLL_FACTOR must be at least 1");

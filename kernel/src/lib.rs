@@ -1,0 +1,39 @@
+//! Black-Scholes prices over arrays: the subject that perfkit brings with it.
+//!
+//! The core works on slices and knows nothing of Python; the Python layer is `python`, behind the
+//! feature of that name.
+
+pub mod constants;
+pub mod error;
+pub mod plain;
+#[cfg(feature = "python")]
+mod python;
+
+/// What this build is: version, profile, optimisation level and compiled-in target features.
+#[must_use]
+pub fn build_info() -> [(&'static str, String); 4] {
+    let features: Vec<&str> = [
+        ("avx2", cfg!(target_feature = "avx2")),
+        ("avx512f", cfg!(target_feature = "avx512f")),
+        ("fma", cfg!(target_feature = "fma")),
+        ("neon", cfg!(target_feature = "neon")),
+        ("sse2", cfg!(target_feature = "sse2")),
+    ]
+    .into_iter()
+    .filter_map(|(name, on)| on.then_some(name))
+    .collect();
+    [
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        (
+            "profile",
+            if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            }
+            .to_owned(),
+        ),
+        ("opt_level", env!("PERFKIT_KERNEL_OPT_LEVEL").to_owned()),
+        ("target_features", features.join(",")),
+    ]
+}
