@@ -1,7 +1,8 @@
 """The catalogue of failures: what can go wrong, with which exit code, and what to do next.
 
-Only `perfkit.cli.app.main` turns one of these into text and an exit code. A verdict that is not good (a target missed, a
-busy machine) is no error: it is a value in a report, and `records.ExitCode` says which code it has.
+Only `perfkit.cli.app.main` turns one of these into text and an exit code. A verdict that is not
+good (a target missed, a busy machine) is no error: it is a value in a report, and
+`records.ExitCode` says which code it has.
 """
 
 from __future__ import annotations
@@ -136,7 +137,9 @@ class SubjectMismatchError(PerfkitError):
 
 
 class WrongResultError(PerfkitError):
-    """The subject and its reference disagree beyond the tolerance; timing them would compare nothing."""
+    """The subject and its reference disagree beyond the tolerance; timing them would compare
+    nothing.
+    """
 
 
 class NoVerdictError(PerfkitError):

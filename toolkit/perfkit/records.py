@@ -1,15 +1,19 @@
 """Frozen records that pass between the stages, and nothing that computes.
 
-Every time is in seconds, every share a fraction of one with its base named. A record that does not know a value holds `None`;
-zero always means zero. JSON is written from these by `perfkit.store.to_json`.
+Every time is in seconds, every share a fraction of one with its base named. A record that does not
+know a value holds `None`; zero always means zero. JSON is written from these by
+`perfkit.store.to_json`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 SCHEMA_VERSION = 1
 """Version of everything perfkit writes for machines. History: 1, the first."""
@@ -155,8 +159,9 @@ class Pattern(StrEnum):
 class SizeResult:
     """One workload at one size, as `perfkit measure` reports it.
 
-    `speedup` is reference time over subject time from the median of per-block log-ratios; it is not the ratio of the two
-    medians. `met` is whether its *lower* bound reaches the target; `None` without a target or without a verdict.
+    `speedup` is reference time over subject time from the median of per-block log-ratios; it is
+    not the ratio of the two medians. `met` is whether its *lower* bound reaches the target; `None`
+    without a target or without a verdict.
     """
 
     workload: str
@@ -243,7 +248,9 @@ class Capture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerTime:
-    """Seconds per call in one layer; `share`, `low` and `high` are fractions of the call's wall clock."""
+    """Seconds per call in one layer; `share`, `low` and `high` are fractions of the call's wall
+    clock.
+    """
 
     layer: Layer
     seconds: float
@@ -361,7 +368,9 @@ class TrialOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSize:
-    """One size of a trial. `change` is start time over trial time: the only figure compared between trials."""
+    """One size of a trial. `change` is start time over trial time: the only figure compared
+    between trials.
+    """
 
     workload: str
     size: int

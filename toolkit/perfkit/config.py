@@ -1,0 +1,583 @@
+"""The typed, closed configuration: `perfkit.toml`, or `[tool.perfkit]` in pyproject.toml.
+
+What a key means is written here, once; the reference page is made from these descriptions. The
+environment is passed in, never read. A wrong key gets its file, its line and "did you mean".
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from perfkit.errors import ConfigError, UsageError
+from perfkit.records import Layer, Value
+from perfkit.units import format_count, parse_count
+
+CONFIG_FILE = "perfkit.toml"
+PYPROJECT_FILE = "pyproject.toml"
+
+
+class _Closed(BaseModel):
+    """A table of the file: unknown keys are refused, values are not changed after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def _sizes(value: object) -> object:
+    if isinstance(value, list):
+        return [parse_count(item) if isinstance(item, str) else item for item in value]
+    return parse_count(value) if isinstance(value, str) else value
+
+
+def _targets(value: object) -> object:
+    if isinstance(value, dict):
+        return {parse_count(str(size)): target for size, target in value.items()}
+    return value
+
+
+def _reference_syntax(value: str | None) -> str | None:
+    """`module:function` or `path/to/file.py:function`."""
+    if value is not None:
+        place, _, function = value.rpartition(":")
+        if not place or not function.isidentifier():
+            message = f"{value!r} is no `module:function` and no `file.py:function`"
+            raise ValueError(message)
+    return value
+
+
+Callable_ = Annotated[str, pydantic.AfterValidator(_reference_syntax)]
+Size = Annotated[int, Field(ge=1)]
+
+
+class Subject(_Closed):
+    """The extension under study."""
+
+    module: str = Field(description="the Python module to import, such as `mypackage._native`")
+    manifest: Path = Field(description="Cargo.toml of the crate that maturin builds")
+    features: tuple[str, ...] = Field((), description="cargo features of the build")
+    profile: str = Field("release", description="cargo profile that users get")
+    python: Path | None = Field(
+        None,
+        description="the project's own interpreter; the one that runs perfkit when it is not given",
+    )
+    environment: Mapping[str, str] = Field(
+        default_factory=dict, description="variables for builds and for the processes that run it"
+    )
+    pass_environment: tuple[str, ...] = Field(
+        (), description="names of variables handed on from perfkit's own environment"
+    )
+    threads: int = Field(
+        0, ge=0, description="threads the subject may use; 0 means every core perfkit may use"
+    )
+    parameters: Callable_ | None = Field(
+        None,
+        description="`module:function` that returns the compiled-in parameter values as a dict",
+    )
+    delay_hook: Callable_ | None = Field(
+        None, description="`module:function` that injects a delay in nanoseconds at the boundary"
+    )
+
+
+class Tolerance(_Closed):
+    """How far the subject's result may be from the reference's (`numpy.allclose`)."""
+
+    relative: float = Field(1e-9, ge=0, description="relative part")
+    absolute: float = Field(1e-9, ge=0, description="absolute part, in the unit of the result")
+
+
+class Bench(_Closed):
+    """The criterion bench that does the same work without Python."""
+
+    manifest: Path | None = Field(
+        None, description="Cargo.toml of the crate that holds the bench; the subject's by default"
+    )
+    target: str = Field(description="name of the `[[bench]]` target")
+    id: str = Field(description="criterion's benchmark id, with `{size}` for the size")
+    allocates_output: bool = Field(
+        description="whether the bench allocates its output in each iteration, as the call does"
+    )
+    features: tuple[str, ...] = Field((), description="cargo features of the bench")
+
+
+class Workload(_Closed):
+    """A callable and the maker of its inputs."""
+
+    call: Callable_ = Field(description="what is timed: `module:function` or `file.py:function`")
+    setup: Callable_ = Field(
+        description="`setup(n, seed)` returns the positional arguments of one call as a tuple"
+    )
+    reference: Callable_ | None = Field(
+        None, description="the same work done another way, with the same arguments"
+    )
+    twin: Callable_ | None = Field(
+        None,
+        description="no-compute twin: same signature, conversions and output, without the work",
+    )
+    inner_timer: Callable_ | None = Field(
+        None,
+        description="variant that returns (result, seconds spent computing) by a clock inside",
+    )
+    bench: Bench | None = Field(None, description="the criterion bench of the same work")
+    sizes: tuple[Size, ...] = Field(min_length=1, description="input sizes n to measure")
+    main_size: Size | None = Field(
+        None, description="the size that matters most; the first one by default"
+    )
+    targets: Mapping[int, float] = Field(
+        default_factory=dict, description="wanted speed-up against the reference, by size"
+    )
+    tolerance: Tolerance = Field(
+        default_factory=Tolerance, description="when subject and reference agree"
+    )
+
+    _parse_sizes = field_validator("sizes", "main_size", mode="before")(_sizes)
+    _parse_targets = field_validator("targets", mode="before")(_targets)
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Workload:
+        if len(set(self.sizes)) != len(self.sizes):
+            message = "sizes names a size twice"
+            raise ValueError(message)
+        if self.main_size is not None and self.main_size not in self.sizes:
+            message = f"main_size {format_count(self.main_size)} is not among sizes"
+            raise ValueError(message)
+        for size, target in self.targets.items():
+            if size not in self.sizes:
+                message = f"targets names {format_count(size)}, which is not among sizes"
+                raise ValueError(message)
+            if target <= 0:
+                message = f"the target of {format_count(size)} is not above zero"
+                raise ValueError(message)
+        if self.targets and self.reference is None:
+            message = "targets are speed-ups against a reference, and there is no `reference`"
+            raise ValueError(message)
+        return self
+
+    @property
+    def first_size(self) -> int:
+        """The size that matters most."""
+        return self.main_size if self.main_size is not None else self.sizes[0]
+
+
+class Backend(StrEnum):
+    """How a parameter's value reaches the subject."""
+
+    CONST = "const"
+    ENV = "env"
+    CALL = "call"
+    ARGUMENT = "argument"
+
+
+class Kind(StrEnum):
+    """What a parameter does."""
+
+    THRESHOLD = "threshold"
+    GRAIN = "grain"
+    CATEGORICAL = "categorical"
+    INTEGER = "integer"
+
+
+class Parameter(_Closed):
+    """A tuning constant of the subject."""
+
+    kind: Kind = Field(description="threshold, grain, categorical or integer")
+    backend: Backend = Field(
+        Backend.CONST,
+        description="const: a Rust constant; env: a variable; call: a setter; argument: a keyword",
+    )
+    name: str | None = Field(
+        None,
+        description="its name in the sources, environment or call; the table's name by default",
+    )
+    file: Path | None = Field(None, description="const: the source file that holds it")
+    setter: Callable_ | None = Field(None, description="call: `module:function` that takes a value")
+    start: Value | None = Field(
+        None, description="value to start from; needed unless it is a const, whose source says it"
+    )
+    short: str | None = Field(None, description="short name for file names; made when not given")
+    priority: int = Field(100, description="order of trying: the lowest first")
+    first_step: Value | None = Field(
+        None, description="the first value to recommend when one of its sizes is the worst"
+    )
+    sizes: tuple[Size, ...] = Field(
+        (), description="the sizes whose time it decides; all of them when empty"
+    )
+
+    _parse_sizes = field_validator("sizes", mode="before")(_sizes)
+
+    @model_validator(mode="after")
+    def _backend_fits(self) -> Parameter:
+        if self.backend is Backend.CALL and self.setter is None:
+            message = "backend `call` needs a `setter`"
+            raise ValueError(message)
+        if self.backend is not Backend.CONST and self.start is None:
+            message = f"backend `{self.backend}` needs `start`: only a const has its own in sources"
+            raise ValueError(message)
+        if self.file is not None and self.backend is not Backend.CONST:
+            message = "`file` belongs to backend `const`"
+            raise ValueError(message)
+        return self
+
+
+class Measure(_Closed):
+    """How long and how exactly to measure."""
+
+    width: float = Field(
+        0.01, gt=0, description="stop when the half width of every ratio's interval is below this"
+    )
+    time_limit_s: float = Field(20.0, gt=0, description="seconds per size, at the most")
+    min_blocks: int = Field(20, ge=8, description="valid blocks before the width is looked at")
+    max_blocks: int = Field(2_000, ge=8, description="blocks at the most")
+    sessions: int = Field(1, ge=1, description="sets of fresh processes; published figures need 3")
+    patience_s: float = Field(30.0, ge=0, description="how long to wait for a machine with room")
+    data_sets: int = Field(
+        8, ge=1, description="data sets per size at the most; calls rotate through them"
+    )
+    reference_threads: int = Field(
+        1, ge=1, description="threads of the reference's own pools (BLAS, OpenMP)"
+    )
+
+
+class Profiling(_Closed):
+    """How to profile."""
+
+    rate_hz: int = Field(997, ge=1, description="samples per second; a prime keeps out of step")
+    duration_s: float = Field(3.0, gt=0, description="seconds under the profiler, per size")
+    slowdown_limit: float = Field(
+        0.02, gt=0, description="a profile whose slowdown may be above this is not believed"
+    )
+    min_samples: int = Field(200, ge=1, description="samples below which there is no table")
+    unresolved_limit: float = Field(
+        0.2, gt=0, le=1, description="share of unnamed leaf frames above which there is no table"
+    )
+
+
+class Tune(_Closed):
+    """The iteration loop."""
+
+    workload: str | None = Field(None, description="workload to tune; the first one by default")
+    base_grid: Mapping[str, tuple[Value, ...]] = Field(
+        default_factory=dict, description="values per parameter, all combinations"
+    )
+    extended_grid: Mapping[str, tuple[Value, ...]] = Field(
+        default_factory=dict, description="combinations to try when the base grid did not converge"
+    )
+    max_iterations: int = Field(10, ge=1, description="trials at the most")
+    time_limit_s: float | None = Field(None, gt=0, description="seconds at the most")
+    profile_every: int = Field(3, ge=0, description="profile every n-th trial; 0 means never")
+    stagnation_iterations: int = Field(3, ge=1, description="trials without gain before stopping")
+    stagnation_gain: float = Field(0.01, gt=0, description="what counts as a gain, as a fraction")
+
+
+class LayerRule(_Closed):
+    """One rule that puts a frame into a layer, tried before the built-in ones."""
+
+    layer: Layer = Field(description="one of the closed set of layers")
+    frame: str = Field(description="regular expression on the whole frame name")
+
+
+class Checks(_Closed):
+    """What must pass before a winner is written into the sources."""
+
+    commands: tuple[tuple[str, ...], ...] = Field((), description="commands as lists of words")
+
+
+class Docs(_Closed):
+    """Which page shows the benchmark table."""
+
+    page: Path | None = Field(None, description="Markdown page with perfkit's markers in it")
+
+
+class Config(_Closed):
+    """Everything perfkit.toml can say."""
+
+    schema_version: Literal[1] = Field(1, description="version of this file's layout")
+    subject: Subject = Field(description=Subject.__doc__ or "")
+    workloads: Mapping[str, Workload] = Field(min_length=1, description="by name")
+    parameters: Mapping[str, Parameter] = Field(default_factory=dict, description="by name")
+    measure: Measure = Field(default_factory=Measure, description=Measure.__doc__ or "")
+    profiling: Profiling = Field(default_factory=Profiling, description=Profiling.__doc__ or "")
+    tune: Tune = Field(default_factory=Tune, description=Tune.__doc__ or "")
+    layers: tuple[LayerRule, ...] = Field((), description="rules tried before the built-in ones")
+    checks: Checks = Field(default_factory=Checks, description=Checks.__doc__ or "")
+    docs: Docs = Field(default_factory=Docs, description=Docs.__doc__ or "")
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Config:
+        for grid in ("base_grid", "extended_grid"):
+            for name in getattr(self.tune, grid):
+                if name not in self.parameters:
+                    message = f"tune.{grid} names {name!r}, which is not among the parameters"
+                    raise ValueError(message + did_you_mean(name, list(self.parameters)))
+        if self.tune.workload is not None and self.tune.workload not in self.workloads:
+            message = f"tune.workload is {self.tune.workload!r}, which is not among the workloads"
+            raise ValueError(message + did_you_mean(self.tune.workload, list(self.workloads)))
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A configuration, where it came from, and the environment perfkit was started in.
+
+    Attributes:
+        root: the folder that paths in the config are relative to, and that holds `profiles/`.
+        file: the file that was read.
+        origins: for each dotted key that somebody set, `file:line` or `command line`.
+        environ: perfkit's own environment, taken once by the command line.
+    """
+
+    root: Path
+    file: Path
+    config: Config
+    origins: Mapping[str, str]
+    environ: Mapping[str, str]
+
+    @property
+    def profiles(self) -> Path:
+        """The folder of all runs."""
+        return self.root / "profiles"
+
+    def resolve(self, path: Path) -> Path:
+        """A path of the config as an absolute one."""
+        return path if path.is_absolute() else (self.root / path).resolve()
+
+    def workload(self, name: str | None) -> tuple[str, Workload]:
+        """A workload by name; the first one when nothing is named.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        workloads = self.config.workloads
+        if name is None:
+            return next(iter(workloads.items()))
+        if name not in workloads:
+            message = f"there is no workload {name!r}{did_you_mean(name, list(workloads))}"
+            known = ", ".join(workloads)
+            raise UsageError(message, where=str(self.file), remedy=f"choose one of: {known}")
+        return name, workloads[name]
+
+    def sizes(self, workload: str, wanted: Sequence[int] | None) -> tuple[int, ...]:
+        """The sizes to work on: those of the config, or the wanted ones.
+
+        A wanted size may be one that the config does not list: it then has no target.
+        """
+        return tuple(wanted) if wanted else self.config.workloads[workload].sizes
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """` (did you mean 'x'?)` when something known is near, else nothing."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def find_config(start: Path) -> Path | None:
+    """The nearest `perfkit.toml` or pyproject.toml with `[tool.perfkit]`, upward to the git
+    root.
+    """
+    for folder in (start, *start.parents):
+        own = folder / CONFIG_FILE
+        if own.is_file():
+            return own
+        shared = folder / PYPROJECT_FILE
+        if shared.is_file() and b"[tool.perfkit" in shared.read_bytes():
+            return shared
+        if (folder / ".git").exists():
+            break
+    return None
+
+
+def embedded_default() -> Path | None:
+    """perfkit's own `perfkit.toml` when it runs from a clone: the bundled kernel is then the
+    subject.
+    """
+    candidate = Path(__file__).resolve().parents[2] / CONFIG_FILE
+    return candidate if candidate.is_file() else None
+
+
+def load_project(
+    *,
+    start: Path,
+    environ: Mapping[str, str],
+    path: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Project:
+    """Read the configuration that applies to a folder.
+
+    Args:
+        start: where to search upward from.
+        environ: perfkit's own environment.
+        path: a config named by the user; nothing is searched then.
+        overrides: dotted keys from the command line; they win over the file.
+
+    Raises:
+        ConfigError: there is none, or it is broken; with file and line.
+    """
+    file = path if path is not None else find_config(start) or embedded_default()
+    if file is None:
+        message = f"there is no {CONFIG_FILE} here or in a folder above"
+        remedy = "run `perfkit init` in your maturin project, or name one with --config"
+        raise ConfigError(message, where=str(start), remedy=remedy)
+    if not file.is_file():
+        message = "there is no such config file"
+        raise ConfigError(message, where=str(file), remedy="name an existing one with --config")
+    text = _read(file)
+    table = _parse(file, text)
+    prefix = ""
+    if file.name == PYPROJECT_FILE:
+        prefix = "tool.perfkit."
+        table = table.get("tool", {}).get("perfkit", {})
+    origins = {key: str(file) for key in _leaves(table)}
+    for key, value in (overrides or {}).items():
+        _assign(table, key, value)
+        origins[key] = "command line"
+    lines = _key_lines(text)
+    for key, origin in origins.items():
+        line = lines.get(prefix + key)
+        if line is not None and origin != "command line":
+            origins[key] = f"{file}:{line}"
+    try:
+        config = Config.model_validate(table)
+    except pydantic.ValidationError as error:
+        raise _explain(error, file, prefix, lines, origins) from error
+    return Project(
+        root=file.resolve().parent, file=file, config=config, origins=origins, environ=environ
+    )
+
+
+def resolved_values(project: Project) -> list[tuple[str, object, str]]:
+    """Every value in force as (dotted key, value, origin); `default` where nobody set it."""
+    document = project.config.model_dump(mode="json")
+    return [
+        (key, value, project.origins.get(key, "default"))
+        for key, value in sorted(_leaves(document).items())
+    ]
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"is no UTF-8 text (byte {error.start})"
+        raise ConfigError(message, where=str(file), remedy="save it as UTF-8") from error
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        raise ConfigError(message, where=str(file)) from error
+
+
+def _parse(file: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = str(error).rpartition("(at line ")[2].partition(",")[0]
+        where = f"{file}:{place}" if place.isdigit() else str(file)
+        message = f"is no TOML: {error}"
+        raise ConfigError(message, where=where, remedy="correct this line") from error
+
+
+def _key_lines(text: str) -> dict[str, int]:
+    """The line of each dotted key, by a TOML parser that keeps positions."""
+    from perfkit import _engine  # here, because `perfkit --help` must not load the engine
+
+    return dict(_engine.toml_key_lines(text))
+
+
+def _leaves(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """All values below a table by dotted key; a list of tables counts as one value."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping) and value:
+            found.update(_leaves(value, f"{prefix}{key}."))
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _assign(table: dict[str, Any], key: str, value: object) -> None:
+    *folders, last = key.split(".")
+    for folder in folders:
+        table = table.setdefault(folder, {})
+    table[last] = value
+
+
+def _explain(
+    error: pydantic.ValidationError,
+    file: Path,
+    prefix: str,
+    lines: Mapping[str, int],
+    origins: Mapping[str, str],
+) -> ConfigError:
+    """The first fault with its line and what was probably meant, the others below it."""
+    faults = [_fault(item, file, prefix, lines, origins) for item in error.errors()]
+    (where, message), *others = faults
+    return ConfigError(
+        message,
+        where=where,
+        details="\n".join(f"{place}: {text}" for place, text in others),
+        remedy="correct the config; `perfkit config keys` lists every key and what it means",
+    )
+
+
+def _fault(
+    item: Any,  # noqa: ANN401  # pydantic's ErrorDetails
+    file: Path,
+    prefix: str,
+    lines: Mapping[str, int],
+    origins: Mapping[str, str],
+) -> tuple[str, str]:
+    location = [str(part) for part in item["loc"] if not str(part).startswith("function-")]
+    key = ".".join(location)
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        message = f"there is no key `{location[-1]}`"
+        message += did_you_mean(location[-1], _known_keys(location[:-1]))
+    elif item["type"] == "missing":
+        message = f"the key `{location[-1]}` is missing"
+    if origins.get(key) == "command line":
+        return "command line", f"{key}: {message}"
+    names = list(location)
+    while names and prefix + ".".join(names) not in lines:
+        names.pop()
+    line = lines.get(prefix + ".".join(names)) if names else None
+    place = f"{file}:{line}" if line is not None else str(file)
+    return place, f"{key}: {message}" if key else message
+
+
+def _known_keys(location: Sequence[str]) -> list[str]:
+    """The legal keys of the table at a location, found by walking the model's types."""
+    model: type[BaseModel] = Config
+    parts = list(location)
+    while parts:
+        field = model.model_fields.get(parts.pop(0))
+        if field is None:
+            return []
+        inner = _inner_model(field.annotation)
+        if inner is None:
+            return []
+        model = inner
+        if _is_named_table(field.annotation) and parts:
+            parts.pop(0)  # the user's own name of the workload or parameter
+    return list(model.model_fields)
+
+
+def _inner_model(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in typing.get_args(annotation):
+        found = _inner_model(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _is_named_table(annotation: object) -> bool:
+    return typing.get_origin(annotation) is not None and issubclass(
+        typing.get_origin(annotation) or object, Mapping
+    )
