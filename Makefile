@@ -1,0 +1,76 @@
+# make demo       set everything up and run perfkit's whole job on the bundled kernel
+# make test       set everything up, lint, and run all tests
+# make demo-full  the demo with the whole tuning loop
+# make lint · make bench · make truth · make docs · make clean
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEVELOP := $(VENV)/.installed-dev
+KERNEL := $(VENV)/.installed-kernel
+ENGINE_SOURCES := $(shell find toolkit/engine -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock pyproject.toml
+KERNEL_SOURCES := $(shell find kernel -name '*.rs' -o -name '*.toml') Cargo.toml Cargo.lock
+
+.PHONY: help demo demo-full test lint unit bench truth docs clean require
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+require:
+	@PYTHON="$(PYTHON)" bash .ci/require
+
+$(INSTALLED): $(ENGINE_SOURCES) | require
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(DEVELOP): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+$(KERNEL): $(KERNEL_SOURCES) $(DEVELOP)
+	rm -rf target/kernel-wheel
+	PATH="$(BIN):$$PATH" $(BIN)/maturin build --quiet --release --manifest-path kernel/Cargo.toml \
+	    --interpreter $(BIN)/python --out target/kernel-wheel
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps target/kernel-wheel/*.whl
+	touch $@
+
+demo: $(INSTALLED)
+	@PATH="$(BIN):$$PATH" bash .ci/demo --max-iterations 3 --time-limit 60s
+
+demo-full: $(INSTALLED)
+	@PATH="$(BIN):$$PATH" bash .ci/demo
+
+lint: $(DEVELOP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cargo fmt --check
+	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+
+unit: $(DEVELOP)
+	$(BIN)/python -m pytest tests/unit
+
+test: lint $(KERNEL)
+	cargo test --quiet --workspace --release
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest tests/unit tests/integration tests/truth
+
+bench: $(KERNEL)
+	$(BIN)/python -m pip install --quiet --group bench
+	PATH="$(BIN):$$PATH" bash .ci/bench
+
+truth: $(KERNEL)
+	PATH="$(BIN):$$PATH" $(BIN)/python -m tests.truth.table
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/make_reference.py
+
+clean:
+	rm -rf $(VENV) target
