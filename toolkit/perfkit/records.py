@@ -364,6 +364,7 @@ class TrialOutcome(StrEnum):
     NOT_APPLIED = "not_applied"
     SAME_CODE = "same_code"  # machine code equal to an earlier candidate's: not measured again
     BUSY = "busy"
+    UNTRUSTED = "untrusted"  # identical copies measured as different: the figures say nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -419,6 +420,8 @@ class Confirmed:
     size: int
     speedup: Interval | None
     change_vs_start: Interval
+    target: float | None = None
+    met: bool | None = None  # by the lower bound of `speedup`; None without a target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -436,6 +439,10 @@ class TuneReport:
     dead_parameters: tuple[str, ...]
     recommendation: Recommendation | None = None
     notes: tuple[Note, ...] = ()
+    workload: str = ""
+    start_params: Mapping[str, Value] | None = None
+    best_iteration: int | None = None  # 0 is the starting build
+    noise_floor: float | None = None  # as a fraction; None while no A/A stands behind the figures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

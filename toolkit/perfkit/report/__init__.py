@@ -1,0 +1,5 @@
+"""What perfkit found, as text, pictures and machine-readable documents.
+
+The only place that writes reports. Pure functions: a record in, text or bytes out; where it goes
+is the caller's business.
+"""

@@ -1,0 +1,78 @@
+"""The JSON documents that programs read, in the shape that docs/reference.md promises.
+
+Base units only: seconds, counts, fractions of one. A key that is promised is always there; a
+figure that is not known is null. Keys are added, never renamed, while `schema_version` stands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perfkit.records import SCHEMA_VERSION
+from perfkit.store import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perfkit.records import Capture, Check, Diagnosis, MeasureReport, Trial, TuneReport
+
+Document = dict[str, Any]
+"""JSON types all the way down: what `json.dumps` takes without help."""
+
+
+def measure_json(report: MeasureReport) -> Document:
+    """The document of `perfkit measure`."""
+    return {"schema_version": SCHEMA_VERSION, **to_json(report)}
+
+
+def profile_json(captures: Sequence[Capture]) -> Document:
+    """The document of `perfkit profile`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "captures": [_capture(capture) for capture in captures],
+    }
+
+
+def diagnose_json(diagnosis: Diagnosis) -> Document:
+    """The document of `perfkit diagnose`, and of `diagnosis.json` in its run directory."""
+    document: Document = to_json(diagnosis)
+    document["profilers"] = [_capture(capture) for capture in diagnosis.profilers]
+    return {"schema_version": SCHEMA_VERSION, **document}
+
+
+def tune_json(report: TuneReport) -> Document:
+    """The document of `perfkit tune`."""
+    document: Document = to_json(report)
+    best = document.pop("best_params")
+    document["best"] = {"params": best, "iteration": document.pop("best_iteration")}
+    document["trials"] = [trial_json(trial) for trial in report.trials]
+    return {"schema_version": SCHEMA_VERSION, **document}
+
+
+def trial_json(trial: Trial) -> Document:
+    """One trial: the record, with `performance` (speed-up against the reference by size, null
+    where there is none) in front of the sizes that carry the intervals.
+    """
+    document: Document = to_json(trial)
+    performance = {
+        str(size.size): size.speedup.estimate if size.speedup is not None else None
+        for size in trial.sizes
+    }
+    return {
+        "iteration": document.pop("iteration"),
+        "params": document.pop("params"),
+        "outcome": document.pop("outcome"),
+        "performance": performance,
+        **document,
+    }
+
+
+def doctor_json(checks: Sequence[Check]) -> Document:
+    """The document of `perfkit doctor`."""
+    return {"schema_version": SCHEMA_VERSION, "checks": to_json(checks)}
+
+
+def _capture(capture: Capture) -> Document:
+    document: Document = to_json(capture)
+    kinds = document.pop("files")
+    return {**document, "files": sorted(kinds.values()), "file_kinds": kinds}

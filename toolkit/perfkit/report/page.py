@@ -1,0 +1,87 @@
+"""A report as a list of blocks, before it has a form.
+
+Each command's content is made once (`perfkit.report.pages`); console and Markdown render the same
+blocks. Nothing here knows what a block is about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Tone(StrEnum):
+    """How a verdict is to be taken."""
+
+    GOOD = "good"
+    CAUTION = "caution"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The first thing that is read: one word, and the sentence that says what it rests on."""
+
+    word: str
+    tone: Tone
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """The title of what follows."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paragraph:
+    """Running text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bullets:
+    """Short points, each on lines of its own."""
+
+    items: tuple[str, ...]
+    ordered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a table; figures are aligned to the right."""
+
+    title: str
+    right: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of cells. A newline in a cell is where a narrow form breaks it; others show a space.
+
+    `caption` names the base of every figure in it.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+
+
+Block = Verdict | Heading | Paragraph | Bullets | Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A whole report."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+def columns(*titles: str) -> tuple[Column, ...]:
+    """Columns from their titles; a leading `<` aligns one to the left."""
+    return tuple(
+        Column(title=title.removeprefix("<"), right=not title.startswith("<")) for title in titles
+    )

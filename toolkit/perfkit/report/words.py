@@ -1,0 +1,111 @@
+"""Figures as people read them: every estimate with its interval, every share with its sign.
+
+Nothing is computed here beyond rounding; what is not known is `–`, never a number.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from perfkit.records import Interval, Note, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+UNKNOWN = "–"
+"""Stands where there is no figure."""
+
+_TIME_UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+
+
+def time_unit(seconds: float) -> tuple[str, float]:
+    """The unit in which a time is a number from 1 to 1000, and that unit in seconds."""
+    for name, scale in _TIME_UNITS:
+        if abs(seconds) >= scale:
+            return name, scale
+    return _TIME_UNITS[-1]
+
+
+def time_interval(interval: Interval | None) -> str:
+    """`914 µs [902, 926]`, all three in the unit of the estimate."""
+    if interval is None:
+        return UNKNOWN
+    name, scale = time_unit(interval.estimate)
+    return _interval(interval, scale, f" {name}", lowest=0)
+
+
+def ratio_interval(interval: Interval | None) -> str:
+    """`0.934x [0.921, 0.947]`."""
+    return UNKNOWN if interval is None else _interval(interval, 1.0, "x", lowest=2)
+
+
+def percent_interval(interval: Interval | None) -> str:
+    """`+0.4 % [-0.2, +1.1]` of something whose base the caption names."""
+    if interval is None:
+        return UNKNOWN
+    values = (interval.estimate, interval.low, interval.high)
+    estimate, low, high = (f"{100 * value:+.1f}" for value in values)
+    return f"{estimate} %\n[{low}, {high}]"
+
+
+def share_interval(share: float | None, low: float | None, high: float | None) -> str:
+    """`41.2 % [40.1, 42.4]`."""
+    if share is None or low is None or high is None:
+        return UNKNOWN
+    return f"{100 * share:.1f} %\n[{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction of one as a percentage; its base stands in the caption."""
+    return UNKNOWN if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def seconds(value: float | None) -> str:
+    """A single time with three digits: `1.23 ms`, `-45.0 ns`; zero is `0 s`."""
+    if value is None:
+        return UNKNOWN
+    if value == 0:
+        return "0 s"
+    name, scale = time_unit(value)
+    scaled = value / scale
+    whole = len(str(int(abs(scaled))))
+    return f"{scaled:.{max(0, 3 - whole)}f} {name}"
+
+
+def parameters(params: Mapping[str, Value]) -> str:
+    """`NAME=8_000, OTHER=4`, whole numbers with underscores as Rust writes them."""
+    return ", ".join(f"{name}={value_text(value)}" for name, value in params.items())
+
+
+def value_text(value: Value) -> str:
+    """One parameter value; `true` and `false` as Rust and TOML write them."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:_}" if isinstance(value, int) else str(value)
+
+
+def note_text(note: Note) -> str:
+    """A note as one bullet: where, what, and what to do."""
+    where = f"{note.where}: " if note.where else ""
+    remedy = f" To do: {note.remedy}" if note.remedy else ""
+    return f"{where}{note.text}{remedy}"
+
+
+def joined(items: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    words = list(items)
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _interval(interval: Interval, scale: float, unit: str, *, lowest: int) -> str:
+    """Round so that the half width keeps two digits: more would be noise."""
+    half = (interval.high - interval.low) / (2 * scale)
+    digits = 3
+    if half > 0:
+        digits = min(4, max(lowest, 1 - math.floor(math.log10(half))))
+    values = (interval.estimate, interval.low, interval.high)
+    estimate, low, high = (f"{value / scale:.{digits}f}" for value in values)
+    return f"{estimate}{unit}\n[{low}, {high}]"
