@@ -1,0 +1,108 @@
+"""Doctor with the real tools, and with tools that are missing or refuse."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from perfkit.checks.doctor import all_required_ok, doctor, machine
+from perfkit.checks.permissions import Refusal, probe_perf, probe_py_spy
+from perfkit.checks.system import read_facts
+
+if TYPE_CHECKING:
+    from perfkit.records import Check
+
+pytestmark = pytest.mark.integration
+
+DATA = Path(__file__).parents[1] / "data" / "diagnose"
+
+
+def by_id(checks: tuple[Check, ...]) -> dict[str, Check]:
+    return {check.id: check for check in checks}
+
+
+def fake_program(path: Path, stderr: str, code: int) -> Path:
+    """A program that only refuses, in a real tool's words."""
+    words = path.with_suffix(".txt")
+    words.write_text(stderr, encoding="utf-8")
+    path.write_text(f"#!/bin/sh\n/bin/cat {words} >&2\nexit {code}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def test_here_everything_required_is_there() -> None:
+    checks = doctor(None, os.environ)
+    failing = [check for check in checks if check.required and not check.ok]
+    assert failing == []
+    assert all_required_ok(checks)
+    assert len({check.id for check in checks}) == len(checks)
+    for check in checks:
+        assert check.found
+        assert check.ok or check.remedy
+
+
+def test_an_empty_path_misses_rust_and_says_how_to_install_it(tmp_path: Path) -> None:
+    checks = by_id(doctor(None, {"PATH": str(tmp_path)}))
+    assert not checks["rustc"].ok
+    assert checks["rustc"].required
+    assert "rustup" in checks["rustc"].remedy
+    assert checks["perf"].found == "not installed"
+    assert checks["profiler"].ok  # py-spy lies beside perfkit's own interpreter
+    assert not all_required_ok(tuple(checks.values()))
+
+
+def test_a_tool_that_does_not_start_is_not_there(tmp_path: Path) -> None:
+    fake_program(tmp_path / "valgrind", "cannot open shared object\n", 127)
+    check = by_id(doctor(None, {"PATH": str(tmp_path)}))["valgrind"]
+    assert not check.ok
+    assert "cannot open shared object" in check.found
+
+
+@pytest.mark.parametrize(
+    ("recording", "cause"),
+    [("mlock", Refusal.MLOCK), ("seccomp", Refusal.SECCOMP)],
+)
+def test_a_perf_that_refuses_is_installed_but_not_permitted(
+    tmp_path: Path, recording: str, cause: Refusal
+) -> None:
+    text = (DATA / "perf" / f"{recording}.stderr").read_text(encoding="utf-8")
+    program = fake_program(tmp_path / "perf", text, 255)
+    probe = probe_perf(program, {}, read_facts())
+    assert probe.refusal is cause
+    assert probe.said
+
+
+def test_a_perf_that_leaves_no_file_did_not_work(tmp_path: Path) -> None:
+    program = fake_program(tmp_path / "perf", "", 0)
+    assert probe_perf(program, {}, read_facts()).refusal is Refusal.UNKNOWN
+
+
+def test_a_py_spy_that_refuses_is_explained(tmp_path: Path) -> None:
+    text = (DATA / "py-spy" / "user.stderr").read_text(encoding="utf-8")
+    program = fake_program(tmp_path / "py-spy", text, 1)
+    probe = probe_py_spy(program, dict(os.environ), read_facts())
+    assert probe.refusal is not None
+    assert "Permission Denied" in probe.said
+
+
+def test_a_busy_machine_is_named() -> None:
+    checks = {check.id: check for check in machine({}, read_facts(), load=64.0)}
+    assert not checks["load"].ok
+    assert "64.00" in checks["load"].found
+
+
+def test_thread_variables_of_the_environment_are_shown() -> None:
+    checks = {c.id: c for c in machine({"OMP_NUM_THREADS": "7"}, read_facts(), load=0.0)}
+    assert "OMP_NUM_THREADS=7" in checks["thread-variables"].found
+    assert checks["load"].ok
+
+
+def test_a_cargo_subcommand_is_asked_for_its_version_by_its_name(tmp_path: Path) -> None:
+    program = tmp_path / "cargo-flamegraph"
+    program.write_text('#!/bin/sh\n[ "$1" = flamegraph ] && echo "flamegraph 0.6.15"\n')
+    program.chmod(0o755)
+    check = by_id(doctor(None, {"PATH": str(tmp_path)}))["cargo-flamegraph"]
+    assert check.ok
+    assert check.found == "flamegraph 0.6.15"
