@@ -1,0 +1,565 @@
+"""How a worker is started, spoken to and ended; what it does inside is in `worker.py`.
+
+One process per build. Exactly one worker runs at a time because every command here waits for its
+answer: the token is the answer itself. What timings mean is not known here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import select
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from perfkit import environment, process
+from perfkit.errors import (
+    ConfigError,
+    PerfkitError,
+    SubjectMismatchError,
+    ToolTimedOutError,
+    WorkerError,
+    WorkloadError,
+)
+from perfkit.records import LoadedModule, Pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from perfkit.config import Project, Workload
+    from perfkit.records import Build, Value
+    from perfkit.subject.parameters import Assignment
+
+WORKER_FILE = Path(__file__).with_name("worker.py")
+CHANNELS_VARIABLE = "PERFKIT_WORKER_CHANNELS"
+REGION_FRAMES = ("run_batch", "run_inner_batch")
+"""The functions of worker.py under which every timed call happens: what profiles look for."""
+
+START_TIMEOUT_S = 120.0
+"""How long an interpreter under a launcher may take to import the subject."""
+ANSWER_TIMEOUT_S = 300.0
+EXIT_TIMEOUT_S = 5.0
+LAUNCHER_EXIT_TIMEOUT_S = 120.0
+"""A profiler writes its result after the worker has ended."""
+_POLL_S = 0.2
+
+Which = Literal["call", "reference", "twin", "inner_timer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """Everything that decides what a worker process is.
+
+    Attributes:
+        python: the interpreter; not resolved, because a venv's is a link.
+        root: build root that goes first on `sys.path`; None for what is installed.
+        module: the subject's module; None for a worker that loads none (sentinels).
+        expected_sha256: of the extension file that must be the one imported.
+        environment: the whole environment.
+        cwd: the project's root; paths of workloads are relative to it.
+        getter: `module:function` that returns the compiled-in parameters.
+        calls: setter reference to value, called once after the import.
+        arguments: keywords added to each call of the subject.
+        python_options: interpreter options, such as `("-X", "perf_jit")`.
+        launcher: words in front of the interpreter, such as `("py-spy", "record", …, "--")`.
+        runner: words between interpreter and worker, such as `("-m", "scalene", "run")`.
+        stdout: a file for what is printed; discarded when None.
+        stderr: a file for its stderr; a temporary one, shown when the worker dies, when None.
+    """
+
+    python: Path
+    root: Path | None
+    module: str | None
+    expected_sha256: str | None
+    environment: Mapping[str, str]
+    cwd: Path
+    getter: str | None = None
+    calls: Mapping[str, Value] = field(default_factory=dict)
+    arguments: Mapping[str, Value] = field(default_factory=dict)
+    python_options: tuple[str, ...] = ()
+    launcher: tuple[str, ...] = ()
+    runner: tuple[str, ...] = ()
+    stdout: Path | None = None
+    stderr: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """One batch: wall clock, calls, CPU time of the whole process; seconds.
+
+    `inner_s` is the sum of the subject's own clock, for an `inner_timer` arm.
+    """
+
+    seconds: float
+    calls: int
+    cpu_s: float
+    inner_s: float | None = None
+
+    @property
+    def per_call_s(self) -> float:
+        """Wall clock per call, seconds."""
+        return self.seconds / self.calls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """How many calls a batch has, and what one call took; seconds."""
+
+    calls: int
+    per_call_s: float
+    first_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopResult:
+    """A region of calls back to back: what a profiler looked at."""
+
+    calls: int
+    seconds: float
+    cpu_s: float
+    tid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How two results compare; `None` for a difference that is no finite number."""
+
+    agree: bool
+    max_absolute: float | None
+    max_relative: float | None
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What one arm returned on the first data set.
+
+    Attributes:
+        changes_arguments: whether the call changed its own inputs.
+        same_bits: whether repeated calls returned equal bits; None for types without known bits.
+        digest: hash of the result's bits, None likewise.
+        repeat: the worst difference among repeated calls, where the bits are not equal.
+        reference: the difference to the other arm.
+    """
+
+    changes_arguments: bool
+    same_bits: bool | None
+    digest: str | None
+    repeat: Difference | None
+    reference: Difference | None
+
+
+def interpreter(project: Project) -> Path:
+    """The project's own interpreter, or the one that runs perfkit.
+
+    The path is made absolute but never resolved: a venv's `python` is a link, and its target is
+    another installation.
+    """
+    named = project.config.subject.python
+    return Path(sys.executable) if named is None else project.root / named
+
+
+def spec_for(
+    project: Project,
+    build: Build | None,
+    assignment: Assignment | None = None,
+    *,
+    threads: int | None = None,
+    **overrides: Any,  # noqa: ANN401  # any field of WorkerSpec
+) -> WorkerSpec:
+    """The worker of one build.
+
+    Args:
+        build: None for the module that is installed in the project's interpreter.
+        assignment: parameter values that are handed over at run time.
+        threads: size of every known thread pool; the subject's setting by default.
+        overrides: fields of the spec to replace.
+    """
+    subject = project.config.subject
+    count = threads or environment.worker_threads(subject.threads)
+    extra = {
+        **environment.thread_environment(count),
+        # One seed for all: a different order of hashing is a difference between processes that
+        # nobody asked about.
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **subject.environment,
+        **(assignment.environment if assignment else {}),
+    }
+    spec = WorkerSpec(
+        python=interpreter(project),
+        root=build.root if build else None,
+        module=subject.module,
+        expected_sha256=build.file_sha256 if build else None,
+        environment=environment.base_environment(
+            project.environ, extra=extra, passed=subject.pass_environment
+        ),
+        cwd=project.root,
+        getter=subject.parameters,
+        calls=dict(assignment.calls) if assignment else {},
+        arguments=dict(assignment.arguments) if assignment else {},
+    )
+    return dataclasses.replace(spec, **overrides)
+
+
+class Worker:
+    """A running worker: one method per command, each waits for its answer."""
+
+    def __init__(self, child: process.Child, channels: _Channels, spec: WorkerSpec) -> None:
+        self._child = child
+        self._channels = channels
+        self._arms = 0
+        self.spec = spec
+        self.inputs: dict[str, str | None] = {}
+        self.calibrated: dict[str, Calibration] = {}
+        told = self.ask(
+            "load",
+            START_TIMEOUT_S,
+            module=spec.module,
+            root=str(spec.root) if spec.root else None,
+            expected_sha256=spec.expected_sha256,
+            getter=spec.getter,
+            calls=dict(spec.calls),
+            arguments=dict(spec.arguments),
+        )
+        self.pid: int = told["pid"]
+        self.main_tid: int = told["main_tid"]
+        self.loaded = LoadedModule(
+            module=told["module"],
+            path=Path(told["path"]),
+            sha256=told["sha256"],
+            parameters=told["parameters"],
+            python=told["python"],
+            executable=Path(told["executable"]),
+            pid=told["pid"],
+        )
+
+    def ask(self, command: str, timeout_s: float, **arguments: object) -> Any:  # noqa: ANN401
+        """Send one command and wait for its answer.
+
+        Raises:
+            WorkerError: the process died or broke the protocol.
+            ToolTimedOutError: no answer within `timeout_s`; the process is ended.
+            PerfkitError: what the worker named, by kind.
+        """
+        try:
+            self._channels.send(json.dumps({"do": command, **arguments}) + "\n")
+            line = self._channels.receive(timeout_s, self._child)
+        except TimeoutError:
+            self._child.stop()
+            message = f"`{command}` did not answer within {timeout_s:g} s; the process was ended"
+            remedy = "choose smaller sizes, or find out why the workload does not return"
+            raise ToolTimedOutError(message, where=self._label(), remedy=remedy) from None
+        except (BrokenPipeError, EOFError):
+            raise self._death(command) from None
+        try:
+            answer = json.loads(line)
+        except json.JSONDecodeError as error:
+            message = f"the answer to `{command}` is no JSON"
+            raise WorkerError(message, where=self._label(), details=line[:400]) from error
+        if "error" in answer:
+            raise _named(answer["error"])
+        return answer["ok"]
+
+    def prepare(
+        self,
+        workload: Workload,
+        size: int,
+        *,
+        which: Which,
+        seed: int = 0,
+        data_sets: int = 1,
+        name: str = "",
+    ) -> str:
+        """Make the inputs of one arm, off the clock, and return the arm's id.
+
+        Raises:
+            ConfigError: the workload has no such callable.
+            WorkloadError: `setup` raised.
+        """
+        function: str | None = getattr(workload, which)
+        if function is None:
+            message = f"the workload{f' `{name}`' if name else ''} has no `{which}`"
+            raise ConfigError(message, remedy=f"give it a `{which}` in the config")
+        self._arms += 1
+        arm = f"{which}/{size}/{self._arms}"
+        whose = f"workload `{name}`" if name else "the workload"
+        told = self.ask(
+            "prepare",
+            ANSWER_TIMEOUT_S,
+            arm=arm,
+            label=f"{whose} at size {size}: `{function}`",
+            function=function,
+            setup=workload.setup,
+            size=size,
+            seed=seed,
+            data_sets=data_sets,
+            returns_seconds=which == "inner_timer",
+            keywords=which != "reference",
+        )
+        self.inputs[arm] = told["inputs"]
+        return arm
+
+    def calibrate(
+        self, arm: str, *, batch_s: float = 2e-4, warm_s: float = 0.1, limit_s: float = 60.0
+    ) -> int:
+        """Warm up and return the calls per batch: the smallest power of two that takes `batch_s`.
+
+        Raises:
+            WorkloadError: one call takes longer than `limit_s`.
+            ToolTimedOutError: a call does not return at all.
+        """
+        told = self.ask(
+            "calibrate",
+            max(4 * limit_s, 10.0) + warm_s,
+            arm=arm,
+            batch_s=batch_s,
+            warm_s=warm_s,
+            limit_s=limit_s,
+        )
+        per_call_s = told["seconds"] / told["calls"]
+        if told["slow"]:
+            message = f"one call of {arm} takes {per_call_s:.3g} s; the limit is {limit_s:g} s"
+            remedy = "choose smaller sizes, or a longer `measure.time_limit_s`"
+            raise WorkloadError(message, remedy=remedy)
+        self.calibrated[arm] = Calibration(
+            calls=told["calls"], per_call_s=per_call_s, first_s=told["first_s"]
+        )
+        return int(told["calls"])
+
+    def time(
+        self,
+        arm: str,
+        calls: int,
+        *,
+        pattern: Pattern = Pattern.HOT,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> Timing:
+        """Time one batch, garbage collection off."""
+        told = self.ask("time", timeout_s, arm=arm, calls=calls, pattern=str(pattern))
+        return Timing(**told)
+
+    def loop(self, arm: str, seconds: float) -> LoopResult:
+        """Call back to back for about `seconds`; the caller switches its profiler on and off."""
+        known = self.calibrated.get(arm)
+        calls = known.calls if known is not None else self.calibrate(arm)
+        timeout_s = seconds + ANSWER_TIMEOUT_S
+        return LoopResult(**self.ask("loop", timeout_s, arm=arm, seconds=seconds, calls=calls))
+
+    def check(
+        self,
+        arm: str,
+        other: str | None = None,
+        *,
+        relative: float,
+        absolute: float,
+        repeats: int = 3,
+    ) -> CheckResult:
+        """Compare an arm's result with another arm's of this worker, and with itself."""
+        told = self.ask(
+            "check",
+            ANSWER_TIMEOUT_S,
+            arm=arm,
+            other=other,
+            relative=relative,
+            absolute=absolute,
+            repeats=repeats,
+        )
+        for key in ("repeat", "reference"):
+            told[key] = Difference(**told[key]) if told[key] is not None else None
+        return CheckResult(**told)
+
+    def sentinel(self, threads: int) -> float:
+        """Seconds of perfkit's own fixed work on `threads` threads at once."""
+        return float(self.ask("sentinel", ANSWER_TIMEOUT_S, threads=threads)["seconds"])
+
+    def loop_overhead(self, calls: int = 4096) -> float:
+        """Seconds that one turn of the timing loop takes with a call of nothing."""
+        return float(self.ask("overhead", ANSWER_TIMEOUT_S, calls=calls)["seconds"])
+
+    def memory_bytes(self) -> int:
+        """Resident memory of the process."""
+        return int(self.ask("memory", ANSWER_TIMEOUT_S)["bytes"])
+
+    def native_thread_ids(self) -> list[int]:
+        """The threads of the process as the kernel numbers them."""
+        return [int(tid) for tid in self.ask("threads", ANSWER_TIMEOUT_S)["threads"]]
+
+    def finish(self) -> int:
+        """End the worker, wait until its launcher has written its result, and return the code.
+
+        Raises:
+            ToolTimedOutError: it did not end.
+        """
+        self._channels.close()
+        launched = self.spec.launcher or self.spec.runner
+        return self._child.wait(LAUNCHER_EXIT_TIMEOUT_S if launched else EXIT_TIMEOUT_S)
+
+    def _label(self) -> str:
+        return f"worker of {self.spec.module or 'perfkit'} (`{process.show(self._child.argv)}`)"
+
+    def _death(self, command: str) -> WorkerError:
+        with contextlib.suppress(ToolTimedOutError):
+            self._child.wait(process.TERMINATION_GRACE_S)
+        code = self._child.returncode
+        how = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended ({code})"
+        message = f"the process {how} during `{command}`"
+        remedy = (
+            "run the call by itself in the project's interpreter; it ends the process there too"
+        )
+        details = self._channels.stderr_tail()
+        return WorkerError(message, where=self._label(), remedy=remedy, details=details)
+
+
+class _Channels:
+    """Two pipes to a worker; named ones where a launcher would not hand descriptors on."""
+
+    def __init__(self, commands: int, results: int, stderr: Path) -> None:
+        self._commands: int | None = commands
+        self._results = results
+        self._stderr = stderr
+        self._rest = b""
+        self._poll = select.poll()
+        self._poll.register(results, select.POLLIN)
+
+    def send(self, line: str) -> None:
+        if self._commands is None:
+            raise BrokenPipeError
+        data = line.encode()
+        while data:
+            data = data[os.write(self._commands, data) :]
+
+    def receive(self, timeout_s: float, child: process.Child) -> str:
+        """One line.
+
+        Raises:
+            TimeoutError: none came.
+            EOFError: the worker is gone.
+        """
+        end = time.monotonic() + timeout_s
+        while b"\n" not in self._rest:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            if not self._poll.poll(1000 * min(left, _POLL_S)):
+                if child.returncode is not None and not self._poll.poll(0):
+                    raise EOFError
+                continue
+            part = os.read(self._results, 1 << 16)
+            if not part:
+                raise EOFError
+            self._rest += part
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode()
+
+    def close(self) -> None:
+        """Close the command channel: the worker's sign to end."""
+        if self._commands is not None:
+            os.close(self._commands)
+            self._commands = None
+
+    def stderr_tail(self) -> str:
+        with contextlib.suppress(OSError):
+            return process.tail(self._stderr.read_text(encoding="utf-8", errors="replace"))
+        return ""
+
+
+@contextlib.contextmanager
+def worker(spec: WorkerSpec) -> Iterator[Worker]:
+    """Start a worker that has loaded its build and proved it; end it when the block is left.
+
+    Raises:
+        SubjectMismatchError: what was imported is not the build that was asked for.
+        WorkloadError: the import raised.
+        WorkerError: the process died.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perfkit-")))
+        stderr = spec.stderr or folder / "stderr"
+        named = bool(spec.launcher or spec.runner)
+        ends = _named_pipes(folder) if named else _plain_pipes()
+        channels = _Channels(*ends.ours, stderr)
+        stack.callback(os.close, ends.ours[1])
+        stack.callback(channels.close)
+        theirs = stack.enter_context(contextlib.ExitStack())
+        for descriptor in ends.theirs:
+            theirs.callback(os.close, descriptor)
+        words = [*spec.launcher, str(spec.python), *spec.python_options]
+        variables = dict(spec.environment)
+        if named:
+            words += [*spec.runner, str(WORKER_FILE)]
+            variables[CHANNELS_VARIABLE] = ",".join(ends.words)
+        else:
+            words += ["-s", "-B", str(WORKER_FILE), *ends.words]
+        child = stack.enter_context(
+            process.started(
+                words,
+                env=variables,
+                cwd=spec.cwd,
+                stdout=spec.stdout,
+                stderr=stderr,
+                pass_fds=ends.theirs,
+            )
+        )
+        theirs.close()  # ours are the only ends left, so the worker's end is seen as the pipe's
+        running = Worker(child, channels, spec)
+        yield running
+        if named:
+            running.finish()
+            return
+        # A thread of the subject's that is still alive is no reason to fail: it is ended below.
+        with contextlib.suppress(ToolTimedOutError):
+            running.finish()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ends:
+    ours: tuple[int, int]
+    theirs: tuple[int, ...]
+    words: tuple[str, str]
+
+
+def _plain_pipes() -> _Ends:
+    command_out, command_in = os.pipe()
+    result_out, result_in = os.pipe()
+    return _Ends(
+        ours=(command_in, result_out),
+        theirs=(command_out, result_in),
+        words=(str(command_out), str(result_in)),
+    )
+
+
+def _named_pipes(folder: Path) -> _Ends:
+    commands, results = folder / "commands", folder / "results"
+    os.mkfifo(commands)
+    os.mkfifo(results)
+    return _Ends(
+        # Opened for both, so that the open does not wait; only the worker reads it.
+        ours=(os.open(commands, os.O_RDWR), os.open(results, os.O_RDONLY | os.O_NONBLOCK)),
+        theirs=(),
+        words=(str(commands), str(results)),
+    )
+
+
+def _named(error: Mapping[str, str]) -> PerfkitError:
+    """The catalogue's error for what a worker reports."""
+    kinds: Mapping[str, tuple[type[PerfkitError], str]] = {
+        "import": (WorkloadError, "make the module import in the project's interpreter"),
+        "workload": (WorkloadError, "make the workload run by itself; the traceback is above"),
+        "usage": (ConfigError, "correct the config or the workload's file"),
+        "mismatch": (SubjectMismatchError, "remove the other installation of the module"),
+    }
+    kind, remedy = kinds.get(error["kind"], (WorkerError, ""))
+    return kind(
+        error["message"],
+        where=error["where"],
+        remedy=remedy,
+        details=process.tail(error["details"]),
+    )

@@ -1,0 +1,742 @@
+"""The process that holds one build of the subject and runs it: what a worker does, and nothing of
+how it is started or judged (`child.py`, `perfkit.measure`).
+
+One file that needs the standard library alone, run by path in the *project's* interpreter (CPython
+3.9 and newer). Commands come in and results go out as JSON lines on two channels of their own,
+because stdout belongs to whoever prints there; the process ends when the command channel closes.
+"""
+
+# ruff: noqa: B905, EM101, PTH100, PTH113, PTH120, PTH123, PTH208
+# Why: `zip(strict=)` needs 3.10; the file stays small in what it loads into a measured process.
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import importlib
+import importlib.util
+import json
+import marshal
+import math
+import os
+import platform
+import resource
+import sys
+import threading
+import time
+import traceback
+from importlib.machinery import EXTENSION_SUFFIXES
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import ModuleType
+    from typing import TextIO
+
+    Reply = dict[str, Any]
+    Function = Callable[..., Any]
+
+CHANNELS_VARIABLE = "PERFKIT_WORKER_CHANNELS"
+UNTIMED_CALLS = 3  # before a hot batch, at the most
+UNTIMED_S = 1e-3  # no further untimed call after this
+IDLE_S = 2e-3  # after this the pools of the field have parked their threads
+MAX_CALLS = 1 << 22  # per batch
+SENTINEL_S = 1e-3  # of one sentinel: long beside a thread's wake-up, short beside a block
+
+
+class Refusal(Exception):
+    """Something that has a name in perfkit's catalogue: `kind` says which."""
+
+    def __init__(self, kind: str, message: str, where: str = "", details: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.where = where
+        self.details = details
+
+
+class Arm:
+    """One callable with its inputs, made before the clock starts."""
+
+    def __init__(
+        self, function: Function, sets: list[tuple[Any, ...]], returns_seconds: bool, label: str
+    ) -> None:
+        self.function = function
+        self.sets = sets
+        self.returns_seconds = returns_seconds
+        self.label = label
+        self.turn = 0
+        self.batch: list[tuple[Any, ...]] = []
+
+    def take(self, calls: int) -> list[tuple[Any, ...]]:
+        """The arguments of the next calls: the data sets in turn, going on where it stopped."""
+        if len(self.batch) != calls or self.turn:
+            count = len(self.sets)
+            self.batch = [self.sets[(self.turn + index) % count] for index in range(calls)]
+            self.turn = (self.turn + calls) % count
+        return self.batch
+
+
+def run_batch(function: Function, batch: Iterable[tuple[Any, ...]]) -> None:
+    """Call back to back. The frame of this function is what profiles look for."""
+    for arguments in batch:
+        function(*arguments)
+
+
+def run_inner_batch(function: Function, batch: Iterable[tuple[Any, ...]]) -> float:
+    """Like `run_batch`, for a callable that returns (result, seconds by a clock inside)."""
+    inner = 0.0
+    for arguments in batch:
+        inner += function(*arguments)[1]
+    return inner
+
+
+def _noop() -> None:
+    return None
+
+
+class Worker:
+    """The state between commands, and one method per command."""
+
+    def __init__(self) -> None:
+        self.arms: dict[str, Arm] = {}
+        self.files: dict[str, ModuleType] = {}
+        self.arguments: dict[str, Any] = {}
+        self.sentinel_rounds: int | None = None
+        self.helpers: list[_Helper] = []
+
+    # -- loading ---------------------------------------------------------------------------------
+
+    def load(
+        self,
+        module: str | None,
+        root: str | None,
+        expected_sha256: str | None,
+        getter: str | None,
+        calls: Mapping[str, Any],
+        arguments: Mapping[str, Any],
+    ) -> Reply:
+        if root is not None:
+            sys.path.insert(0, root)
+        self.arguments = dict(arguments)
+        reply: Reply = {
+            "module": module or "",
+            "path": "",
+            "sha256": "",
+            "parameters": None,
+            "python": platform.python_version(),
+            "executable": sys.executable,
+            "pid": os.getpid(),
+            "main_tid": threading.get_native_id(),
+        }
+        if module is not None:
+            try:
+                importlib.import_module(module)
+            except BaseException as error:
+                raise _raised("import", f"importing `{module}`", error) from error
+            reply["path"], reply["sha256"] = self._find_extension(module, expected_sha256)
+        for setter, value in calls.items():
+            self._user(f"the setter `{setter}`", self.resolve(setter), value)
+        if getter is not None:
+            values = self._user(f"the getter `{getter}`", self.resolve(getter))
+            reply["parameters"] = {str(name): _plain(value) for name, value in dict(values).items()}
+        return reply
+
+    def _find_extension(self, module: str, expected: str | None) -> tuple[str, str]:
+        """The file of the machine code that was imported, and its hash."""
+        own = getattr(sys.modules[module], "__file__", None)
+        found = {}
+        for name, loaded in list(sys.modules.items()):
+            path = getattr(loaded, "__file__", None)
+            inside = name == module or name.startswith(module + ".")
+            if inside and path and path.endswith(tuple(EXTENSION_SUFFIXES)):
+                found[name] = path
+        if not found:
+            message = "`%s` was imported from %s, and no extension module came with it"
+            raise Refusal("mismatch", message % (module, own))
+        if expected is None and module in found:
+            found = {module: found[module]}
+        hashes = {path: _hash_file(path) for path in found.values()}
+        for path, digest in hashes.items():
+            if digest == expected:
+                return path, digest
+        if expected is None and len(hashes) == 1:
+            return next(iter(hashes.items()))
+        if expected is None:
+            usual = found.get(module + "." + module.rpartition(".")[2])
+            if usual is not None:
+                return usual, hashes[usual]
+        message = "`%s` was imported from %s, which is not the build that was asked for"
+        details = "expected sha256 {}; found {}".format(
+            expected,
+            ", ".join(f"{digest} of {path}" for path, digest in hashes.items()),
+        )
+        raise Refusal("mismatch", message % (module, ", ".join(hashes)), details=details)
+
+    def resolve(self, reference: str) -> Any:  # noqa: ANN401  # whatever the user named
+        """The object that `module:function` or `path/to/file.py:function` names."""
+        place, _, name = reference.rpartition(":")
+        if place.endswith(".py") or os.sep in place:
+            module = self._load_file(os.path.abspath(place))
+        else:
+            try:
+                module = importlib.import_module(place)
+            except BaseException as error:
+                raise _raised("workload", f"importing `{place}`", error) from error
+        try:
+            return getattr(module, name)
+        except AttributeError:
+            known = [word for word in dir(module) if not word.startswith("_")]
+            raise Refusal(
+                "usage",
+                f"`{place}` has no `{name}`",
+                where=str(getattr(module, "__file__", place)),
+                details="it has: {}".format(", ".join(known[:40])),
+            ) from None
+
+    def _load_file(self, path: str) -> ModuleType:
+        if path in self.files:
+            return self.files[path]
+        if not os.path.isfile(path):
+            raise Refusal("usage", "there is no such file", where=path)
+        name = f"perfkit_workload_{len(self.files)}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise Refusal("usage", "is no Python file", where=path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        folder = os.path.dirname(path)
+        if folder not in sys.path:  # at the end: the build under test must win
+            sys.path.append(folder)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException as error:
+            raise _raised("workload", f"loading {path}", error) from error
+        self.files[path] = module
+        return module
+
+    def _user(self, what: str, function: Function, *arguments: object) -> Any:  # noqa: ANN401
+        try:
+            return function(*arguments)
+        except BaseException as error:
+            raise _raised("workload", what, error) from error
+
+    # -- arms ------------------------------------------------------------------------------------
+
+    def prepare(
+        self,
+        arm: str,
+        label: str,
+        function: str,
+        setup: str,
+        size: int,
+        seed: int,
+        data_sets: int,
+        returns_seconds: bool,
+        keywords: bool,
+    ) -> Reply:
+        target = self.resolve(function)
+        make = self.resolve(setup)
+        if not callable(target) or not callable(make):
+            raise Refusal("usage", f"`{function}` or `{setup}` cannot be called")
+        if keywords and self.arguments:
+            plain = target
+            extra = self.arguments
+
+            def target(*arguments: object) -> object:
+                return plain(*arguments, **extra)
+
+        sets = []
+        digests: list[str | None] = []
+        for index in range(data_sets):
+            made = self._user(f"`{setup}({size}, {seed + index})`", make, size, seed + index)
+            if not isinstance(made, tuple):
+                message = "`%s` returned %s; it must return the call's arguments as a tuple"
+                raise Refusal("usage", message % (setup, type(made).__name__))
+            sets.append(made)
+            digests.append(digest(made))
+        self.arms[arm] = Arm(target, sets, returns_seconds, label)
+        gc.collect()
+        gc.freeze()
+        known = [one for one in digests if one is not None]
+        whole = hashlib.sha256("".join(known).encode()).hexdigest()
+        return {"data_sets": len(sets), "inputs": whole if len(known) == len(sets) else None}
+
+    def calibrate(self, arm: str, batch_s: float, warm_s: float, limit_s: float) -> Reply:
+        """Warm up, then the smallest power of two of calls that takes `batch_s`."""
+        chosen = self.arms[arm]
+        begin = time.perf_counter()
+        spent, first = 0.0, None
+        while spent < warm_s or first is None:
+            timed = self._batch(chosen, 1)
+            first = timed["seconds"] if first is None else first
+            spent = time.perf_counter() - begin
+            if timed["seconds"] > limit_s:
+                return {"calls": 1, "seconds": timed["seconds"], "first_s": first, "slow": True}
+        calls = 1
+        while True:
+            timed = self._batch(chosen, calls)
+            if timed["seconds"] >= batch_s or calls >= MAX_CALLS:
+                break
+            calls *= 2
+        return {
+            "calls": calls,
+            "seconds": timed["seconds"],
+            "first_s": first,
+            "slow": timed["seconds"] / calls > limit_s,
+        }
+
+    def overhead(self, calls: int) -> Reply:
+        """Seconds that one turn of perfkit's own loop takes, with a call of nothing."""
+        return {
+            "seconds": self._batch(Arm(_noop, [()], False, "nothing"), calls)["seconds"] / calls
+        }
+
+    def time(self, arm: str, calls: int, pattern: str) -> Reply:
+        chosen = self.arms[arm]
+        if pattern == "idle":
+            total = cpu = inner = 0.0
+            for _ in range(calls):
+                time.sleep(IDLE_S)
+                timed = self._batch(chosen, 1)
+                total += timed["seconds"]
+                cpu += timed["cpu_s"]
+                inner += timed["inner_s"] or 0.0
+            known = inner if chosen.returns_seconds else None
+            return {"seconds": total, "calls": calls, "cpu_s": cpu, "inner_s": known}
+        self._wake(chosen)
+        return self._batch(chosen, calls)
+
+    def _wake(self, arm: Arm) -> None:
+        """Untimed calls: while others had the token, caches cooled and the pool went to sleep."""
+        spent = 0.0
+        for _ in range(UNTIMED_CALLS):
+            spent += self._batch(arm, 1)["seconds"]
+            if spent > UNTIMED_S:
+                return
+
+    def _batch(self, arm: Arm, calls: int) -> Reply:
+        """One clock pair around calls back to back, garbage collection off."""
+        batch = arm.take(calls)
+        function = arm.function
+        inner = None
+        gc.disable()
+        cpu_begin = time.process_time_ns()
+        begin = time.perf_counter_ns()
+        try:
+            if arm.returns_seconds:
+                inner = run_inner_batch(function, batch)
+            else:
+                run_batch(function, batch)
+        except BaseException as error:
+            raise _raised("workload", arm.label, error) from error
+        finally:
+            end = time.perf_counter_ns()
+            cpu_end = time.process_time_ns()
+            gc.enable()
+        return {
+            "seconds": (end - begin) * 1e-9,
+            "calls": calls,
+            "cpu_s": (cpu_end - cpu_begin) * 1e-9,
+            "inner_s": inner,
+        }
+
+    def loop(self, arm: str, seconds: float, calls: int) -> Reply:
+        """Batches back to back for about `seconds`: the region a profiler looks at."""
+        chosen = self.arms[arm]
+        self._wake(chosen)
+        done, spent, cpu = 0, 0.0, 0.0
+        begin = time.perf_counter()
+        while True:
+            timed = self._batch(chosen, calls)
+            done += calls
+            cpu += timed["cpu_s"]
+            spent = time.perf_counter() - begin
+            if spent >= seconds:
+                break
+        return {"calls": done, "seconds": spent, "cpu_s": cpu, "tid": threading.get_native_id()}
+
+    # -- what the subject returns ----------------------------------------------------------------
+
+    def check(
+        self, arm: str, other: str | None, relative: float, absolute: float, repeats: int
+    ) -> Reply:
+        """Compare an arm's result with another's and with itself on the first data set."""
+        chosen = self.arms[arm]
+        arguments = chosen.sets[0]
+        before = digest(arguments)
+        results = [self._result(chosen, arguments) for _ in range(repeats)]
+        changed = before is not None and digest(arguments) != before
+        digests = [digest(result) for result in results]
+        reply: Reply = {
+            "changes_arguments": changed,
+            "same_bits": None if None in digests else len(set(digests)) == 1,
+            "digest": digests[0],
+            "repeat": None,
+            "reference": None,
+        }
+        if reply["same_bits"] is not True and repeats > 1:
+            reply["repeat"] = max(
+                (compare(results[0], result, relative, absolute) for result in results[1:]),
+                key=lambda found: (not found["agree"], found["max_absolute"] or 0.0),
+            )
+        if other is not None:
+            expected = self._result(self.arms[other], self.arms[other].sets[0])
+            reply["reference"] = compare(results[0], expected, relative, absolute)
+        return reply
+
+    def _result(self, arm: Arm, arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401
+        result = self._user(arm.label, lambda: arm.function(*arguments))
+        return result[0] if arm.returns_seconds else result
+
+    # -- the process -----------------------------------------------------------------------------
+
+    def threads(self) -> Reply:
+        try:
+            return {"threads": sorted(int(name) for name in os.listdir("/proc/self/task"))}
+        except OSError:
+            return {"threads": [threading.get_native_id()]}
+
+    def memory(self) -> Reply:
+        """Bytes resident now, or the most there ever were where the system does not tell."""
+        try:
+            with open("/proc/self/statm", encoding="ascii") as stream:
+                return {"bytes": int(stream.read().split()[1]) * resource.getpagesize()}
+        except (OSError, ValueError, IndexError):
+            return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+    def sentinel(self, threads: int) -> Reply:
+        """perfkit's own fixed work on so many threads at once; OpenSSL releases the GIL."""
+        rounds = self.sentinel_rounds or self._calibrate_sentinel()
+        while len(self.helpers) < threads - 1:
+            self.helpers.append(_Helper())
+        helpers = self.helpers[: threads - 1]
+        gc.disable()
+        for helper in helpers:
+            helper.ready(rounds)
+        cpu_begin = time.process_time_ns()
+        begin = time.perf_counter_ns()
+        for helper in helpers:
+            helper.go.release()
+        _fixed_work(rounds)
+        for helper in helpers:
+            helper.done.acquire()
+        end = time.perf_counter_ns()
+        cpu_end = time.process_time_ns()
+        gc.enable()
+        return {"seconds": (end - begin) * 1e-9, "cpu_s": (cpu_end - cpu_begin) * 1e-9}
+
+    def _calibrate_sentinel(self) -> int:
+        rounds = 64
+        _fixed_work(rounds)
+        while True:
+            begin = time.perf_counter()
+            _fixed_work(rounds)
+            spent = time.perf_counter() - begin
+            if spent >= SENTINEL_S / 2:
+                break
+            rounds *= 2
+        best = min(spent, *(_timed_work(rounds) for _ in range(8)))
+        self.sentinel_rounds = max(1, round(rounds * SENTINEL_S / best))
+        return self.sentinel_rounds
+
+
+class _Helper:
+    """A thread that does the sentinel's work when it is let go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Semaphore(0)
+        self.done = threading.Semaphore(0)
+        self.rounds = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def ready(self, rounds: int) -> None:
+        self.rounds = rounds
+
+    def _serve(self) -> None:
+        while True:
+            self.go.acquire()
+            _fixed_work(self.rounds)
+            self.done.release()
+
+
+def _fixed_work(rounds: int) -> None:
+    hashlib.pbkdf2_hmac("sha256", b"perfkit", b"sentinel", rounds)
+
+
+def _timed_work(rounds: int) -> float:
+    begin = time.perf_counter()
+    _fixed_work(rounds)
+    return time.perf_counter() - begin
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+def digest(value: object) -> str | None:
+    """A hash over the bits of a value, or None for a type whose bits are not known."""
+    state = hashlib.sha256()
+    try:
+        _feed(state, value)
+    except (TypeError, ValueError, BufferError):
+        return None
+    return state.hexdigest()
+
+
+def _feed(state: Any, value: Any) -> None:  # noqa: ANN401
+    if isinstance(value, (tuple, list)) and any(not _is_scalar(item) for item in value):
+        state.update(b"%d(" % len(value))
+        for item in value:
+            _feed(state, item)
+        return
+    if hasattr(value, "dtype") and hasattr(value, "tobytes"):
+        if value.dtype.hasobject:
+            raise TypeError(type(value).__name__)
+        state.update((f"{value.dtype.str}{value.shape}").encode())
+        state.update(value.tobytes())
+        return
+    state.update(marshal.dumps(value, 2))  # version 2 writes no object identities
+
+
+def _is_scalar(item: object) -> bool:
+    return type(item) in (int, float, str, bytes, bool, type(None), complex)
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401  # bool, int, float or str
+    """A parameter's value as JSON has it; NumPy scalars become Python's."""
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    item = getattr(value, "item", None)
+    if item is not None:
+        return item()
+    raise Refusal("usage", f"the getter returned a {type(value).__name__}")
+
+
+def compare(found: object, expected: object, relative: float, absolute: float) -> Reply:
+    """Whether |found - expected| <= absolute + relative * |expected| everywhere, and where not.
+
+    NaN equals NaN. Shapes and lengths must be equal. `None` for the differences: not numbers.
+    """
+    if _is_array(found) or _is_array(expected):
+        return _compare_arrays(found, expected, relative, absolute)
+    state: Reply = {
+        "agree": True,
+        "max_absolute": 0.0,
+        "max_relative": 0.0,
+        "where": "",
+        "reason": "",
+    }
+    _compare_values(found, expected, relative, absolute, "", state)
+    for key in ("max_absolute", "max_relative"):
+        if not math.isfinite(state[key]):
+            state[key] = None
+    return state
+
+
+def _is_array(value: object) -> bool:
+    return hasattr(value, "__array__") and not isinstance(value, (int, float))
+
+
+def _compare_arrays(found: object, expected: object, relative: float, absolute: float) -> Reply:
+    import numpy
+
+    left, right = numpy.asarray(found), numpy.asarray(expected)
+    if left.shape != right.shape:
+        return _differ("", f"shape {left.shape} against {right.shape}")
+    if left.dtype.kind not in "biufc" or right.dtype.kind not in "biufc":
+        same = numpy.asarray(left == right)
+        if same.all():
+            return {
+                "agree": True,
+                "max_absolute": 0.0,
+                "max_relative": 0.0,
+                "where": "",
+                "reason": "",
+            }
+        index = tuple(int(i) for i in numpy.argwhere(~same)[0])
+        return _differ(_index(index), f"{left[index]!r} against {right[index]!r}")
+    kind = numpy.result_type(left, right, numpy.float64)
+    left, right = left.astype(kind), right.astype(kind)
+    with numpy.errstate(all="ignore"):
+        equal = (left == right) | (numpy.isnan(left) & numpy.isnan(right))
+        gap = numpy.where(equal, 0.0, numpy.abs(left - right))
+        scale = numpy.where(right != 0, gap / numpy.abs(right), numpy.where(equal, 0.0, numpy.inf))
+        bad = ~(equal | (gap <= absolute + relative * numpy.abs(right)))
+    reply = {
+        "agree": not bool(bad.any()),
+        "max_absolute": _finite(gap.max()) if gap.size else 0.0,
+        "max_relative": _finite(scale.max()) if gap.size else 0.0,
+        "where": "",
+        "reason": "",
+    }
+    if bad.any():
+        weight = numpy.where(bad, numpy.nan_to_num(gap, nan=numpy.inf), -1.0)
+        index = tuple(int(i) for i in numpy.unravel_index(int(weight.argmax()), weight.shape))
+        reply["where"] = _index(index)
+        reply["reason"] = (
+            f"{left[index].item()!r} against {right[index].item()!r}; "
+            f"{int(bad.sum())} of {bad.size} elements differ"
+        )
+    return reply
+
+
+def _finite(value: Any) -> float | None:  # noqa: ANN401  # a NumPy scalar
+    plain = float(value)
+    return plain if math.isfinite(plain) else None
+
+
+def _index(index: Sequence[int]) -> str:
+    return "".join(f"[{part}]" for part in index)
+
+
+def _differ(where: str, reason: str) -> Reply:
+    return {
+        "agree": False,
+        "max_absolute": None,
+        "max_relative": None,
+        "where": where,
+        "reason": reason,
+    }
+
+
+def _compare_values(
+    found: Any,  # noqa: ANN401
+    expected: Any,  # noqa: ANN401
+    relative: float,
+    absolute: float,
+    place: str,
+    state: Reply,
+) -> None:
+    if _is_array(found) or _is_array(expected):
+        inner = _compare_arrays(found, expected, relative, absolute)
+        for key in ("max_absolute", "max_relative"):
+            state[key] = math.inf if inner[key] is None else max(state[key], inner[key])
+        if not inner["agree"]:
+            _note(state, place + inner["where"], inner["reason"])
+    elif isinstance(found, dict) and isinstance(expected, dict):
+        if set(found) != set(expected):
+            _note(
+                state,
+                place,
+                f"keys {sorted(map(repr, found))} against {sorted(map(repr, expected))}",
+            )
+            return
+        for key in found:
+            inside = f"{place}[{key!r}]"
+            _compare_values(found[key], expected[key], relative, absolute, inside, state)
+    elif isinstance(found, (list, tuple)) and isinstance(expected, (list, tuple)):
+        if len(found) != len(expected):
+            _note(state, place, f"{len(found)} elements against {len(expected)}")
+            return
+        for index, (left, right) in enumerate(zip(found, expected)):
+            if type(left) is float and type(right) is float and left == right:
+                continue
+            _compare_values(left, right, relative, absolute, f"{place}[{index}]", state)
+    elif _is_number(found) and _is_number(expected):
+        _compare_numbers(found, expected, relative, absolute, place, state)
+    elif found != expected:
+        _note(state, place, f"{found!r:.80} against {expected!r:.80}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, complex)) and not isinstance(value, bool)
+
+
+def _compare_numbers(
+    found: Any,  # noqa: ANN401
+    expected: Any,  # noqa: ANN401
+    relative: float,
+    absolute: float,
+    place: str,
+    state: Reply,
+) -> None:
+    if found == expected or (found != found and expected != expected):
+        return
+    gap = abs(found - expected)
+    state["max_absolute"] = max(state["max_absolute"], gap) if gap == gap else math.inf
+    scale = gap / abs(expected) if expected else math.inf
+    state["max_relative"] = max(state["max_relative"], scale) if scale == scale else math.inf
+    if not gap <= absolute + relative * abs(expected):
+        _note(state, place, f"{found!r} against {expected!r}")
+
+
+def _note(state: Reply, place: str, reason: str) -> None:
+    if state["agree"]:
+        state.update(agree=False, where=place, reason=reason)
+
+
+# -- errors and channels ---------------------------------------------------------------------------
+
+
+def _hash_file(path: str) -> str:
+    state = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for part in iter(lambda: stream.read(1 << 20), b""):
+            state.update(part)
+    return state.hexdigest()
+
+
+def _raised(kind: str, what: str, error: BaseException) -> Refusal:
+    """The user's exception with the last place outside this file."""
+    if isinstance(error, Refusal):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [
+        frame for frame in frames if frame.filename != __file__ and frame.filename[:1] != "<"
+    ]
+    where = f"{outside[-1].filename}:{outside[-1].lineno}" if outside else ""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    message = f"{what} raised {type(error).__name__}: {error}"
+    return Refusal(kind, message, where=where, details=text)
+
+
+def _open_channels(words: Sequence[str]) -> tuple[TextIO, TextIO]:
+    """Two descriptors, or two paths of named pipes when a launcher closed the descriptors."""
+    named = words or os.environ.get(CHANNELS_VARIABLE, "").split(",")
+    if len(named) != 2:
+        raise SystemExit("worker.py is started by perfkit, with two channels")
+    commands, results = (int(word) if word.isdigit() else word for word in named)
+    return (
+        open(commands, encoding="utf-8", newline="\n"),
+        open(results, "w", encoding="utf-8", newline="\n"),
+    )
+
+
+def serve(commands: TextIO, results: TextIO) -> None:
+    """Answer commands until the channel closes."""
+    worker = Worker()
+    for line in commands:
+        asked = json.loads(line)
+        name = asked.pop("do")
+        try:
+            reply = {"ok": getattr(worker, name)(**asked)}
+        except Refusal as error:
+            reply = {
+                "error": {
+                    "kind": error.kind,
+                    "message": error.message,
+                    "where": error.where,
+                    "details": error.details,
+                }
+            }
+        except Exception as error:  # a fault of this file, not of the user's
+            text = traceback.format_exc()
+            reply = {
+                "error": {"kind": "worker", "message": repr(error), "where": "", "details": text}
+            }
+        results.write(json.dumps(reply) + "\n")
+        results.flush()
+
+
+def main() -> None:
+    """Drop this file's folder from the path (it is perfkit's, not the project's) and serve."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path or ".") != here]
+    commands, results = _open_channels(sys.argv[1:])
+    with contextlib.suppress(BrokenPipeError):  # perfkit is gone
+        serve(commands, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Workloads of the config as arms: how many data sets they get, and whether their results are right
+before anything is timed. Timing itself is in `perfkit.measure`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from perfkit.environment import thread_environment
+from perfkit.errors import WorkloadError, WrongResultError
+from perfkit.records import Note
+from perfkit.subject.child import CheckResult, Difference, WorkerSpec, worker
+from perfkit.units import format_count
+
+if TYPE_CHECKING:
+    from perfkit.config import Workload
+
+_ELEMENTS_TO_FORGET = 400_000
+"""Elements over all data sets that no branch predictor remembers: a predictor learns a single small
+array by heart and makes the subject look faster than it is on fresh data."""
+
+
+def data_sets_for(size: int, at_most: int) -> int:
+    """How many data sets calls at a size rotate through: at least two where that is allowed."""
+    return max(1, min(at_most, max(2, -(-_ELEMENTS_TO_FORGET // size))))
+
+
+def verify(
+    spec: WorkerSpec,
+    name: str,
+    workload: Workload,
+    size: int,
+    *,
+    seed: int = 0,
+    threads: int | None = None,
+) -> tuple[CheckResult, tuple[Note, ...]]:
+    """Check one size in a process of its own, before it is timed.
+
+    The reference runs in the same process here, and in one of its own when it is timed: a pool of
+    the reference's must not stay behind beside the subject's.
+
+    Args:
+        threads: when above one, the result is also compared with that of one thread.
+
+    Raises:
+        WrongResultError: subject and reference differ by more than the tolerance.
+        WorkloadError: the call changes its inputs, or returns different results each time.
+    """
+    found = _check(spec, name, workload, size, seed=seed)
+    where = f"workload `{name}` at size {format_count(size)}"
+    if found.changes_arguments:
+        message = f"`{workload.call}` changes its own arguments, so no two calls do the same work"
+        remedy = "let the call in the config copy what it changes, or write to an `out` of its own"
+        raise WorkloadError(message, where=where, remedy=remedy)
+    notes = []
+    if found.repeat is not None and not found.repeat.agree:
+        message = f"`{workload.call}` returns different results each call: {_shown(found.repeat)}"
+        remedy = "seed what is random in it, or widen `tolerance` if that is how it should be"
+        raise WorkloadError(message, where=where, remedy=remedy)
+    if found.repeat is not None and found.same_bits is False:
+        text = f"calls on the same input differ within the tolerance: {_shown(found.repeat)}"
+        notes.append(Note(id="results_vary", text=text, where=where))
+    if found.reference is not None and not found.reference.agree:
+        message = f"subject and reference disagree: {_shown(found.reference)}"
+        remedy = "correct one of them, or set `tolerance` to what their rounding allows"
+        raise WrongResultError(message, where=where, remedy=remedy)
+    if threads is not None and threads > 1 and found.digest is not None:
+        notes += _across_threads(spec, name, workload, size, seed, found)
+    return found, tuple(notes)
+
+
+def _check(spec: WorkerSpec, name: str, workload: Workload, size: int, *, seed: int) -> CheckResult:
+    with worker(spec) as process:
+        arm = process.prepare(workload, size, which="call", seed=seed, name=name)
+        other = None
+        if workload.reference is not None:
+            other = process.prepare(workload, size, which="reference", seed=seed, name=name)
+        return process.check(
+            arm,
+            other,
+            relative=workload.tolerance.relative,
+            absolute=workload.tolerance.absolute,
+        )
+
+
+def _across_threads(
+    spec: WorkerSpec, name: str, workload: Workload, size: int, seed: int, found: CheckResult
+) -> list[Note]:
+    """Whether one thread returns what several do."""
+    alone = dataclasses.replace(spec, environment={**spec.environment, **thread_environment(1)})
+    single = _check(alone, name, workload, size, seed=seed)
+    where = f"workload `{name}` at size {format_count(size)}"
+    if single.reference is not None and not single.reference.agree:
+        message = f"on one thread subject and reference disagree: {_shown(single.reference)}"
+        remedy = "correct the sequential branch, or set `tolerance` to what rounding allows"
+        raise WrongResultError(message, where=where, remedy=remedy)
+    if single.digest == found.digest or found.same_bits is False:
+        return []
+    text = "the result's bits depend on the number of threads"
+    return [Note(id="results_depend_on_threads", text=text, where=where)]
+
+
+def _shown(difference: Difference) -> str:
+    parts = [difference.reason] if difference.reason else []
+    if difference.where:
+        parts.append(f"at {difference.where}")
+    if difference.max_absolute is not None:
+        parts.append(f"largest absolute difference {difference.max_absolute:.3g}")
+    if difference.max_relative is not None:
+        parts.append(f"largest relative difference {difference.max_relative:.3g}")
+    return ", ".join(parts)
