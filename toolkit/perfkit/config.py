@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
+import pydantic.fields
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from perfkit.errors import ConfigError, UsageError
@@ -459,6 +460,70 @@ def resolved_values(project: Project) -> list[tuple[str, object, str]]:
         (key, value, project.origins.get(key, "default"))
         for key, value in sorted(_leaves(document).items())
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key that a config may have: its dotted name, what it takes, and what it means.
+
+    `NAME` in the dotted name stands for the user's own name of a workload or parameter.
+    """
+
+    name: str
+    type: str
+    default: str | None  # None: it must be given
+    description: str
+
+
+def describe_keys(model: type[BaseModel] | None = None, prefix: str = "") -> list[Key]:
+    """Every legal key, in the order of the model: the source of the reference page."""
+    described: list[Key] = []
+    for name, field in (model or Config).model_fields.items():
+        inner = _inner_model(field.annotation)
+        if inner is not None and inner is not LayerRule:
+            named = "NAME." if _is_named_table(field.annotation) else ""
+            described.extend(describe_keys(inner, f"{prefix}{name}.{named}"))
+            continue
+        if inner is LayerRule:
+            described.extend(describe_keys(inner, f"{prefix}{name}[]."))
+            continue
+        default = None if field.is_required() else _default_text(field)
+        described.append(
+            Key(
+                name=f"{prefix}{name}",
+                type=_type_text(field.annotation),
+                default=default,
+                description=field.description or "",
+            )
+        )
+    return described
+
+
+def _default_text(field: pydantic.fields.FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is None:
+        return "none"
+    return str(value.value if isinstance(value, StrEnum) else value or "empty")
+
+
+def _type_text(annotation: object) -> str:
+    """What a key takes, in a word: `text`, `path`, `whole number`, `list of text`, …"""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _type_text(arguments[0])
+    if origin is Literal:
+        return " or ".join(str(argument) for argument in arguments)
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return " or ".join(member.value for member in annotation)
+    if origin is tuple:
+        return f"list of {_type_text(arguments[0])}"
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"table of {_type_text(arguments[1])}"
+    if arguments:
+        words = [_type_text(item) for item in arguments if item is not type(None)]
+        return " or ".join(dict.fromkeys(words))
+    known = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
+    return known.get(annotation, str(annotation)) if isinstance(annotation, type) else "value"
 
 
 def _read(file: Path) -> str:

@@ -300,6 +300,25 @@ def project_lock(cache: Path, root: Path, command: str) -> Iterator[None]:
         lock.release()
 
 
+@contextlib.contextmanager
+def every_project_lock(cache: Path) -> Iterator[None]:
+    """Hold all projects of the cache, so that nothing is removed under a running perfkit.
+
+    Raises:
+        ProjectLockedError: another perfkit holds one of them.
+    """
+    with contextlib.ExitStack() as stack:
+        for place in sorted((cache / "projects").glob("*/lock")):
+            lock = filelock.FileLock(place)
+            try:
+                stack.enter_context(lock.acquire(blocking=False))
+            except filelock.Timeout as error:
+                message = "another perfkit is working with a build of the cache"
+                remedy = "wait until it has ended, then run this again"
+                raise ProjectLockedError(message, where=str(place.parent), remedy=remedy) from error
+        yield
+
+
 def folder_size(path: Path) -> int:
     """Bytes of all files below a folder; links are not followed."""
     return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
@@ -307,4 +326,5 @@ def folder_size(path: Path) -> int:
 
 def remove_tree(path: Path) -> None:
     """Remove a folder of the cache with everything below it; missing is fine."""
-    shutil.rmtree(path, ignore_errors=False) if path.exists() else None
+    if path.exists():
+        shutil.rmtree(path)

@@ -1,0 +1,1 @@
+"""One small file per command: arguments to settings, one engine call, one report."""

@@ -1,0 +1,224 @@
+"""What a command works with: project, lock, run directory, builder, progress on stderr.
+
+Also how a report leaves a command: on stdout in the form asked for, or in a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from perfkit import environment, store
+from perfkit.cli.options import Format
+from perfkit.config import Project, load_project, resolved_values
+from perfkit.errors import PerfkitError, UsageError
+from perfkit.records import ExitCode
+
+if TYPE_CHECKING:
+    from perfkit.report.page import Page
+    from perfkit.subject.build import Builder
+
+Progress = Callable[[str, float | None], None]
+"""Called with what is being done and how much of it is done (0 to 1), if that is known."""
+
+_SUFFIXES: Mapping[str, Format] = {
+    ".json": Format.JSON,
+    ".md": Format.MARKDOWN,
+    ".txt": Format.HUMAN,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The place one command works at."""
+
+    project: Project
+    cache: Path
+    run: store.Run
+    builder: Builder
+    progress: Progress
+
+
+def open_project(config: Path | None, overrides: Mapping[str, object] | None = None) -> Project:
+    """The project that applies to the current folder."""
+    return load_project(
+        start=Path.cwd(), environ=dict(os.environ), path=config, overrides=overrides
+    )
+
+
+@contextlib.contextmanager
+def working(
+    command: str,
+    *,
+    config: Path | None,
+    overrides: Mapping[str, object] | None = None,
+    resume: str | None = None,
+) -> Iterator[Context]:
+    """Hold the project and a run directory while a command works on them.
+
+    Args:
+        command: its name; part of the run directory's.
+        config: the file that the user named, if any.
+        overrides: dotted config keys from the command line.
+        resume: an earlier run to go on with instead of a new one.
+
+    Raises:
+        typer.Exit: with code 130 after Ctrl-C; what was collected stays in the run directory.
+    """
+    from perfkit.subject.build import Builder
+
+    project = open_project(config, overrides)
+    cache = store.cache_directory(project.environ)
+    with store.project_lock(cache, project.root, command), showing_progress() as progress:
+        run = (
+            store.open_run(project.profiles, resume)
+            if resume is not None
+            else store.create_run(project.profiles, command, header(project, command))
+        )
+        builder = Builder(project, cache=cache, progress=lambda text: progress(text, None))
+        context = Context(project=project, cache=cache, run=run, builder=builder, progress=progress)
+        try:
+            yield context
+        except KeyboardInterrupt:
+            _close(run, ExitCode.INTERRUPTED, "interrupted")
+            tell(f"Interrupted. What was collected lies in {run.directory}")
+            raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+        except PerfkitError as error:
+            _close(run, error.exit_code, str(error))
+            raise
+        except typer.Exit as leaving:
+            _close(run, leaving.exit_code, "")
+            raise
+        else:
+            _close(run, ExitCode.GOOD, "")
+
+
+def header(project: Project, command: str) -> dict[str, object]:
+    """What `run.json` says about a run before it starts."""
+    fingerprint = environment.fingerprint(project.environ)
+    return {
+        "command": command,
+        "argv": sys.argv[1:],
+        "project": project.root,
+        "config_file": project.file,
+        "config": [
+            {"key": key, "value": value, "origin": origin}
+            for key, value, origin in resolved_values(project)
+        ],
+        "fingerprint": {"key": fingerprint.key, **store.to_json(fingerprint)},
+        "load_average": list(os.getloadavg()),
+    }
+
+
+def _close(run: store.Run, code: int, error: str) -> None:
+    """Say in `run.json` how the run ended, and drop the folders that stayed empty."""
+    document = store.read_json(run.directory / store.RUN_FILE)
+    document |= {
+        "ended": datetime.now(UTC).isoformat(),
+        "exit_code": int(code),
+        "error": error or None,
+    }
+    run.write(store.RUN_FILE, store.dump_json(document))
+    store.prune_empty(run)
+
+
+def tell(text: str) -> None:
+    """A line for a person, on stderr."""
+    print(text, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def showing_progress() -> Iterator[Progress]:
+    """Progress on stderr: a live line on a terminal, otherwise each new step once."""
+    if not sys.stderr.isatty():
+        last = ""
+
+        def announce(text: str, _fraction: float | None) -> None:
+            nonlocal last
+            if text != last:
+                last = text
+                tell(text)
+
+        yield announce
+        return
+
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+
+        def update(text: str, fraction: float | None) -> None:
+            if fraction is None:
+                bar.update(task, description=text, total=None)
+            else:
+                bar.update(task, description=text, total=1.0, completed=fraction)
+
+        yield update
+
+
+def check_output(output: Path | None, allowed: tuple[str, ...] = tuple(_SUFFIXES)) -> None:
+    """Refuse an unusable `--output` before anything slow starts.
+
+    Raises:
+        UsageError: its suffix says nothing, or its folder does not exist.
+    """
+    if output is None or str(output) == "-":
+        return
+    if output.suffix not in allowed:
+        message = f"the suffix of --output must be one of {', '.join(allowed)}"
+        raise UsageError(message, where=str(output))
+    if not output.absolute().parent.is_dir():
+        message = "the folder of --output does not exist"
+        raise UsageError(message, where=str(output.parent), remedy="make it, or name another")
+
+
+def emit(
+    *,
+    form: Format,
+    output: Path | None,
+    page: Callable[[], Page],
+    document: Callable[[], Mapping[str, Any]],
+) -> None:
+    """Print a report in the form asked for, or write it to a file whose suffix chooses the form."""
+    from perfkit.report import console, markdown
+
+    to_file = output is not None and str(output) != "-"
+    if output is not None and to_file:
+        form = _SUFFIXES[output.suffix]
+    match form:
+        case Format.HUMAN:
+            colour = sys.stdout.isatty() and not to_file
+            text = console.render(page(), width=console_width(), colour=colour)
+        case Format.MARKDOWN:
+            text = markdown.render(page())
+        case Format.JSON:
+            text = store.dump_json(document())
+    text = text.rstrip("\n") + "\n"
+    if output is not None and to_file:
+        store.write_whole(output, text)
+        tell(f"Wrote {output}")
+    else:
+        print(text, end="")
+
+
+def console_width() -> int:
+    """Columns of the terminal that stdout goes to; 100 where it is none."""
+    return os.get_terminal_size(1).columns if sys.stdout.isatty() else 100

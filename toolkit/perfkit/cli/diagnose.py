@@ -1,0 +1,70 @@
+"""`perfkit diagnose`: where the time of a call goes at each size, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from perfkit.cli.options import (
+    ConfigOption,
+    Format,
+    FormatOption,
+    OutputOption,
+    PatienceOption,
+    SeedOption,
+    SizesOption,
+    WorkloadOption,
+)
+
+
+def diagnose(
+    workload: WorkloadOption = None,
+    sizes: SizesOption = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Also inject a known delay and see whether it is found."),
+    ] = False,
+    patience: PatienceOption = None,
+    seed: SeedOption = 1,
+    config: ConfigOption = None,
+    form: FormatOption = Format.HUMAN,
+    output: OutputOption = None,
+) -> None:
+    """Split the time of a call by layer at each size, by more than one method.
+
+    Ends with 0 when the split may be believed, with 4 when the methods disagree, the profile is
+    distorted, or the machine was busy; the report then says which and why.
+    """
+    from perfkit.cli.context import check_output, emit, working
+    from perfkit.cli.verdicts import diagnose_code
+    from perfkit.diagnose.engine import diagnose as split
+    from perfkit.report import machine, pages, pictures
+
+    check_output(output)
+    with working("diagnose", config=config) as context:
+        name, _ = context.project.workload(workload)
+        diagnosis = split(
+            context.project,
+            name,
+            context.project.sizes(name, sizes),
+            builder=context.builder,
+            run=context.run,
+            verify=verify,
+            patience_s=patience,
+            seed=seed,
+            progress=context.progress,
+        )
+        run = context.run
+        document = machine.diagnose_json(diagnosis)
+        run.write_record("diagnosis.json", document)
+        run.write("flame/layers.svg", pictures.layers(diagnosis))
+        if diagnosis.measured is not None:
+            run.write("flame/times.svg", pictures.times(diagnosis.measured))
+        emit(
+            form=form,
+            output=output,
+            page=lambda: pages.diagnose(diagnosis, directory=run.directory),
+            document=lambda: document,
+        )
+        raise typer.Exit(int(diagnose_code(diagnosis)))

@@ -1,0 +1,37 @@
+"""`perfkit doctor`: what is installed, permitted and missing, and the line that fixes it."""
+
+from __future__ import annotations
+
+import typer
+
+from perfkit.cli.options import ConfigOption, Format, FormatOption
+
+
+def doctor(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> None:
+    """Check tools, permissions and the machine; needs no config.
+
+    Ends with 6 when something required is missing, else with 0.
+    """
+    import os
+    from pathlib import Path
+
+    from perfkit.checks.doctor import doctor as examine
+    from perfkit.cli.context import emit
+    from perfkit.config import embedded_default, find_config, load_project
+    from perfkit.records import ExitCode
+    from perfkit.report import machine, pages
+
+    environ = dict(os.environ)
+    here = Path.cwd()
+    project = None
+    if config or find_config(here) or embedded_default():
+        project = load_project(start=here, environ=environ, path=config)
+    checks = examine(project, environ)
+    emit(
+        form=form,
+        output=None,
+        page=lambda: pages.doctor(checks),
+        document=lambda: machine.doctor_json(checks),
+    )
+    if any(check.required and not check.ok for check in checks):
+        raise typer.Exit(int(ExitCode.MISSING))

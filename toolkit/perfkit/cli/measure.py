@@ -1,0 +1,97 @@
+"""`perfkit measure`: time per call at each size, against the reference or another build."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from perfkit.cli.options import (
+    ConfigOption,
+    Format,
+    FormatOption,
+    OutputOption,
+    PatienceOption,
+    SeedOption,
+    SizesOption,
+    TimeLimitOption,
+    WorkloadOption,
+)
+
+
+def measure(
+    workload: WorkloadOption = None,
+    sizes: SizesOption = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REVISION|WHEEL|FILE",
+            help="Measure another state of the subject in the same blocks: did the edit help?",
+        ),
+    ] = None,
+    save_baseline: Annotated[
+        str | None,
+        typer.Option("--save-baseline", metavar="NAME", help="Keep this build under a name."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", metavar="NAME", help="Measure a kept build in the same blocks."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer blocks and wider intervals.")
+    ] = False,
+    idle: Annotated[
+        bool, typer.Option("--idle", help="Also call after the thread pool went to sleep.")
+    ] = False,
+    time_limit: TimeLimitOption = None,
+    patience: PatienceOption = None,
+    seed: SeedOption = 1,
+    config: ConfigOption = None,
+    form: FormatOption = Format.HUMAN,
+    output: OutputOption = None,
+) -> None:
+    """Measure the time per call at each size, with intervals, against the reference.
+
+    Ends with 0 when every target is met, 3 when one is missed or the change is a regression, 4 when
+    the machine was too busy or the figures cannot be trusted.
+    """
+    from perfkit.cli.context import check_output, emit, working
+    from perfkit.cli.verdicts import measure_code
+    from perfkit.errors import UsageError
+    from perfkit.measure.command import MeasureOptions, measure_command
+    from perfkit.report import machine, pages, pictures
+
+    check_output(output)
+    if against is not None and baseline is not None:
+        message = "--against and --baseline both name what to compare with"
+        raise UsageError(message, remedy="give one of them")
+    options = MeasureOptions(
+        workload=workload,
+        sizes=tuple(sizes) if sizes else None,
+        against=against,
+        save_baseline=save_baseline,
+        baseline=baseline,
+        quick=quick,
+        idle=idle,
+        time_limit_s=time_limit,
+        patience_s=patience,
+        seed=seed,
+    )
+    with working("measure", config=config) as context:
+        report = measure_command(
+            context.project,
+            options,
+            builder=context.builder,
+            cache=context.cache,
+            run=context.run,
+            progress=context.progress,
+        )
+        context.run.write_record("measurement.json", report)
+        context.run.write("flame/times.svg", pictures.times(report))
+        emit(
+            form=form,
+            output=output,
+            page=lambda: pages.measure(report),
+            document=lambda: machine.measure_json(report),
+        )
+        raise typer.Exit(int(measure_code(report)))

@@ -1,0 +1,124 @@
+"""Options that several commands share, spelled once, and how their text becomes a value.
+
+Nothing heavy is imported here: every `--help` loads this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from perfkit.units import parse_count, parse_duration, parse_rate
+
+T = TypeVar("T")
+
+
+class Format(StrEnum):
+    """The form of a report."""
+
+    HUMAN = "human"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+def _or_usage(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """A parser whose ValueError typer shows as a usage error (exit code 2)."""
+
+    def parser(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    parser.__name__ = parse.__name__.removeprefix("parse_")
+    return parser
+
+
+def parse_sizes(text: str) -> list[int]:
+    """Read `1k,10k,1M` as sizes.
+
+    Raises:
+        typer.BadParameter: one of them is no size, or stands there twice.
+    """
+    try:
+        sizes = [parse_count(word) for word in text.split(",") if word.strip()]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if not sizes:
+        message = "no size is named; write 1k,10k,1M"
+        raise typer.BadParameter(message)
+    if len(set(sizes)) != len(sizes):
+        message = f"{text!r} names a size twice"
+        raise typer.BadParameter(message)
+    return sizes
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Config file; else the nearest perfkit.toml or [tool.perfkit], upward.",
+    ),
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="Form of the report.")]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Write it to a file instead; the suffix (.json, .md, .txt, .svg) chooses what.",
+    ),
+]
+WorkloadOption = Annotated[
+    str | None,
+    typer.Option("-w", "--workload", metavar="NAME", help="A workload of the config."),
+]
+SizesOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--sizes", metavar="N,N,…", parser=parse_sizes, help="Input sizes, such as 1k,10k,1M."
+    ),
+]
+RateOption = Annotated[
+    int | None,
+    typer.Option(
+        "-r", "-F", "--rate", metavar="HZ", parser=_or_usage(parse_rate), help="Samples per second."
+    ),
+]
+DurationOption = Annotated[
+    float | None,
+    typer.Option(
+        "-d",
+        "--duration",
+        metavar="TIME",
+        parser=_or_usage(parse_duration),
+        help="Time under the profiler, such as 3s.",
+    ),
+]
+TimeLimitOption = Annotated[
+    float | None,
+    typer.Option(
+        "--time-limit",
+        metavar="TIME",
+        parser=_or_usage(parse_duration),
+        help="Stop after this long, such as 60s or 10m.",
+    ),
+]
+PatienceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--patience",
+        metavar="TIME",
+        parser=_or_usage(parse_duration),
+        help="How long to wait for a machine with room; 0s answers at once.",
+    ),
+]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="Seed of the inputs and of the order of measurement.")
+]

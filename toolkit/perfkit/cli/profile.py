@@ -1,0 +1,103 @@
+"""`perfkit profile`: flame graphs and folded stacks, with what each profiler cost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from perfkit.cli.options import (
+    ConfigOption,
+    DurationOption,
+    Format,
+    FormatOption,
+    OutputOption,
+    RateOption,
+    SizesOption,
+    WorkloadOption,
+)
+
+
+def profile(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- COMMAND…]", help="A Python command instead of a workload."),
+    ] = None,
+    workload: WorkloadOption = None,
+    sizes: SizesOption = None,
+    profiler: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--profiler",
+            metavar="NAME",
+            help="perf, py-spy, cargo-flamegraph, scalene or callgrind; may be repeated.",
+        ),
+    ] = None,
+    rate: RateOption = None,
+    duration: DurationOption = None,
+    module: Annotated[
+        str | None,
+        typer.Option(
+            "-m",
+            "--module",
+            metavar="MODULE",
+            help="Profile `python -m MODULE` with COMMAND after it.",
+        ),
+    ] = None,
+    pid: Annotated[
+        int | None, typer.Option("-p", "--pid", metavar="PID", help="Profile a running process.")
+    ] = None,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--export", metavar="KIND", help="Also write speedscope or csv; may be repeated."
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    form: FormatOption = Format.HUMAN,
+    output: OutputOption = None,
+) -> None:
+    """Profile the configured workloads, a Python command, a module or a process.
+
+    Ends with 0 when the captures may be believed, 4 when one may not, 6 when a tool or a permission
+    is missing. With a COMMAND its own exit code is handed on.
+    """
+    from perfkit.cli.context import check_output, emit, working
+    from perfkit.cli.verdicts import profile_code
+    from perfkit.errors import UsageError
+    from perfkit.profile.command import ProfileOptions, Target, profile_command
+    from perfkit.report import machine, pages
+
+    check_output(output, (".json", ".md", ".txt", ".svg"))
+    given = [name for name, value in (("--pid", pid), ("COMMAND", command or module)) if value]
+    if len(given) > 1:
+        message = "--pid and COMMAND both name what to profile"
+        raise UsageError(message, remedy="give one of them")
+    options = ProfileOptions(
+        workload=workload,
+        sizes=tuple(sizes) if sizes else None,
+        profilers=tuple(profiler) if profiler else None,
+        rate_hz=rate,
+        duration_s=duration,
+        exports=tuple(export or ()),
+    )
+    target = Target(command=tuple(command or ()), module=module, pid=pid) if given else None
+    with working("profile", config=config) as context:
+        outcome = profile_command(
+            context.project,
+            options,
+            target=target,
+            builder=context.builder,
+            run=context.run,
+            progress=context.progress,
+        )
+        context.run.write_record("profile.json", machine.profile_json(outcome.captures))
+        emit(
+            form=form,
+            output=output,
+            page=lambda: pages.profile(outcome.captures, directory=context.run.directory),
+            document=lambda: machine.profile_json(outcome.captures),
+        )
+        if outcome.exit_code is not None:
+            raise typer.Exit(outcome.exit_code)
+        raise typer.Exit(int(profile_code(outcome.captures)))

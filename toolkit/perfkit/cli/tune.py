@@ -1,0 +1,86 @@
+"""`perfkit tune`: recommend parameter values, then rebuild and measure until it converges."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from perfkit.cli.options import (
+    ConfigOption,
+    Format,
+    FormatOption,
+    OutputOption,
+    PatienceOption,
+    SeedOption,
+    TimeLimitOption,
+    WorkloadOption,
+)
+
+
+def tune(
+    workload: WorkloadOption = None,
+    max_iterations: Annotated[
+        int | None, typer.Option("--max-iterations", min=1, help="Trials at the most.")
+    ] = None,
+    time_limit: TimeLimitOption = None,
+    strategy: Annotated[
+        str, typer.Option("--strategy", help="How candidates are chosen: grid.")
+    ] = "grid",
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", help="Go on with an interrupted run.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be tried; build nothing.")
+    ] = False,
+    patience: PatienceOption = None,
+    seed: SeedOption = 1,
+    config: ConfigOption = None,
+    form: FormatOption = Format.HUMAN,
+    output: OutputOption = None,
+) -> None:
+    """Tune the parameters of the config: edit a copy, rebuild, prove, measure, converge.
+
+    The sources are never edited. Ends with 0 for success or when the start is kept, 3 when it
+    stopped with targets missed, 4 when the machine was busy or the figures cannot be trusted.
+    """
+    from perfkit.cli.context import check_output, emit, working
+    from perfkit.cli.verdicts import tune_code
+    from perfkit.report import machine, pages
+    from perfkit.tune.command import TuneOptions, plan_command, tune_command
+
+    check_output(output)
+    options = TuneOptions(
+        workload=workload,
+        max_iterations=max_iterations,
+        time_limit_s=time_limit,
+        strategy=strategy,
+        dry_run=dry_run,
+        patience_s=patience,
+        seed=seed,
+    )
+    with working("tune", config=config, resume=resume) as context:
+        if dry_run:
+            plan = plan_command(context.project, options)
+            emit(
+                form=form,
+                output=output,
+                page=lambda: pages.plan(plan),
+                document=lambda: machine.plan_json(plan),
+            )
+            return
+        report = tune_command(
+            context.project,
+            options,
+            builder=context.builder,
+            run=context.run,
+            resume=resume is not None,
+            progress=context.progress,
+        )
+        emit(
+            form=form,
+            output=output,
+            page=lambda: pages.tune(report, directory=context.run.directory),
+            document=lambda: machine.tune_json(report),
+        )
+        raise typer.Exit(int(tune_code(report)))

@@ -1,0 +1,62 @@
+"""From a report to the exit code of its command: the table of docs/reference.md as code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from perfkit.records import DiagnoseVerdict, ExitCode, MeasureVerdict, TuneStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perfkit.records import Capture, Diagnosis, MeasureReport, TuneReport
+
+
+def measure_code(report: MeasureReport) -> ExitCode:
+    """4 without a verdict; 3 when a target is missed or a change is for the worse."""
+    match report.verdict:
+        case MeasureVerdict.BUSY | MeasureVerdict.UNTRUSTED:
+            return ExitCode.NO_VERDICT
+        case MeasureVerdict.OK | MeasureVerdict.UNCHECKED:
+            pass
+        case _:
+            assert_never(report.verdict)
+    missed = any(result.met is False for result in report.results)
+    worse = any(
+        result.change is not None and result.change.high < 1 - (result.noise_floor or 0.0)
+        for result in report.results
+    )
+    return ExitCode.GATE if missed or worse else ExitCode.GOOD
+
+
+def profile_code(captures: Sequence[Capture]) -> ExitCode:
+    """4 unless at least one capture of every workload and size may be believed."""
+    wanted = {(capture.workload, capture.size) for capture in captures}
+    believed = {(capture.workload, capture.size) for capture in captures if capture.accepted}
+    return ExitCode.GOOD if wanted and wanted == believed else ExitCode.NO_VERDICT
+
+
+def diagnose_code(diagnosis: Diagnosis) -> ExitCode:
+    """4 when the split cannot be believed, or its estimators disagree."""
+    match diagnosis.verdict:
+        case DiagnoseVerdict.OK | DiagnoseVerdict.UNCHECKED:
+            return ExitCode.GOOD
+        case DiagnoseVerdict.DISAGREE | DiagnoseVerdict.DISTORTED | DiagnoseVerdict.BUSY:
+            return ExitCode.NO_VERDICT
+        case _:
+            assert_never(diagnosis.verdict)
+
+
+def tune_code(report: TuneReport) -> ExitCode:
+    """0 for success and kept, 3 for a stop with targets missed, 4 for no verdict."""
+    match report.status:
+        case TuneStatus.SUCCESS | TuneStatus.KEPT:
+            return ExitCode.GOOD
+        case TuneStatus.MAX_ITERATIONS | TuneStatus.STAGNATION | TuneStatus.DEGRADATION:
+            return ExitCode.GATE
+        case TuneStatus.BUSY | TuneStatus.UNTRUSTED:
+            return ExitCode.NO_VERDICT
+        case TuneStatus.FAILED:
+            return ExitCode.ERROR
+        case _:
+            assert_never(report.status)
