@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from perfkit.records import Interval, Note, Value
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from perfkit.records import Interval, Note, Value
 
 UNKNOWN = "–"
 """Stands where there is no figure."""
@@ -31,7 +31,8 @@ def time_interval(interval: Interval | None) -> str:
     """`914 µs [902, 926]`, all three in the unit of the estimate."""
     if interval is None:
         return UNKNOWN
-    name, scale = time_unit(interval.estimate)
+    half = (interval.high - interval.low) / 2
+    name, scale = time_unit(max(abs(interval.estimate), half))
     return _interval(interval, scale, f" {name}", lowest=0)
 
 
@@ -88,8 +89,9 @@ def value_text(value: Value) -> str:
 def note_text(note: Note) -> str:
     """A note as one bullet: where, what, and what to do."""
     where = f"{note.where}: " if note.where else ""
+    text = note.text if note.text.endswith((".", "!", "?", ":")) else f"{note.text}."
     remedy = f" To do: {note.remedy}" if note.remedy else ""
-    return f"{where}{note.text}{remedy}"
+    return f"{where}{text}{remedy}"
 
 
 def joined(items: Iterable[str]) -> str:
@@ -101,11 +103,12 @@ def joined(items: Iterable[str]) -> str:
 
 
 def _interval(interval: Interval, scale: float, unit: str, *, lowest: int) -> str:
-    """Round so that the half width keeps two digits: more would be noise."""
+    """Round so that the half width keeps one digit, two when it begins with 1 or 2."""
     half = (interval.high - interval.low) / (2 * scale)
     digits = 3
     if half > 0:
-        digits = min(4, max(lowest, 1 - math.floor(math.log10(half))))
+        power = math.floor(math.log10(half))
+        digits = min(4, max(lowest, (1 if half < 3 * 10**power else 0) - power))
     values = (interval.estimate, interval.low, interval.high)
     estimate, low, high = (f"{value / scale:.{digits}f}" for value in values)
     return f"{estimate}{unit}\n[{low}, {high}]"
