@@ -1,0 +1,532 @@
+//! `perf script` text to folded stacks, by inferno.
+//!
+//! inferno reads leniently: it skips lines that it does not know, keeps one kind of event and
+//! drops the others, counts periods where they are printed, cuts names at `->` and at `(`, and
+//! panics on some texts. So the text is read strictly first, equal samples are counted, each
+//! different sample is handed to inferno once in the form that it reads without loss, and at the
+//! end its counts must add up to the samples that were read.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
+
+use inferno::collapse::Collapse;
+use inferno::collapse::perf::{Folder, Options};
+
+use crate::folded::Folded;
+use crate::guard::guard;
+use crate::intern::{Names, Sequences};
+use crate::lines::{excerpt, for_each_line};
+use crate::perf_script::{self, FIELDS, FrameLine, event_line, frame_line};
+use crate::symbols;
+use crate::whole::write_whole;
+use crate::{Error, Result};
+
+/// How a capture is collapsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Process and thread in the root frame: `python3-12/13` instead of `python3`.
+    pub include_tid: bool,
+    /// The event to count. Without one, a capture with several kinds of event is refused.
+    pub event: Option<String>,
+    /// Refuse what is not text of `perf script`. Without it inferno gets the text as it is.
+    pub strict: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            include_tid: true,
+            event: None,
+            strict: true,
+        }
+    }
+}
+
+/// What was in a capture.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// The event that was counted; `None` when the text was not read strictly.
+    pub event: Option<String>,
+    /// Samples of every kind of event in the text.
+    pub events: BTreeMap<String, u64>,
+    /// Samples in the folded file: the sum of its counts.
+    pub samples: u64,
+    /// Different stacks in the folded file.
+    pub stacks: u64,
+    /// Frames of all samples, a stack seen twice counted twice.
+    pub frames: u64,
+    /// Those of `frames` for which no name was found.
+    pub unresolved_frames: u64,
+    /// Samples whose innermost frame has no name.
+    pub unresolved_leaf: u64,
+    /// Samples without any frame; not in the folded file.
+    pub no_stack: u64,
+    /// Samples cut off by the end of the text (0 or 1); not in the folded file.
+    pub truncated: u64,
+    /// Size of the text in bytes.
+    pub bytes: u64,
+}
+
+/// Collapses the text file `script` into the folded file `output`, which appears whole or not at
+/// all.
+///
+/// # Errors
+/// [`Error::Input`] with the line that is not text of `perf script`, or for a capture without
+/// samples; [`Error::Panic`] where inferno panics.
+pub fn collapse_perf(script: &Path, output: &Path, settings: &Settings) -> Result<Stats> {
+    let (text, mut stats) = if settings.strict {
+        strictly(script, settings)?
+    } else {
+        as_inferno_does(script, settings)?
+    };
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    stats.stacks = lines.len() as u64;
+    write_whole(output, |writer| {
+        for line in lines {
+            writeln!(writer, "{line}").map_err(Error::write(output))?;
+        }
+        Ok(())
+    })?;
+    Ok(stats)
+}
+
+fn folder(settings: &Settings) -> Folder {
+    let mut options = Options::default();
+    options.annotate_kernel = true;
+    options.include_tid = settings.include_tid;
+    options.nthreads = 1;
+    options.into()
+}
+
+fn as_inferno_does(script: &Path, settings: &Settings) -> Result<(String, Stats)> {
+    let file = File::open(script).map_err(Error::read(script))?;
+    let bytes = file.metadata().map_err(Error::read(script))?.len();
+    let mut options = Options::default();
+    options.annotate_kernel = true;
+    options.include_tid = settings.include_tid;
+    options.event_filter.clone_from(&settings.event);
+    options.nthreads = 1;
+    let mut folder = Folder::from(options);
+    let mut text = Vec::new();
+    guard("collapsing perf's text", || {
+        folder
+            .collapse(BufReader::with_capacity(1 << 17, file), &mut text)
+            .map_err(Error::read(script))
+    })?;
+    let folded = Folded::parse(&text, script)?;
+    if folded.total() == 0 {
+        return Err(no_samples(script));
+    }
+    let mut stats = Stats {
+        samples: folded.total(),
+        bytes,
+        ..Stats::default()
+    };
+    for (stack, count) in folded.sequences().iter() {
+        let unresolved = |id: &u32| folded.name(*id).starts_with('[');
+        let frames = &stack[1..];
+        stats.frames += frames.len() as u64 * count;
+        stats.unresolved_frames += frames.iter().filter(|id| unresolved(id)).count() as u64 * count;
+        stats.unresolved_leaf += u64::from(frames.last().is_some_and(unresolved)) * count;
+    }
+    Ok((String::from_utf8_lossy(&text).into_owned(), stats))
+}
+
+fn strictly(script: &Path, settings: &Settings) -> Result<(String, Stats)> {
+    let mut reader = Reader::default();
+    let seen = for_each_line(script, |number, line| {
+        reader.line(number, line).map_err(|message| {
+            Error::at_line(
+                number,
+                format!(
+                    "{message}: `{}`; the text must come from \
+                     `perf script --no-inline -F {FIELDS}`",
+                    excerpt(line)
+                ),
+            )
+        })
+    });
+    let seen = match seen {
+        Err(Error::Input { line, message, .. }) if ends_at(script, line) => {
+            return Err(Error::Input {
+                path: Some(script.to_path_buf()),
+                line,
+                message: format!("the text ends in the middle of a line; {message}"),
+            });
+        }
+        other => other?,
+    };
+    reader.end_of_text();
+    let mut capture = reader.capture;
+    capture.stats.bytes = seen.bytes;
+    let event = chosen_event(&capture, settings, script)?;
+    capture.settle(event);
+    let mut stats = capture.stats.clone();
+    if stats.samples == 0 {
+        return Err(if stats.no_stack > 0 {
+            Error::in_file(
+                script,
+                format!(
+                    "none of the {} samples has a stack; the text must come from \
+                     `perf script --no-inline -F {FIELDS}`",
+                    stats.no_stack
+                ),
+            )
+        } else {
+            no_samples(script)
+        });
+    }
+    let text = guard("collapsing perf's text", || {
+        let mut folded = Vec::new();
+        folder(settings)
+            .collapse(BufReader::new(Feed::new(&capture, event)), &mut folded)
+            .map_err(Error::read(script))?;
+        String::from_utf8(folded).map_err(|_| Error::in_file(script, "not UTF-8 text"))
+    })?;
+    let text = restore(text);
+    check_sum(&text, &mut stats)?;
+    Ok((text, stats))
+}
+
+/// Whether the fault is in a last line that has no line feed.
+fn ends_at(script: &Path, line: Option<u64>) -> bool {
+    let seen = for_each_line(script, |_, _| Ok(()));
+    seen.is_ok_and(|seen| !seen.complete && Some(seen.lines) == line)
+}
+
+fn no_samples(script: &Path) -> Error {
+    Error::in_file(
+        script,
+        "the capture is empty: no sample in it. Did the program run long enough, \
+         and was perf allowed to sample it?",
+    )
+}
+
+fn chosen_event(capture: &Capture, settings: &Settings, script: &Path) -> Result<u32> {
+    let events = &capture.stats.events;
+    let listed = || {
+        let each = events
+            .iter()
+            .map(|(name, count)| format!("{name} ({count} samples)"));
+        each.collect::<Vec<_>>().join(", ")
+    };
+    let name = match (&settings.event, events.len()) {
+        (_, 0) => return Err(no_samples(script)),
+        (Some(asked), _) => events.keys().find(|name| *name == asked).ok_or_else(|| {
+            let message = format!("no sample of the event `{asked}`; there are {}", listed());
+            Error::in_file(script, message)
+        })?,
+        (None, 1) => events.keys().next().ok_or_else(|| no_samples(script))?,
+        (None, _) => {
+            let message = format!(
+                "several kinds of event, which must not be added up: {}; name the one to count",
+                listed()
+            );
+            return Err(Error::in_file(script, message));
+        }
+    };
+    let position = capture.events.iter().position(|known| known == name);
+    Ok(position.unwrap_or_default() as u32)
+}
+
+/// inferno's counts must be the samples that were read: whatever it dropped would be missing from
+/// every share that is computed later.
+fn check_sum(text: &str, stats: &mut Stats) -> Result<()> {
+    let count = |line: &str| {
+        line.rsplit_once(' ')
+            .and_then(|(_, n)| n.parse::<u64>().ok())
+    };
+    let total: Option<u64> = text.lines().map(count).sum();
+    if total == Some(stats.samples) {
+        return Ok(());
+    }
+    Err(Error::Panic {
+        doing: "collapsing perf's text",
+        message: format!("{} samples went in, {total:?} came out", stats.samples),
+    })
+}
+
+/// The samples of a text, equal ones counted once.
+#[derive(Default)]
+struct Capture {
+    /// Root frames as inferno reads them: `comm PID/TID`.
+    threads: Names,
+    /// Frames as inferno reads them: `symbol (module)`.
+    frames: Names,
+    /// By frame: has no name.
+    unresolved: Vec<bool>,
+    events: Vec<String>,
+    /// Event, thread, frames with the leaf first.
+    samples: Sequences,
+    stats: Stats,
+}
+
+impl Capture {
+    /// Counts the samples of the chosen event.
+    fn settle(&mut self, event: u32) {
+        self.stats.event = self.events.get(event as usize).cloned();
+        for (sample, count) in self.samples.iter() {
+            if sample[0] != event {
+                continue;
+            }
+            let frames = &sample[2..];
+            if frames.is_empty() {
+                self.stats.no_stack += count;
+                continue;
+            }
+            let unresolved = |id: &u32| self.unresolved[*id as usize];
+            self.stats.samples += count;
+            self.stats.frames += frames.len() as u64 * count;
+            self.stats.unresolved_frames +=
+                frames.iter().filter(|id| unresolved(id)).count() as u64 * count;
+            self.stats.unresolved_leaf += u64::from(unresolved(&frames[0])) * count;
+        }
+    }
+}
+
+/// Takes the lines of the text, fills a [`Capture`].
+#[derive(Default)]
+struct Reader {
+    capture: Capture,
+    /// The sample that is being read; empty between samples.
+    sample: Vec<u32>,
+    /// Text after the address, as printed, and the number of its frame.
+    printed: Names,
+    printed_frame: Vec<u32>,
+}
+
+/// Where `symoff` is printed almost every line is new: start afresh before that fills the memory.
+const MOST_PRINTED_BYTES: usize = 1 << 25;
+
+impl Reader {
+    fn line(&mut self, _number: u64, line: &[u8]) -> Result<(), &'static str> {
+        if self.sample.is_empty() {
+            if line.first() == Some(&b'#') || line.iter().all(u8::is_ascii_whitespace) {
+                return Ok(());
+            }
+            return self.event(line);
+        }
+        let Some(rest) = after_address(line) else {
+            return self.not_a_frame(line);
+        };
+        if let (id, false) = self.printed.add(rest) {
+            self.sample.push(self.printed_frame[id as usize]);
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(rest);
+        let Some(frame) = perf_script::symbol_and_module(&text) else {
+            return Err("not a stack frame");
+        };
+        let id = self.frame(frame);
+        self.printed_frame.push(id);
+        self.sample.push(id);
+        if self.printed.text_bytes() > MOST_PRINTED_BYTES {
+            self.printed.clear();
+            self.printed_frame.clear();
+        }
+        Ok(())
+    }
+
+    fn not_a_frame(&mut self, line: &[u8]) -> Result<(), &'static str> {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            self.end_of_sample();
+            return Ok(());
+        }
+        if line.first() == Some(&b'#') {
+            return Ok(());
+        }
+        if self.sample.len() == 2 && event_line(&String::from_utf8_lossy(line)).is_ok() {
+            // A sample without frames need not have an empty line after it.
+            self.end_of_sample();
+            return self.event(line);
+        }
+        Err("not a stack frame")
+    }
+
+    fn event(&mut self, line: &[u8]) -> Result<(), &'static str> {
+        let text = String::from_utf8_lossy(line);
+        let event = event_line(&text)?;
+        let thread = thread_name(event.comm, event.id);
+        let (thread, _) = self.capture.threads.add(thread.as_bytes());
+        self.sample = vec![self.event_number(event.event), thread];
+        let single = frame_line(event.rest);
+        if let Some(frame) = single {
+            let id = self.frame(frame);
+            self.sample.push(id);
+            self.end_of_sample();
+        } else if !event.rest.is_empty() && !event.tracepoint {
+            self.sample.clear();
+            return Err("text after the event that is not a stack frame");
+        }
+        Ok(())
+    }
+
+    fn event_number(&mut self, name: &str) -> u32 {
+        let known = self.capture.events.iter().position(|event| event == name);
+        let number = known.unwrap_or_else(|| {
+            self.capture.events.push(name.to_owned());
+            self.capture.events.len() - 1
+        });
+        *self
+            .capture
+            .stats
+            .events
+            .entry(name.to_owned())
+            .or_default() += 1;
+        number as u32
+    }
+
+    fn frame(&mut self, frame: FrameLine<'_>) -> u32 {
+        let (id, new) = self.capture.frames.add(fed(frame).as_bytes());
+        if new {
+            self.capture.unresolved.push(frame.unresolved());
+        }
+        id
+    }
+
+    fn end_of_sample(&mut self) {
+        // One sample per line at most: the sum stays far below 2^64.
+        let _ = self.capture.samples.add(&self.sample, 1);
+        self.sample.clear();
+    }
+
+    /// perf ends every stack with an empty line. Without it the callers may be missing, and a
+    /// stack without its root would be shown under the wrong parent.
+    fn end_of_text(&mut self) {
+        if self.sample.len() > 2 {
+            self.capture.stats.truncated = 1;
+            self.sample.clear();
+        } else if !self.sample.is_empty() {
+            self.end_of_sample();
+        }
+    }
+}
+
+/// What follows the address of a frame, without blanks around it; `None` when there is no address.
+fn after_address(line: &[u8]) -> Option<&[u8]> {
+    let line = line.trim_ascii();
+    let digits = line
+        .iter()
+        .take_while(|byte| byte.is_ascii_hexdigit())
+        .count();
+    (digits > 0 && line.get(digits) == Some(&b' ')).then(|| &line[digits + 1..])
+}
+
+// Stand-ins for what inferno would take for something else. They are code points that Unicode
+// keeps for a program's own use inside itself; no text has them.
+const ARROW: char = '\u{fdd0}';
+const OPEN: char = '\u{fdd1}';
+const CLOSE: char = '\u{fdd2}';
+const SPACE: char = '\u{fdd3}';
+const NOTHING: char = '\u{fdd4}';
+
+/// The thread as inferno reads it.
+fn thread_name(comm: &str, id: &str) -> String {
+    // In a name such as `rayon 1` inferno would take the 1 for the thread's number.
+    let name: String = comm
+        .chars()
+        .map(|c| match c {
+            ' ' | '\t' => '_',
+            ';' => ':',
+            other => other,
+        })
+        .collect();
+    format!("{NOTHING}{name} {id}")
+}
+
+/// The frame as inferno reads it.
+fn fed(frame: FrameLine<'_>) -> String {
+    let symbol = symbols::demangle(frame.symbol);
+    // inferno would split at `->` (its sign for Java's inlined calls), and cut at the first `(`
+    // as at a C++ parameter list: right for C++, wrong for a path in a Python frame.
+    let mut symbol = symbol.replace("->", ARROW.encode_utf8(&mut [0; 4]));
+    if symbol.starts_with("py::") || symbols::is_rust(frame.symbol) {
+        symbol = symbol.replace('(', OPEN.encode_utf8(&mut [0; 4]));
+    }
+    let anonymous = format!("{OPEN}anonymous namespace{CLOSE}");
+    symbol = symbol.replace("(anonymous namespace)", &anonymous);
+    if let Some(rest) = symbol.strip_prefix('(') {
+        symbol = format!("{OPEN}{rest}");
+    }
+    let module = frame.module.replace(' ', SPACE.encode_utf8(&mut [0; 4]));
+    format!("{symbol} ({module})")
+}
+
+/// Puts back what [`fed`] and [`thread_name`] replaced.
+fn restore(text: String) -> String {
+    if !text.contains(|c| (ARROW..=NOTHING).contains(&c)) {
+        return text;
+    }
+    let mut restored = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            ARROW => restored.push_str("->"),
+            OPEN => restored.push('('),
+            CLOSE => restored.push(')'),
+            SPACE => restored.push(' '),
+            NOTHING => {}
+            other => restored.push(other),
+        }
+    }
+    restored
+}
+
+/// The different samples of one event as text for inferno, each with its number as the period.
+struct Feed<'a> {
+    capture: &'a Capture,
+    event: u32,
+    next: u32,
+    text: Vec<u8>,
+    taken: usize,
+}
+
+impl<'a> Feed<'a> {
+    fn new(capture: &'a Capture, event: u32) -> Self {
+        Self {
+            capture,
+            event,
+            next: 0,
+            text: Vec::new(),
+            taken: 0,
+        }
+    }
+
+    fn refill(&mut self) {
+        self.text.clear();
+        self.taken = 0;
+        while self.text.is_empty() && (self.next as usize) < self.capture.samples.len() {
+            let (sample, count) = self.capture.samples.get(self.next);
+            self.next += 1;
+            let frames = &sample[2..];
+            if sample[0] != self.event || frames.is_empty() {
+                continue;
+            }
+            self.text
+                .extend_from_slice(self.capture.threads.get(sample[1]));
+            self.text
+                .extend_from_slice(format!(" 0.0: {count} e: \n").as_bytes());
+            for frame in frames {
+                self.text.extend_from_slice(b"\t0 ");
+                self.text.extend_from_slice(self.capture.frames.get(*frame));
+                self.text.push(b'\n');
+            }
+            self.text.push(b'\n');
+        }
+    }
+}
+
+impl Read for Feed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.taken == self.text.len() {
+            self.refill();
+        }
+        let rest = &self.text[self.taken..];
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        self.taken += length;
+        Ok(length)
+    }
+}
