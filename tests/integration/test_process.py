@@ -12,12 +12,12 @@ import pytest
 
 from perfkit import process
 from perfkit.errors import (
+    ExitCode,
     ToolFailedError,
     ToolKilledError,
     ToolMissingError,
     ToolTimedOutError,
 )
-from perfkit.records import ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,14 +2,26 @@
 
 Only `perfkit.cli.app.main` turns one of these into text and an exit code. A verdict that is not
 good (a target missed, a busy machine) is no error: it is a value in a report, and
-`records.ExitCode` says which code it has.
+`ExitCode` says which code it has.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import ClassVar
 
-from perfkit.records import ExitCode
+
+class ExitCode(IntEnum):
+    """What the exit code of a command means (docs/reference.md)."""
+
+    GOOD = 0
+    ERROR = 1
+    USAGE = 2
+    GATE = 3
+    NO_VERDICT = 4
+    BUILD_FAILED = 5
+    MISSING = 6
+    INTERRUPTED = 130
 
 
 class PerfkitError(Exception):

@@ -8,7 +8,7 @@ know a value holds `None`; zero always means zero. JSON is written from these by
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,19 +20,6 @@ SCHEMA_VERSION = 1
 
 Value = int | float | str | bool
 """What a parameter can hold."""
-
-
-class ExitCode(IntEnum):
-    """What the exit code of a command means (docs/reference.md)."""
-
-    GOOD = 0
-    ERROR = 1
-    USAGE = 2
-    GATE = 3
-    NO_VERDICT = 4
-    BUILD_FAILED = 5
-    MISSING = 6
-    INTERRUPTED = 130
 
 
 class Layer(StrEnum):
@@ -108,6 +95,10 @@ class Build:
         rustc: the actual rustc command lines of the workspace's own crates.
         build_s: wall clock of the build, seconds; of the original one where it came from the cache.
         cached: whether it came from the cache.
+        data_sha256: of everything else that is loaded, such as constants in `.rodata`. Two builds
+            run the same code on the same data only when this *and* `text_sha256` are equal.
+        initialisers: every `const` parameter's text in the unedited sources.
+        notes: what a reader should know, such as a build without optimisation.
     """
 
     key: str
@@ -123,6 +114,9 @@ class Build:
     rustc: tuple[str, ...]
     build_s: float
     cached: bool
+    data_sha256: str = ""
+    initialisers: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

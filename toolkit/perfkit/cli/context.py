@@ -6,6 +6,7 @@ Also how a report leaves a command: on stdout in the form asked for, or in a fil
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,8 +20,7 @@ import typer
 from perfkit import environment, store
 from perfkit.cli.options import Format
 from perfkit.config import Project, load_project, resolved_values
-from perfkit.errors import PerfkitError, UsageError
-from perfkit.records import ExitCode
+from perfkit.errors import ExitCode, PerfkitError, UsageError
 
 if TYPE_CHECKING:
     from perfkit.report.page import Page
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, float | None], None]
 """Called with what is being done and how much of it is done (0 to 1), if that is known."""
+
+PLAIN_WIDTH = 100
+"""Columns of a report that goes to a file or a pipe."""
 
 _SUFFIXES: Mapping[str, Format] = {
     ".json": Format.JSON,
@@ -198,15 +201,14 @@ def emit(
     document: Callable[[], Mapping[str, Any]],
 ) -> None:
     """Print a report in the form asked for, or write it to a file whose suffix chooses the form."""
-    from perfkit.report import console, markdown
+    from perfkit.report import markdown
 
     to_file = output is not None and str(output) != "-"
     if output is not None and to_file:
         form = _SUFFIXES[output.suffix]
     match form:
         case Format.HUMAN:
-            colour = sys.stdout.isatty() and not to_file
-            text = console.render(page(), width=console_width(), colour=colour)
+            text = _human(page(), plain=to_file)
         case Format.MARKDOWN:
             text = markdown.render(page())
         case Format.JSON:
@@ -219,6 +221,15 @@ def emit(
         print(text, end="")
 
 
-def console_width() -> int:
-    """Columns of the terminal that stdout goes to; 100 where it is none."""
-    return os.get_terminal_size(1).columns if sys.stdout.isatty() else 100
+def _human(page: Page, *, plain: bool) -> str:
+    """The page for a person: coloured and as wide as the terminal, plain text elsewhere."""
+    from rich.console import Console
+
+    from perfkit.report import console
+
+    terminal = sys.stdout.isatty() and not plain
+    width = os.get_terminal_size(1).columns if terminal else PLAIN_WIDTH
+    screen = Console(file=io.StringIO(), width=width, force_terminal=terminal, highlight=False)
+    with screen.capture() as captured:
+        screen.print(console.render(page))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())

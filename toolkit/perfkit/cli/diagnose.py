@@ -39,7 +39,7 @@ def diagnose(
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import diagnose_code
     from perfkit.diagnose.engine import diagnose as split
-    from perfkit.report import machine, pages, pictures
+    from perfkit.report import machine, pictures
 
     check_output(output)
     with working("diagnose", config=config) as context:
@@ -64,7 +64,7 @@ def diagnose(
         emit(
             form=form,
             output=output,
-            page=lambda: pages.diagnose(diagnosis, directory=run.directory),
+            page=lambda: diagnose_page(diagnosis),
             document=lambda: document,
         )
         raise typer.Exit(int(diagnose_code(diagnosis)))

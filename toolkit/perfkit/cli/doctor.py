@@ -18,7 +18,7 @@ def doctor(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> No
     from perfkit.checks.doctor import doctor as examine
     from perfkit.cli.context import emit
     from perfkit.config import embedded_default, find_config, load_project
-    from perfkit.records import ExitCode
+    from perfkit.errors import ExitCode
     from perfkit.report import machine, pages
 
     environ = dict(os.environ)
@@ -30,7 +30,7 @@ def doctor(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> No
     emit(
         form=form,
         output=None,
-        page=lambda: pages.doctor(checks),
+        page=lambda: pages.doctor_page(checks),
         document=lambda: machine.doctor_json(checks),
     )
     if any(check.required and not check.ok for check in checks):

@@ -80,7 +80,7 @@ def tune(
         emit(
             form=form,
             output=output,
-            page=lambda: pages.tune(report, directory=context.run.directory),
+            page=lambda: tune_page(report),
             document=lambda: machine.tune_json(report),
         )
         raise typer.Exit(int(tune_code(report)))

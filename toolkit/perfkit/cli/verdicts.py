@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from perfkit.records import DiagnoseVerdict, ExitCode, MeasureVerdict, TuneStatus
+from perfkit.errors import ExitCode
+from perfkit.records import DiagnoseVerdict, MeasureVerdict, TuneStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
