@@ -2,58 +2,42 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, assert_never
 
 from rich import box
-from rich.console import Group
-from rich.padding import Padding
+from rich.console import Console, Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from perfkit.report.diagnosis import diagnose_page
 from perfkit.report.page import Bullets, Heading, Page, Paragraph, Table, Tone, Verdict
-from perfkit.report.pages import doctor_page, measure_page, profile_page
-from perfkit.report.tuning import tune_page
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from rich.console import RenderableType
 
-    from rich.console import Console, RenderableType
-
-    from perfkit.records import Capture, Check, Diagnosis, MeasureReport, TuneReport
     from perfkit.report.page import Block
 
 _STYLES = {Tone.GOOD: "bold green", Tone.CAUTION: "bold yellow", Tone.BAD: "bold red"}
 
 
-def measure_console(report: MeasureReport, console: Console) -> None:
-    """Print the report of `perfkit measure`."""
-    console.print(render(measure_page(report)))
+def render(page: Page, *, width: int, colour: bool) -> str:
+    """A page as text for a terminal of a given width.
 
-
-def profile_console(captures: Sequence[Capture], console: Console) -> None:
-    """Print the report of `perfkit profile`."""
-    console.print(render(profile_page(captures)))
-
-
-def diagnose_console(diagnosis: Diagnosis, console: Console) -> None:
-    """Print the report of `perfkit diagnose`."""
-    console.print(render(diagnose_page(diagnosis)))
-
-
-def tune_console(report: TuneReport, console: Console) -> None:
-    """Print the report of `perfkit tune`."""
-    console.print(render(tune_page(report)))
-
-
-def doctor_console(checks: Sequence[Check], console: Console) -> None:
-    """Print the report of `perfkit doctor`."""
-    console.print(render(doctor_page(checks)))
-
-
-def render(page: Page) -> RenderableType:
-    """A page as something that rich prints. Text of the user is never read as markup."""
-    return Group(*(_block(block) for block in page.blocks))
+    Text of the user is never read as markup. Blanks at the end of lines are dropped.
+    """
+    console = Console(
+        width=width,
+        file=io.StringIO(),
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        legacy_windows=False,
+    )
+    with console.capture() as captured:
+        for block in page.blocks:
+            console.print(_block(block))
+    lines = captured.get().split("\n")
+    return "\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n"
 
 
 def _block(block: Block) -> RenderableType:
@@ -91,4 +75,4 @@ def _table(block: Table) -> RenderableType:
         table.add_row(*(Text(cell) for cell in row))
     if not block.caption:
         return table
-    return Group(table, Padding(Text(block.caption, style="dim"), (0, 0)))
+    return Group(table, Text(block.caption, style="dim"))

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from perfkit.records import DiagnoseVerdict, Interval, Layer
+from perfkit.report.measuring import measure_table
+from perfkit.report.notes import notes_blocks, place_blocks
 from perfkit.report.page import (
     Block,
     Bullets,
@@ -20,7 +22,7 @@ from perfkit.report.page import (
     Verdict,
     columns,
 )
-from perfkit.report.pages import capture_table, measure_table, notes_blocks
+from perfkit.report.profiling import capture_table
 from perfkit.report.words import (
     UNKNOWN,
     percent,
@@ -33,6 +35,7 @@ from perfkit.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from perfkit.records import Diagnosis, Finding, LayerTime, Recommendation, SizeSplit
 
@@ -40,7 +43,7 @@ FINDINGS_ON_THE_PAGE = 3
 _FRAMES_PER_FINDING = 2
 
 
-def diagnose_page(diagnosis: Diagnosis) -> Page:
+def diagnose_page(diagnosis: Diagnosis, *, directory: Path | None = None) -> Page:
     """The report of `perfkit diagnose`."""
     blocks: list[Block] = [_verdict(diagnosis)]
     blocks += _findings(diagnosis)
@@ -59,6 +62,7 @@ def diagnose_page(diagnosis: Diagnosis) -> Page:
             table = measure_table(own, diagnosis.measured.noise_floor)
             blocks += [Heading(text=f"Against the reference: {name}"), table]
     blocks += notes_blocks(diagnosis.notes)
+    blocks += place_blocks(directory)
     return Page(title="perfkit diagnose", blocks=tuple(blocks))
 
 

@@ -5,43 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, assert_never
 
-from perfkit.report.diagnosis import diagnose_page
 from perfkit.report.page import Bullets, Heading, Page, Paragraph, Table, Verdict
-from perfkit.report.pages import doctor_page, measure_page, profile_page
-from perfkit.report.tuning import tune_page
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from perfkit.records import Capture, Check, Diagnosis, MeasureReport, TuneReport
     from perfkit.report.page import Block
 
 _SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
-
-
-def measure_markdown(report: MeasureReport) -> str:
-    """The report of `perfkit measure`."""
-    return render(measure_page(report))
-
-
-def profile_markdown(captures: Sequence[Capture]) -> str:
-    """The report of `perfkit profile`."""
-    return render(profile_page(captures))
-
-
-def diagnose_markdown(diagnosis: Diagnosis) -> str:
-    """The report of `perfkit diagnose`."""
-    return render(diagnose_page(diagnosis))
-
-
-def tune_markdown(report: TuneReport) -> str:
-    """The report of `perfkit tune`."""
-    return render(tune_page(report))
-
-
-def doctor_markdown(checks: Sequence[Check]) -> str:
-    """The report of `perfkit doctor`."""
-    return render(doctor_page(checks))
 
 
 def render(page: Page) -> str:

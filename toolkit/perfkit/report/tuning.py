@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from perfkit.records import TrialOutcome, TuneStatus
+from perfkit.report.measuring import change_text, met_text
+from perfkit.report.notes import notes_blocks, place_blocks
 from perfkit.report.page import (
     Block,
     Bullets,
@@ -19,7 +21,6 @@ from perfkit.report.page import (
     Verdict,
     columns,
 )
-from perfkit.report.pages import change_text, met_text, notes_blocks
 from perfkit.report.words import (
     UNKNOWN,
     parameters,
@@ -31,6 +32,7 @@ from perfkit.units import format_count, format_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from perfkit.records import Confirmed, Trial, TuneReport, Value
 
@@ -40,7 +42,7 @@ _CHANGE_BASE = (
 )
 
 
-def tune_page(report: TuneReport) -> Page:
+def tune_page(report: TuneReport, *, directory: Path | None = None) -> Page:
     """The report of `perfkit tune`."""
     blocks: list[Block] = [_verdict(report), *_best(report)]
     if report.confirmed:
@@ -67,6 +69,7 @@ def tune_page(report: TuneReport) -> Page:
             f"{seconds(report.wall_s)} in all."
         )
     )
+    blocks += place_blocks(directory)
     return Page(title="perfkit tune", blocks=tuple(blocks))
 
 

@@ -1,0 +1,200 @@
+"""What `perfkit measure` reports, as blocks; other reports show its table too.
+
+A figure stands beside its interval and its base; a verdict that is withheld says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, assert_never
+
+from perfkit.records import MeasureVerdict, Pattern
+from perfkit.report.notes import notes_blocks
+from perfkit.report.page import (
+    Block,
+    Bullets,
+    Heading,
+    Page,
+    Table,
+    Tone,
+    Verdict,
+    columns,
+)
+from perfkit.report.words import (
+    UNKNOWN,
+    joined,
+    percent,
+    ratio_interval,
+    time_interval,
+)
+from perfkit.units import format_count, format_ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perfkit.records import (
+        Interval,
+        LoadedModule,
+        MeasureReport,
+        SizeResult,
+    )
+
+_SPEEDUP_BASE = (
+    "Speed-up is reference time over subject time, the median of the ratios block by block. "
+    "Brackets: 95 % interval. A target is met by the lower bound. Blocks: undisturbed of all."
+)
+_CHANGE_BASE = (
+    " Change is the other build's time over this one's: above 1x this build is faster; nothing "
+    "inside the noise floor counts as a change."
+)
+
+
+def measure_page(report: MeasureReport) -> Page:
+    """The report of `perfkit measure`."""
+    blocks: list[Block] = [measure_verdict(report)]
+    if report.effective_cores and report.verdict is MeasureVerdict.BUSY:
+        blocks += _cores_blocks(report.effective_cores)
+    for name in dict.fromkeys(result.workload for result in report.results):
+        results = [result for result in report.results if result.workload == name]
+        if report.verdict is MeasureVerdict.BUSY:
+            blocks += [Heading(text=name), _blocks_table(results)]
+            continue
+        blocks += [Heading(text=name), measure_table(results, report.noise_floor)]
+        remarks = tuple(
+            f"{format_count(result.size)}: {result.note}" for result in results if result.note
+        )
+        if remarks:
+            blocks.append(Bullets(items=remarks))
+    blocks += notes_blocks(report.notes)
+    blocks += _loaded_blocks(report.loaded)
+    return Page(title="perfkit measure", blocks=tuple(blocks))
+
+
+def measure_verdict(report: MeasureReport) -> Verdict:
+    """Whether the figures may be believed, and which targets were met."""
+    match report.verdict:
+        case MeasureVerdict.OK:
+            missed = [r for r in report.results if r.met is False]
+            sentence = _floor_sentence(report.noise_floor)
+            if missed:
+                which = joined(f"{r.workload} at {format_count(r.size)}" for r in missed)
+                sentence += f" Target missed: {which}."
+            return Verdict(word="ok", tone=Tone.CAUTION if missed else Tone.GOOD, sentence=sentence)
+        case MeasureVerdict.UNCHECKED:
+            sentence = (
+                "No sentinel and no comparison of identical code stands behind these figures: a "
+                "busy machine would not have been noticed."
+            )
+            return Verdict(word="unchecked", tone=Tone.CAUTION, sentence=sentence)
+        case MeasureVerdict.BUSY:
+            valid = sum(result.valid_blocks for result in report.results)
+            total = sum(result.blocks for result in report.results)
+            sentence = (
+                f"No verdict: the machine had no room for the measurement ({valid} of {total} "
+                "blocks were undisturbed)."
+            )
+            return Verdict(word="busy", tone=Tone.BAD, sentence=sentence)
+        case MeasureVerdict.UNTRUSTED:
+            sentence = "No verdict: identical copies of the build measured as different."
+            return Verdict(word="untrusted", tone=Tone.BAD, sentence=sentence)
+        case _:
+            assert_never(report.verdict)
+
+
+def measure_table(results: Sequence[SizeResult], noise_floor: float | None) -> Table:
+    """Time, reference, speed-up and target by size; columns that nothing fills are left out."""
+    with_change = any(result.change is not None for result in results)
+    with_contended = any(result.contended_speedup is not None for result in results)
+    with_pattern = any(result.pattern is not Pattern.HOT for result in results)
+    titles = ["size", "time per call", "reference", "speed-up", "target", "met"]
+    titles += ["contended speed-up"] if with_contended else []
+    titles += ["change", "<reading"] if with_change else []
+    rows = []
+    for result in results:
+        size = format_count(result.size)
+        row = [
+            f"{size}\n{result.pattern}" if with_pattern else size,
+            time_interval(result.time_s),
+            time_interval(result.reference_s),
+            ratio_interval(result.speedup),
+            format_ratio(result.target) if result.target is not None else UNKNOWN,
+            met_text(result.target, result.met),
+        ]
+        row += [ratio_interval(result.contended_speedup)] if with_contended else []
+        if with_change:
+            floor = result.noise_floor if result.noise_floor is not None else noise_floor
+            row += [ratio_interval(result.change), change_text(result.change, floor)]
+        row.append(f"{result.valid_blocks}/{result.blocks}")
+        rows.append(tuple(row))
+    caption = _SPEEDUP_BASE + (_CHANGE_BASE if with_change else "")
+    return Table(columns=columns(*titles, "blocks"), rows=tuple(rows), caption=caption)
+
+
+def met_text(target: float | None, met: bool | None) -> str:
+    """`yes`, `no`, `withheld` where a target has no verdict, `–` where there is no target."""
+    if target is None:
+        return UNKNOWN
+    if met is None:
+        return "withheld"
+    return "yes" if met else "no"
+
+
+def change_text(change: Interval | None, noise_floor: float | None) -> str:
+    """`faster`, `slower` or `no change seen`: the interval must clear one *and* the noise floor."""
+    if change is None:
+        return UNKNOWN
+    floor = 1.0 + (noise_floor or 0.0)
+    if change.low > 1.0 and change.estimate > floor:
+        return "faster"
+    if change.high < 1.0 and change.estimate < 1.0 / floor:
+        return "slower"
+    return "no change seen"
+
+
+def _blocks_table(results: Sequence[SizeResult]) -> Table:
+    """What a busy machine leaves to say: how many blocks were undisturbed, and no figure."""
+    rows = tuple(
+        (format_count(result.size), str(result.valid_blocks), str(result.blocks))
+        for result in results
+    )
+    return Table(columns=columns("size", "undisturbed blocks", "blocks"), rows=rows)
+
+
+def _cores_blocks(effective_cores: Sequence[float]) -> list[Block]:
+    """A histogram of the cores that the sentinels really got, in steps of a quarter core."""
+    counts = Counter(math.floor(4 * cores) for cores in effective_cores)
+    widest = max(counts.values())
+    rows = tuple(
+        (
+            f"{step / 4:.2f} to {(step + 1) / 4:.2f}",
+            str(count),
+            "#" * math.ceil(30 * count / widest),
+        )
+        for step, count in sorted(counts.items())
+    )
+    table = Table(columns=columns("cores free", "blocks", "<"), rows=rows)
+    return [Heading(text="Room on the machine, by perfkit's own fixed work"), table]
+
+
+def _floor_sentence(noise_floor: float | None) -> str:
+    if noise_floor is None:
+        return "The machine had room."
+    return (
+        f"The machine had room, and identical copies of the build differ by no more than "
+        f"{percent(noise_floor)} of the time of a call (the noise floor)."
+    )
+
+
+def _loaded_blocks(loaded: Sequence[LoadedModule]) -> list[Block]:
+    """Which binaries ran: each file once, however many processes loaded it."""
+    items = tuple(
+        dict.fromkeys(
+            f"{module.module} from {module.path.as_posix()} (sha256 {module.sha256[:12]}, "
+            f"Python {module.python})"
+            for module in loaded
+        )
+    )
+    if not items:
+        return []
+    return [Heading(text="What ran"), Bullets(items=items)]
