@@ -9,7 +9,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use perfkit_benches::{Columns, RATE, columns};
-use perfkit_kernel::plain::{self, Inputs};
+use perfkit_kernel::inputs::Inputs;
+use perfkit_kernel::plain;
 
 /// Sizes of every group; `PERFKIT_BENCH_10M=1` adds ten million.
 fn sizes() -> Vec<usize> {

@@ -32,15 +32,27 @@ pub const CHUNK_SIZE_L1: usize = L1_CACHE_SIZE / 8 / 4;
 /// Range: 1, 2, 4, 8, 16. Measured again by `perfkit tune --workload call_price_plain`.
 pub const UNROLL_FACTOR: usize = 4;
 
+/// Fewer options than this are priced on the calling thread by the fast kernel.
+///
+/// Range: 1 to a few million. Measured again by `perfkit tune --workload call_price`.
+pub const FAST_PARALLEL_THRESHOLD: usize = 16_384;
+
+/// Options per chunk that the fast kernel's threads take from their common counter.
+///
+/// Range: 256 to 65 536. Measured again by `perfkit tune --workload call_price`.
+pub const FAST_CHUNK_SIZE: usize = 4_096;
+
 /// Every constant above by name, as compiled.
 #[must_use]
-pub fn parameters() -> [(&'static str, usize); 5] {
+pub fn parameters() -> [(&'static str, usize); 7] {
     [
         ("PARALLEL_THRESHOLD_SMALL", PARALLEL_THRESHOLD_SMALL),
         ("PARALLEL_THRESHOLD_MEDIUM", PARALLEL_THRESHOLD_MEDIUM),
         ("L1_CACHE_SIZE", L1_CACHE_SIZE),
         ("CHUNK_SIZE_L1", CHUNK_SIZE_L1),
         ("UNROLL_FACTOR", UNROLL_FACTOR),
+        ("FAST_PARALLEL_THRESHOLD", FAST_PARALLEL_THRESHOLD),
+        ("FAST_CHUNK_SIZE", FAST_CHUNK_SIZE),
     ]
 }
 
@@ -48,3 +60,4 @@ pub fn parameters() -> [(&'static str, usize); 5] {
 // the message names the constant.
 const _: () = assert!(CHUNK_SIZE_L1 > 0, "CHUNK_SIZE_L1 must be at least 1");
 const _: () = assert!(UNROLL_FACTOR > 0, "UNROLL_FACTOR must be at least 1");
+const _: () = assert!(FAST_CHUNK_SIZE > 0, "FAST_CHUNK_SIZE must be at least 1");

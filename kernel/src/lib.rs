@@ -5,6 +5,8 @@
 
 pub mod constants;
 pub mod error;
+pub mod fast;
+pub mod inputs;
 pub mod plain;
 #[cfg(feature = "python")]
 mod python;

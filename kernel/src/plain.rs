@@ -3,7 +3,6 @@
 //! fast kernel lives elsewhere.
 
 use std::f64::consts::FRAC_1_SQRT_2;
-use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -11,33 +10,7 @@ use crate::constants::{
     CHUNK_SIZE_L1, PARALLEL_THRESHOLD_MEDIUM, PARALLEL_THRESHOLD_SMALL, UNROLL_FACTOR,
 };
 use crate::error::KernelError;
-
-/// The arguments of one call: four arrays of one length, and one rate for all of them.
-#[derive(Clone, Copy, Debug)]
-pub struct Inputs<'a> {
-    /// Price of the underlying.
-    pub spot: &'a [f64],
-    /// Strike price.
-    pub strike: &'a [f64],
-    /// Years to expiry.
-    pub time: &'a [f64],
-    /// Continuously compounded rate per year.
-    pub rate: f64,
-    /// Standard deviation of the log return per square root of a year.
-    pub volatility: &'a [f64],
-}
-
-impl<'a> Inputs<'a> {
-    fn range(&self, range: Range<usize>) -> Inputs<'a> {
-        Inputs {
-            spot: &self.spot[range.clone()],
-            strike: &self.strike[range.clone()],
-            time: &self.time[range.clone()],
-            rate: self.rate,
-            volatility: &self.volatility[range],
-        }
-    }
-}
+use crate::inputs::Inputs;
 
 /// Which of the three ways a call takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,13 +68,8 @@ pub fn plan(n: usize, threads: usize) -> Plan {
 /// # Errors
 /// `KernelError::Lengths` when the slices differ in length; nothing is written then.
 pub fn call_price(inputs: &Inputs<'_>, out: &mut [f64]) -> Result<Plan, KernelError> {
-    let n = out.len();
-    let lengths = [inputs.spot, inputs.strike, inputs.time, inputs.volatility].map(<[f64]>::len);
-    if lengths.iter().any(|&length| length != n) {
-        let [spot, strike, time, volatility] = lengths;
-        return Err(KernelError::Lengths([spot, strike, time, volatility, n]));
-    }
-    let plan = plan(n, rayon::current_num_threads());
+    inputs.check_lengths(out.len())?;
+    let plan = plan(out.len(), rayon::current_num_threads());
     match plan.branch {
         Branch::Sequential => price_chunk::<UNROLL_FACTOR>(inputs, out),
         Branch::Chunked | Branch::PerThread => {

@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::KernelError;
-use crate::plain::{self, Inputs};
+use crate::inputs::Inputs;
+use crate::plain;
 
 /// Nanoseconds that every call spends at the boundary on top of its own work; zero in real use.
 /// perfkit sets it to check that what it measures there is what is there.

@@ -1,0 +1,207 @@
+//! Sharing a call's chunks between the calling thread and Rayon's pool.
+//!
+//! The calling thread never waits for a thread that sleeps: it starts at once, takes chunks from a
+//! counter, and when they are used up it shuts the door. A helper that comes through the door
+//! before that is waited for, at most for the chunk it is at; one that comes later finds it shut and
+//! goes home. So a sleeping pool costs a call what it takes to wake it, and no more; and after a
+//! fork, where the pool's threads are gone, a call is just sequential.
+
+use std::hint;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+
+/// Bit of `Door` that says it is shut; the rest counts the helpers inside, in steps of `INSIDE`.
+const SHUT: usize = 1;
+const INSIDE: usize = 2;
+/// Turns of waiting before the calling thread lets the system have its core: about 20 µs, longer
+/// than a chunk takes.
+const SPINS: u32 = 2_000;
+
+/// The work, with the lifetime of the call taken off: followed only by those inside the door.
+struct Work(*const (dyn Fn(usize) + Sync));
+
+// SAFETY: the closure behind it is Sync, and `Shared` keeps it alive while anyone may call it.
+unsafe impl Send for Work {}
+// SAFETY: as above.
+unsafe impl Sync for Work {}
+
+struct Shared {
+    next: AtomicUsize,
+    chunks: usize,
+    door: AtomicUsize,
+    work: Work,
+    caller: Thread,
+}
+
+impl Shared {
+    fn take(&self) -> Option<usize> {
+        let chunk = self.next.fetch_add(1, Ordering::Relaxed);
+        (chunk < self.chunks).then_some(chunk)
+    }
+
+    fn help(&self) {
+        let Some(_inside) = Inside::enter(self) else {
+            return;
+        };
+        // SAFETY: the door was open when this thread went in, and the caller does not return, and
+        // end the closure's life, before everyone inside has left.
+        let work = unsafe { &*self.work.0 };
+        while let Some(chunk) = self.take() {
+            work(chunk);
+        }
+    }
+
+    fn shut_and_wait(&self) {
+        let mut inside = self.door.fetch_or(SHUT, Ordering::AcqRel) | SHUT;
+        let mut spins = 0;
+        while inside != SHUT {
+            if spins < SPINS {
+                spins += 1;
+                hint::spin_loop();
+            } else {
+                thread::park();
+            }
+            inside = self.door.load(Ordering::Acquire);
+        }
+    }
+}
+
+/// A helper's presence inside the door; leaving is in `drop`, so that a panic leaves too.
+struct Inside<'a>(&'a Shared);
+
+impl<'a> Inside<'a> {
+    fn enter(shared: &'a Shared) -> Option<Self> {
+        shared
+            .door
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |door| {
+                (door & SHUT == 0).then_some(door + INSIDE)
+            })
+            .ok()
+            .map(|_| Self(shared))
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        if self.0.door.fetch_sub(INSIDE, Ordering::AcqRel) == INSIDE | SHUT {
+            self.0.caller.unpark();
+        }
+    }
+}
+
+/// Shuts the door also when the calling thread's own work panics.
+struct Doorkeeper<'a>(&'a Shared);
+
+impl Drop for Doorkeeper<'_> {
+    fn drop(&mut self) {
+        self.0.next.store(self.0.chunks, Ordering::Relaxed);
+        self.0.shut_and_wait();
+    }
+}
+
+/// Calls `work` once for each number below `chunks`, on this thread and up to `helpers` more.
+/// `keep_on` is asked after each chunk of this thread; when it says no, chunks not yet begun are
+/// left out and the answer is `false`. All calls have ended when this returns.
+pub(super) fn share(
+    chunks: usize,
+    helpers: usize,
+    work: &(dyn Fn(usize) + Sync),
+    keep_on: &mut dyn FnMut() -> bool,
+) -> bool {
+    // SAFETY: only the lifetime changes; see `Shared::help` for why no one outlives it.
+    let work_for_all = unsafe {
+        std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync)>(
+            work,
+        )
+    };
+    let shared = Arc::new(Shared {
+        next: AtomicUsize::new(0),
+        chunks,
+        door: AtomicUsize::new(0),
+        work: Work(work_for_all),
+        caller: thread::current(),
+    });
+    let _doorkeeper = Doorkeeper(&shared);
+    for _ in 0..helpers {
+        let shared = Arc::clone(&shared);
+        rayon::spawn(move || shared.help());
+    }
+    while let Some(chunk) = shared.take() {
+        work(chunk);
+        if !keep_on() {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn every_chunk_is_worked_once_and_done_on_return() {
+        for chunks in [0, 1, 2, 3, 64, 1000] {
+            for helpers in [0, 1, 5] {
+                let done: Vec<AtomicUsize> = (0..chunks).map(|_| AtomicUsize::new(0)).collect();
+                let work = |chunk: usize| {
+                    done[chunk].fetch_add(1, Ordering::Relaxed);
+                };
+                assert!(share(chunks, helpers, &work, &mut || true));
+                assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_no_leaves_chunks_out_and_nothing_runs_after() {
+        let begun = AtomicUsize::new(0);
+        let ended = AtomicUsize::new(0);
+        let work = |_: usize| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            thread::yield_now();
+            ended.fetch_add(1, Ordering::SeqCst);
+        };
+        let mut answers = 0;
+        let whole = share(1_000_000, 1, &work, &mut || {
+            answers += 1;
+            answers < 3
+        });
+        assert!(!whole);
+        let count = begun.load(Ordering::SeqCst);
+        assert_eq!(count, ended.load(Ordering::SeqCst));
+        assert!(count < 1_000_000, "{count}");
+    }
+
+    #[test]
+    fn a_busy_pool_is_not_waited_for() {
+        let release = Arc::new(AtomicUsize::new(0));
+        let threads = rayon::current_num_threads();
+        let started = Arc::new(AtomicUsize::new(0));
+        for _ in 0..threads {
+            let (release, started) = (Arc::clone(&release), Arc::clone(&started));
+            rayon::spawn(move || {
+                started.fetch_add(1, Ordering::SeqCst);
+                while release.load(Ordering::SeqCst) == 0 {
+                    thread::yield_now();
+                }
+            });
+        }
+        // The deadline only keeps a broken pool from hanging the test.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while started.load(Ordering::SeqCst) < threads && Instant::now() < deadline {
+            thread::yield_now();
+        }
+        let by = Mutex::new(Vec::new());
+        let work = |chunk: usize| by.lock().unwrap().push((chunk, thread::current().id()));
+        assert!(share(8, threads, &work, &mut || true));
+        release.store(1, Ordering::SeqCst);
+        let me = thread::current().id();
+        let by = by.into_inner().unwrap();
+        assert_eq!(by, (0..8).map(|chunk| (chunk, me)).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,136 @@
+//! The fast kernel: the formula in vectors of the best instruction set that the processor has, and
+//! a parallel path in which the calling thread prices too.
+
+mod coefficients;
+mod crew;
+mod formula;
+mod job;
+mod lanes;
+mod path;
+mod portable;
+pub mod scalar;
+#[cfg(test)]
+mod tests;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
+pub use job::{Job, Operand, Output};
+pub use path::{Path, chosen_path, set_path};
+
+use crate::constants::{FAST_CHUNK_SIZE, FAST_PARALLEL_THRESHOLD};
+use crate::error::KernelError;
+use crate::inputs::Inputs;
+
+/// What is priced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The right to buy.
+    Call,
+    /// The right to sell.
+    Put,
+}
+
+/// Which of the two ways a call takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// On the calling thread.
+    Sequential,
+    /// On the calling thread and those of the pool that wake in time, chunk by chunk.
+    Shared,
+}
+
+impl Branch {
+    /// The name that Python sees.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sequential => "sequential",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+/// How a call is executed: the pricing functions follow this, it is not a description.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The way taken.
+    pub branch: Branch,
+    /// Options per chunk; the last chunk may be shorter.
+    pub chunk_len: usize,
+    /// Number of chunks; zero for an empty call.
+    pub chunks: usize,
+    /// Threads of the pool that are asked to help.
+    pub helpers: usize,
+}
+
+/// Most options that are priced without looking up whether the call was interrupted.
+const LONGEST_CHUNK: usize = 1 << 18;
+
+/// The plan for `n` options; `threads` is asked for only when more than one may be of use.
+#[must_use]
+pub fn plan(n: usize, threads: impl FnOnce() -> usize) -> Plan {
+    if n < FAST_PARALLEL_THRESHOLD {
+        let chunk_len = n.clamp(1, LONGEST_CHUNK);
+        let chunks = n.div_ceil(chunk_len);
+        return Plan { branch: Branch::Sequential, chunk_len, chunks, helpers: 0 };
+    }
+    let chunk_len = FAST_CHUNK_SIZE;
+    let chunks = n.div_ceil(chunk_len);
+    let helpers = (threads().saturating_sub(1)).min(chunks.saturating_sub(1));
+    Plan { branch: Branch::Shared, chunk_len, chunks, helpers }
+}
+
+/// Runs a job by its plan and returns the plan. `keep_on` is asked after each chunk of the calling
+/// thread; when it says no, the output is filled with NaN, so that nothing half-written looks whole.
+///
+/// # Errors
+/// `KernelError::Interrupted` when `keep_on` said no.
+///
+/// # Safety
+/// Every operand and the output point to as many values as the job's shape has, for as long as this
+/// runs; the output overlaps no operand and nothing else reads or writes it meanwhile.
+pub unsafe fn run(
+    job: &Job<'_>,
+    keep_on: &mut dyn FnMut() -> bool,
+) -> Result<Plan, KernelError> {
+    let plan = plan(job.len(), rayon::current_num_threads);
+    let work = |chunk: usize| {
+        let start = chunk * plan.chunk_len;
+        // SAFETY: chunks do not overlap each other, and the caller answers for the pointers.
+        unsafe { job.price_range(start, (start + plan.chunk_len).min(job.len())) }
+    };
+    let whole = if plan.chunks <= 1 {
+        (0..plan.chunks).for_each(work);
+        true
+    } else {
+        crew::share(plan.chunks, plan.helpers, &work, keep_on)
+    };
+    if whole {
+        return Ok(plan);
+    }
+    // SAFETY: all threads are done with the output, and the caller answers for the pointer.
+    unsafe { job.fill_out(f64::NAN) };
+    Err(KernelError::Interrupted)
+}
+
+/// Prices European options into `out` and returns the plan that was followed.
+///
+/// # Errors
+/// `KernelError::Lengths` when the slices differ in length; nothing is written then.
+pub fn price(kind: Kind, inputs: &Inputs<'_>, out: &mut [f64]) -> Result<Plan, KernelError> {
+    inputs.check_lengths(out.len())?;
+    let shape = [out.len()];
+    let operands = [
+        Operand::Contiguous(inputs.spot.as_ptr()),
+        Operand::Contiguous(inputs.strike.as_ptr()),
+        Operand::Contiguous(inputs.time.as_ptr()),
+        Operand::Scalar(inputs.rate),
+        Operand::Contiguous(inputs.volatility.as_ptr()),
+    ];
+    let job = Job::new(kind, &shape, operands, Output::Contiguous(out.as_mut_ptr()))?;
+    // SAFETY: the slices have the length of the shape, and a mutable one overlaps no other.
+    unsafe { run(&job, &mut || true) }
+}
