@@ -1,0 +1,167 @@
+"""When estimators agree, and what is said when they do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from perfkit.diagnose.agree import Code, differences, judge
+from perfkit.diagnose.estimators import Covers, Method, Reading, Response, Sampled, unavailable
+from perfkit.records import Interval, Layer
+
+CALL = Interval(estimate=100e-6, low=99.5e-6, high=100.5e-6)
+
+
+def reading(
+    method: Method, seconds: float, *, half: float = 0.3e-6, covers: Covers = Covers.BOUNDARY
+) -> Reading:
+    interval = Interval(estimate=seconds, low=seconds - half, high=seconds + half)
+    return Reading(method=method, seconds=interval, covers=covers)
+
+
+def samples(
+    ffi: float, *, output: float = 0.0, interpreter: float = 0.0, call: float = 100e-6
+) -> Sampled:
+    return Sampled(
+        layers={
+            Layer.CONVERT_IN: ffi,
+            Layer.ALLOCATION: output,
+            Layer.INTERPRETER: interpreter,
+            Layer.COMPUTE: call - ffi - output - interpreter,
+        },
+        samples=6_000,
+        sample_s=call / 6_000,
+        boundary_allocation_s=output,
+        loop_s=0.0,
+    )
+
+
+def sampled_reading(split: Sampled) -> Reading:
+    return Reading(
+        method=Method.SAMPLES, seconds=split.covering(Covers.FFI), covers=Covers.FFI, reason="6000"
+    )
+
+
+def test_two_independent_answers_within_two_points_are_known() -> None:
+    found = judge([reading(Method.TWIN, 20e-6), reading(Method.INTERCEPT, 21.5e-6)], CALL)
+    assert found.ffi.agree
+    assert found.ffi.share == pytest.approx(0.2075)
+    assert found.ffi.low is not None
+    assert found.ffi.low <= 0.197
+    assert found.covers is Covers.BOUNDARY
+    assert found.pair == (Method.TWIN, Method.INTERCEPT)
+
+
+def test_one_answer_alone_is_not_known() -> None:
+    found = judge([reading(Method.TWIN, 20e-6), unavailable(Method.BENCH, "no bench")], CALL)
+    assert not found.ffi.agree
+    assert found.ffi.share is None
+    reasons = {e.name: e.reason for e in found.ffi.estimators}
+    assert reasons["call_minus_bench"] == "not available: no bench"
+
+
+def test_two_subtractions_from_one_call_do_not_confirm_each_other() -> None:
+    found = judge([reading(Method.INNER_TIMER, 20e-6), reading(Method.BENCH, 20e-6)], CALL)
+    assert not found.ffi.agree
+
+
+def test_three_points_apart_disagree() -> None:
+    found = judge([reading(Method.TWIN, 20e-6), reading(Method.INTERCEPT, 23.1e-6)], CALL)
+    assert not found.ffi.agree
+    assert found.ffi.share is None
+    assert found.codes[Method.TWIN] is Code.UNEXPLAINED
+
+
+def test_an_answer_too_wide_confirms_nothing() -> None:
+    found = judge([reading(Method.TWIN, 20e-6), reading(Method.BENCH, 20e-6, half=10e-6)], CALL)
+    assert not found.ffi.agree
+    assert found.codes == {Method.BENCH: Code.TOO_WIDE}
+
+
+def test_samples_and_twin_are_compared_over_what_the_twin_covers() -> None:
+    split = samples(30e-6, output=15e-6)
+    found = judge([reading(Method.TWIN, 45e-6), sampled_reading(split)], CALL, sampled=split)
+    assert found.ffi.agree
+    # The share is the FFI alone: the output's allocation is never part of it.
+    assert found.ffi.share == pytest.approx(0.30)
+    assert found.covers is Covers.FFI
+
+
+def test_an_intercept_below_agreeing_others_names_the_growing_conversion() -> None:
+    split = samples(45e-6)
+    found = judge(
+        [
+            reading(Method.TWIN, 45e-6),
+            sampled_reading(split),
+            reading(Method.INTERCEPT, 0.4e-6, half=0.05e-6),
+        ],
+        CALL,
+        sampled=split,
+    )
+    assert found.ffi.agree
+    assert found.codes == {Method.INTERCEPT: Code.SIZE_DEPENDENT_CONVERSION}
+
+
+def test_samples_above_everything_timed_are_contaminated() -> None:
+    split = samples(30e-6)
+    found = judge(
+        [
+            reading(Method.TWIN, 10e-6),
+            reading(Method.INTERCEPT, 10.2e-6),
+            sampled_reading(split),
+        ],
+        CALL,
+        sampled=split,
+    )
+    assert found.ffi.agree
+    assert found.ffi.share == pytest.approx(0.101)
+    assert found.codes == {Method.SAMPLES: Code.PROFILE_CONTAMINATED}
+
+
+def test_an_inner_timer_above_the_twin_names_the_output() -> None:
+    found = judge(
+        [
+            reading(Method.TWIN, 2e-6),
+            reading(Method.INTERCEPT, 2e-6),
+            reading(Method.INNER_TIMER, 12e-6),
+        ],
+        CALL,
+    )
+    assert found.codes == {Method.INNER_TIMER: Code.OUTPUT_LIFECYCLE}
+
+
+def test_an_estimator_that_ignores_a_delay_confirms_nothing() -> None:
+    deaf = Response(of="twin", slope=Interval(estimate=0.5, low=0.4, high=0.6))
+    found = judge(
+        [reading(Method.TWIN, 20e-6), reading(Method.INTERCEPT, 20e-6)], CALL, responses=[deaf]
+    )
+    assert not found.ffi.agree
+    assert found.codes == {Method.TWIN: Code.ESTIMATOR_BROKEN}
+    assert any("0.500" in e.reason for e in found.ffi.estimators)
+
+
+def test_two_camps_are_no_agreement() -> None:
+    split = samples(60e-6)
+    found = judge(
+        [
+            reading(Method.TWIN, 20e-6),
+            reading(Method.INTERCEPT, 20e-6),
+            reading(Method.BENCH, 60e-6, covers=Covers.FFI),
+            sampled_reading(split),
+        ],
+        CALL,
+        sampled=split,
+    )
+    assert not found.ffi.agree
+    assert found.ffi.share is None
+    assert set(found.codes.values()) == {Code.TWO_CAMPS}
+
+
+def test_the_disagreement_is_shown_with_its_base() -> None:
+    texts = differences([reading(Method.BENCH, 20e-6), reading(Method.SAMPLES, 24e-6)], CALL)
+    assert texts == ["call_minus_bench and sampled_stacks differ by 4 µs, 4.0 % of the call"]
+
+
+def test_a_call_without_time_has_no_share() -> None:
+    nothing = Interval(estimate=0.0, low=0.0, high=0.0)
+    with pytest.raises(ValueError, match="no time"):
+        judge([], nothing)

@@ -1,0 +1,279 @@
+"""Whether independent estimators agree on the FFI cost of a call, and the reason where they do not.
+
+A share is called known only when two of them agree. Everything here is a pure function of their
+readings.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from perfkit.diagnose.estimators import Covers, Method, Reading, Response, Sampled
+from perfkit.records import Estimate, FfiEstimate, Interval
+from perfkit.units import format_seconds, format_share
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHARE_TOLERANCE = 0.02
+"""Two shares agree when they are within two points of the call (methods, Design 3)."""
+WIDEST = 0.05
+"""An answer whose half width is above this share of the call confirms nothing: it would agree with
+anything.
+"""
+
+_GROUPS = {
+    Method.TWIN: "twin",
+    Method.INTERCEPT: "sizes",
+    Method.INNER_TIMER: "subtraction",
+    Method.BENCH: "subtraction",
+    Method.SAMPLES: "samples",
+}
+"""Only answers of different groups are independent: the two subtractions start from the same time
+of the call.
+"""
+
+
+class Code(StrEnum):
+    """Why two answers differ."""
+
+    OUTPUT_LIFECYCLE = "output_lifecycle"
+    SIZE_DEPENDENT_CONVERSION = "size_dependent_conversion"
+    PROFILE_CONTAMINATED = "profile_contaminated"
+    ESTIMATOR_BROKEN = "estimator_broken"
+    TOO_WIDE = "too_wide"
+    TWO_CAMPS = "two_camps"
+    UNEXPLAINED = "unexplained"
+
+
+REASONS = {
+    Code.OUTPUT_LIFECYCLE: "it includes allocating, touching and releasing the output",
+    Code.SIZE_DEPENDENT_CONVERSION: (
+        "a conversion grows with the size, which this estimator cannot see"
+    ),
+    Code.PROFILE_CONTAMINATED: "the samples hold time that is not the boundary's",
+    Code.ESTIMATOR_BROKEN: "it does not answer one to one to an injected delay",
+    Code.TOO_WIDE: "its interval is too wide to confirm another",
+    Code.TWO_CAMPS: "some agree on one figure and others on another",
+    Code.UNEXPLAINED: "it differs from the others for a reason that is not known",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """What the readings of one size say together.
+
+    Attributes:
+        ffi: the record of the report.
+        pair: the two that agree best; empty where none do.
+        codes: per estimator that stands apart, why.
+        covers: what `ffi.share` is the share of; `boundary` where only estimators that cannot
+            tell the output's allocation from the conversions agree.
+    """
+
+    ffi: FfiEstimate
+    pair: tuple[Method, ...]
+    codes: dict[Method, Code]
+    covers: Covers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pair:
+    first: Reading
+    second: Reading
+    apart: float
+
+
+def judge(
+    readings: Sequence[Reading],
+    call_s: Interval,
+    *,
+    sampled: Sampled | None = None,
+    responses: Sequence[Response] = (),
+) -> Agreement:
+    """Find two independent readings that agree, and explain the others.
+
+    Samples are compared with each timed reading over what that one covers. Where they agree, the
+    share is the samples' own FFI, because only they tell it from the output's allocation.
+
+    Args:
+        readings: one per estimator.
+        call_s: time of the call at this size.
+        sampled: what stands behind the reading of the samples.
+        responses: of `--verify`; an estimator that does not answer to a delay confirms nothing.
+    """
+    if call_s.estimate <= 0:
+        message = "a share of a call that takes no time is not defined"
+        raise ValueError(message)
+    codes: dict[Method, Code] = {}
+    broken = {answer.of for answer in responses if not answer.holds}
+    usable = []
+    for reading in readings:
+        if reading.seconds is None or reading.method not in _GROUPS:
+            continue
+        if reading.method.value in broken:
+            codes[reading.method] = Code.ESTIMATOR_BROKEN
+        elif _half_width(reading.seconds) > WIDEST * call_s.estimate:
+            codes[reading.method] = Code.TOO_WIDE
+        else:
+            usable.append(reading)
+    pairs = [
+        pair
+        for first, second in combinations(usable, 2)
+        if (pair := _compare(first, second, sampled, call_s)) is not None
+    ]
+    agreed = {r.method for pair in pairs for r in (pair.first, pair.second)}
+    for reading in usable:
+        if reading.method not in agreed and len(usable) > 1:
+            codes[reading.method] = _explain(reading, usable, sampled)
+    best = min(pairs, key=lambda pair: pair.apart) if pairs else None
+    if best is not None and not _one_camp(pairs):
+        codes |= dict.fromkeys(agreed, Code.TWO_CAMPS)
+        best = None
+    share, covers = _value(best, pairs, call_s) if best else (None, Covers.FFI)
+    estimators = tuple(_estimate(reading, codes.get(reading.method)) for reading in readings)
+    estimators += tuple(_response_estimate(answer) for answer in responses)
+    return Agreement(
+        ffi=FfiEstimate(
+            share=share.estimate if share else None,
+            low=share.low if share else None,
+            high=share.high if share else None,
+            agree=best is not None,
+            estimators=estimators,
+        ),
+        pair=(best.first.method, best.second.method) if best else (),
+        codes=codes,
+        covers=covers,
+    )
+
+
+def _one_camp(pairs: Sequence[_Pair]) -> bool:
+    """Whether all agreeing pairs hang together: a agrees with b, b with c."""
+    camp = {pairs[0].first.method, pairs[0].second.method}
+    rest = list(pairs[1:])
+    while joined := [p for p in rest if {p.first.method, p.second.method} & camp]:
+        camp |= {r.method for p in joined for r in (p.first, p.second)}
+        rest = [p for p in rest if p not in joined]
+    return not rest
+
+
+def _half_width(interval: Interval) -> float:
+    return max(interval.high - interval.estimate, interval.estimate - interval.low)
+
+
+def _compare(
+    first: Reading, second: Reading, sampled: Sampled | None, call_s: Interval
+) -> _Pair | None:
+    """The pair when it is independent and agrees, else None."""
+    if _GROUPS[first.method] == _GROUPS[second.method]:
+        return None
+    one, other = _comparable(first, second, sampled), _comparable(second, first, sampled)
+    if one is None or other is None:
+        return None
+    apart = abs(one.estimate - other.estimate)
+    joint = math.hypot(_half_width(one), _half_width(other))
+    if apart > max(SHARE_TOLERANCE * call_s.estimate, joint):
+        return None
+    return _Pair(first=first, second=second, apart=apart)
+
+
+def _comparable(reading: Reading, other: Reading, sampled: Sampled | None) -> Interval | None:
+    """A reading as the cost of what the other one covers."""
+    if reading.method is Method.SAMPLES and sampled is not None:
+        return sampled.covering(other.covers)
+    return reading.seconds
+
+
+def _value(best: _Pair, pairs: Sequence[_Pair], call_s: Interval) -> tuple[Interval, Covers]:
+    """The share of the call that the agreeing readings stand for.
+
+    Samples that agree with anybody give the value, for they alone tell the FFI from the output.
+    Else it is the mean of the best pair, with an interval that holds both of theirs.
+    """
+    for pair in sorted(pairs, key=lambda pair: pair.apart):
+        for reading in (pair.first, pair.second):
+            if reading.method is Method.SAMPLES and reading.seconds is not None:
+                return _share(reading.seconds, call_s), Covers.FFI
+    both = [r.seconds for r in (best.first, best.second) if r.seconds is not None]
+    mean = Interval(
+        estimate=sum(i.estimate for i in both) / len(both),
+        low=min(i.low for i in both),
+        high=max(i.high for i in both),
+    )
+    pure = Covers.FFI in (best.first.covers, best.second.covers)
+    return _share(mean, call_s), Covers.FFI if pure else Covers.BOUNDARY
+
+
+def _share(seconds: Interval, call_s: Interval) -> Interval:
+    base = call_s.estimate
+    return Interval(
+        estimate=seconds.estimate / base, low=seconds.low / base, high=seconds.high / base
+    )
+
+
+def _explain(reading: Reading, usable: Sequence[Reading], sampled: Sampled | None) -> Code:
+    """Why a reading stands apart from the others."""
+    if reading.seconds is None:
+        return Code.UNEXPLAINED
+    by_method = {r.method: r.seconds for r in usable if r.seconds is not None}
+    own = reading.seconds
+    if reading.method is Method.INTERCEPT and all(
+        other.low > own.high for method, other in by_method.items() if method != reading.method
+    ):
+        return Code.SIZE_DEPENDENT_CONVERSION
+    if reading.method is Method.SAMPLES and all(
+        other.high < own.low for method, other in by_method.items() if method != reading.method
+    ):
+        return Code.PROFILE_CONTAMINATED
+    twin = by_method.get(Method.TWIN)
+    if reading.method is Method.INNER_TIMER and twin is not None and own.low > twin.high:
+        return Code.OUTPUT_LIFECYCLE
+    if (
+        reading.covers is Covers.BOUNDARY
+        and sampled is not None
+        and own.low > sampled.covering(Covers.FFI).high
+    ):
+        return Code.OUTPUT_LIFECYCLE
+    return Code.UNEXPLAINED
+
+
+def _estimate(reading: Reading, code: Code | None) -> Estimate:
+    parts = [part for part in (reading.reason, REASONS[code] if code else "") if part]
+    return Estimate(
+        name=reading.method.value,
+        seconds=reading.seconds.estimate if reading.seconds else None,
+        low=reading.seconds.low if reading.seconds else None,
+        high=reading.seconds.high if reading.seconds else None,
+        reason="; ".join(parts),
+    )
+
+
+def _response_estimate(answer: Response) -> Estimate:
+    """The response to a delay is no cost of its own: it has a reason and no seconds."""
+    slope = answer.slope
+    verdict = "as it should" if answer.holds else "not one to one"
+    return Estimate(
+        name=f"{Method.DELAY.value}/{answer.of}",
+        seconds=None,
+        low=None,
+        high=None,
+        reason=(
+            f"{answer.of} grows by {slope.estimate:.3f} [{slope.low:.3f}, {slope.high:.3f}] of an "
+            f"injected delay: {verdict}"
+        ),
+    )
+
+
+def differences(readings: Sequence[Reading], call_s: Interval) -> list[str]:
+    """Each pair of answers with how far they are apart, for the report: `a and b differ by …`."""
+    known = [(r.method, r.seconds) for r in readings if r.seconds is not None]
+    texts = []
+    for (name, first), (other, second) in combinations(known, 2):
+        apart = abs(first.estimate - second.estimate)
+        share = format_share(apart / call_s.estimate)
+        texts.append(f"{name} and {other} differ by {format_seconds(apart)}, {share} of the call")
+    return texts

@@ -1,0 +1,325 @@
+"""Six independent ways to the cost of the boundary, each from figures that were measured elsewhere.
+
+Pure arithmetic on seconds. Each answer says what it covers, because a twin cannot tell the
+conversion of an argument from the allocation of the output, while sampled stacks can. Whether the
+answers agree is judged in `agree`; what a subject cannot offer is an answer with a reason in place
+of a figure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from perfkit.records import FFI_LAYERS, Interval, Layer
+from perfkit.units import format_count, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SMALL_SIZES = (1, 16, 64, 128, 256, 512)
+"""Sizes of the intercept's fit: within the first-level cache, below any thread pool's use
+(methods: E2).
+"""
+_MIN_POINTS = 4
+_LINEAR_FLOOR_S = 30e-9
+_LINEAR_SHARE = 0.15
+"""A point may lie this far off the line, absolutely or as a share of its time; beyond, the small
+sizes are not on a line and have no intercept.
+"""
+_SCALES_FROM = 10.0
+_SCALES_BY = 1.2
+"""Over a tenfold range of sizes the time must grow by this factor, or the size scales nothing."""
+SLOPE_TOLERANCE = 0.05
+"""How far from one the response to an injected delay may be (methods: E5)."""
+
+
+class Method(StrEnum):
+    """The estimators, by the names that reports use."""
+
+    TWIN = "twin"
+    INTERCEPT = "intercept"
+    INNER_TIMER = "inner_timer"
+    BENCH = "call_minus_bench"
+    SAMPLES = "sampled_stacks"
+    DELAY = "injected_delay"
+
+
+class Covers(StrEnum):
+    """What an answer is the cost of."""
+
+    FFI = "ffi"  # glue, conversions, GIL
+    BOUNDARY = "boundary"  # the same and the output's allocation, first touch and release
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One estimator's answer at one size.
+
+    Attributes:
+        seconds: per call, or None with a `reason`.
+        reason: why there is no answer, or what is to know about it.
+    """
+
+    method: Method
+    seconds: Interval | None
+    covers: Covers
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """A sampled split of one call, in seconds per call on the calling thread.
+
+    Attributes:
+        layers: seconds of each layer that was seen.
+        samples: stacks inside the region on the calling thread.
+        sample_s: seconds per call that one sample stands for.
+        boundary_allocation_s: the part of `allocation` and `page_fault` that was asked for outside
+            compute.
+        loop_s: what the timing loop itself takes per call; part of `interpreter`.
+    """
+
+    layers: Mapping[Layer, float]
+    samples: int
+    sample_s: float
+    boundary_allocation_s: float
+    loop_s: float
+
+    def interval(self, seconds: float) -> Interval:
+        """Seconds per call with the counting error of their samples (Wilson at 95 %)."""
+        low, high = wilson(seconds / self.sample_s, self.samples)
+        total = self.samples * self.sample_s
+        return Interval(estimate=seconds, low=low * total, high=high * total)
+
+    def covering(self, covers: Covers) -> Interval:
+        """What another estimator of that coverage should have found, by these samples."""
+        ffi = sum(self.layers.get(layer, 0.0) for layer in FFI_LAYERS)
+        if covers is Covers.FFI:
+            return self.interval(ffi)
+        # Timed estimators take the loop's own time off, so what is left of the interpreter's
+        # layer (the release of the result, mostly) is in their answer.
+        left = self.layers.get(Layer.INTERPRETER, 0.0)
+        found = self.interval(ffi + self.boundary_allocation_s + left)
+        return shifted(found, -self.loop_s)
+
+
+def wilson(count: float, total: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share; `count` may be no whole number.
+
+    Raises:
+        ValueError: without samples there is no share.
+    """
+    if total <= 0:
+        message = "a share of no samples is not defined"
+        raise ValueError(message)
+    z = 1.959963984540054
+    share = count / total
+    middle = share + z * z / (2 * total)
+    spread = z * math.sqrt(max(share * (1 - share), 0.0) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    # The bounds reach the estimate itself at its ends; rounding must not push them past it.
+    return min((middle - spread) / scale, share), max((middle + spread) / scale, share)
+
+
+def shifted(interval: Interval, by: float) -> Interval:
+    """An interval moved by a constant."""
+    return Interval(estimate=interval.estimate + by, low=interval.low + by, high=interval.high + by)
+
+
+def difference(first: Interval, second: Interval) -> Interval:
+    """`first - second` of two independent estimates; a negative result stays negative."""
+    estimate = first.estimate - second.estimate
+    return Interval(
+        estimate=estimate,
+        low=estimate - math.hypot(first.estimate - first.low, second.high - second.estimate),
+        high=estimate + math.hypot(first.high - first.estimate, second.estimate - second.low),
+    )
+
+
+def unavailable(method: Method, reason: str, covers: Covers = Covers.BOUNDARY) -> Reading:
+    """What the subject cannot offer: the reason in place of a figure."""
+    return Reading(method=method, seconds=None, covers=covers, reason=f"not available: {reason}")
+
+
+def twin(twin_s: Interval, loop_s: float, *, call_s: Interval) -> Reading:
+    """E1: the call without its work, less the timing loop.
+
+    Args:
+        twin_s: time of the no-compute twin, per call.
+        loop_s: time of the loop with a call of nothing.
+        call_s: time of the call itself: a twin that takes longer does other work.
+    """
+    if twin_s.low > call_s.high:
+        took = f"{format_seconds(twin_s.estimate)} against {format_seconds(call_s.estimate)}"
+        reason = f"the twin takes longer than the call ({took}), so it is not the call without work"
+        return unavailable(Method.TWIN, reason)
+    return Reading(
+        method=Method.TWIN,
+        seconds=shifted(twin_s, -loop_s),
+        covers=Covers.BOUNDARY,
+        reason="includes the allocation of the output",
+    )
+
+
+def scales(times: Mapping[int, Interval]) -> bool:
+    """Whether the size scales the work: over a tenfold range the time grows by a fifth."""
+    if len(times) < 2:
+        return False
+    smallest, largest = min(times), max(times)
+    if largest < _SCALES_FROM * smallest:
+        return True  # too narrow a range to tell
+    return times[largest].low > _SCALES_BY * times[smallest].high
+
+
+def intercept(
+    times: Mapping[int, Interval], loop_s: float, *, main: Mapping[int, Interval]
+) -> Reading:
+    """E2: what is left of the time when the size goes to nothing (Theil and Sen's line).
+
+    Args:
+        times: time per call at the small sizes.
+        loop_s: time of the loop with a call of nothing.
+        main: time per call at the workload's own sizes, to see whether size scales anything.
+    """
+    method = Method.INTERCEPT
+    if len(times) < _MIN_POINTS:
+        reason = f"only {len(times)} of the small sizes could be timed; it takes {_MIN_POINTS}"
+        return unavailable(method, reason)
+    if not scales({**main, **times}):
+        return unavailable(method, "the time does not grow with the size")
+    from scipy import stats
+
+    sizes = sorted(times)
+    values = [times[size].estimate for size in sizes]
+    fit = stats.theilslopes(values, sizes, 0.95)
+    middle = (sizes[(len(sizes) - 1) // 2] + sizes[len(sizes) // 2]) / 2
+    at_zero, slope = float(fit.intercept), float(fit.slope)
+    for size, value in zip(sizes, values, strict=True):
+        off = abs(value - at_zero - slope * size)
+        if off > max(_LINEAR_FLOOR_S, _LINEAR_SHARE * value):
+            reason = (
+                f"the small sizes are not on a line: {format_count(size)} is "
+                f"{format_seconds(off)} off it"
+            )
+            return unavailable(method, reason)
+    # The line is known no better than the points that carry it.
+    spread = max(
+        max(times[s].high - times[s].estimate, times[s].estimate - times[s].low) for s in sizes[:3]
+    )
+    low = at_zero - max(0.0, float(fit.high_slope) - slope) * middle
+    high = at_zero + max(0.0, slope - float(fit.low_slope)) * middle
+    return Reading(
+        method=method,
+        seconds=Interval(
+            estimate=at_zero - loop_s,
+            low=at_zero - math.hypot(at_zero - low, spread) - loop_s,
+            high=at_zero + math.hypot(high - at_zero, spread) - loop_s,
+        ),
+        covers=Covers.BOUNDARY,
+        reason="the part that does not grow with the size",
+    )
+
+
+def inner_timer(outside_s: Interval, loop_s: float) -> Reading:
+    """E3a: the call less what its own clock says about the work.
+
+    Args:
+        outside_s: time per call outside the inner clock's region, of the same calls.
+        loop_s: time of the loop with a call of nothing.
+    """
+    return Reading(
+        method=Method.INNER_TIMER,
+        seconds=shifted(outside_s, -loop_s),
+        covers=Covers.BOUNDARY,
+        reason="includes the output's allocation and release, and one reading of the clock",
+    )
+
+
+def call_minus_bench(
+    call_s: Interval,
+    bench_s: Interval,
+    loop_s: float,
+    *,
+    allocates_output: bool,
+    other_flags: Sequence[str] = (),
+) -> Reading:
+    """E3b: the call less the same work timed by criterion, without Python.
+
+    Args:
+        call_s: time per call.
+        bench_s: criterion's time per iteration.
+        loop_s: time of the loop with a call of nothing.
+        allocates_output: whether the bench allocates its output as the call does; it then cancels.
+        other_flags: flags in which the bench's rustc lines differ from the call's build: its work
+            is then not the call's.
+    """
+    if other_flags:
+        reason = f"the bench was compiled otherwise ({', '.join(other_flags)})"
+        return unavailable(Method.BENCH, reason)
+    rest = "the bench allocates its output too" if allocates_output else "includes the output"
+    return Reading(
+        method=Method.BENCH,
+        seconds=shifted(difference(call_s, bench_s), -loop_s),
+        covers=Covers.FFI if allocates_output else Covers.BOUNDARY,
+        reason=rest,
+    )
+
+
+def sampled_stacks(sampled: Sampled) -> Reading:
+    """E4: the samples whose stacks lie in glue, conversions or GIL."""
+    return Reading(
+        method=Method.SAMPLES,
+        seconds=sampled.covering(Covers.FFI),
+        covers=Covers.FFI,
+        reason=f"{sampled.samples} samples",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """How a figure answers to a delay injected at the boundary; one means that it sees it whole."""
+
+    of: str
+    slope: Interval
+
+    @property
+    def holds(self) -> bool:
+        """Whether the interval of the slope reaches into 1 ± 5 %."""
+        return self.slope.low <= 1 + SLOPE_TOLERANCE and self.slope.high >= 1 - SLOPE_TOLERANCE
+
+
+def response(of: str, points: Sequence[tuple[float, Interval]]) -> Response:
+    """E5: the slope of a figure against the injected delay, by weighted least squares.
+
+    Args:
+        of: what the figure is.
+        points: (seconds injected, the figure in seconds), at least two different delays.
+
+    Raises:
+        ValueError: fewer than two different delays.
+    """
+    delays = [delay for delay, _ in points]
+    if len(set(delays)) < 2:
+        message = "a slope takes at least two different delays"
+        raise ValueError(message)
+    weights = [1 / max(_sigma(value), 1e-12) ** 2 for _, value in points]
+    total = sum(weights)
+    mean_x = sum(w * x for w, x in zip(weights, delays, strict=True)) / total
+    mean_y = sum(w * v.estimate for w, (_, v) in zip(weights, points, strict=True)) / total
+    spread = sum(w * (x - mean_x) ** 2 for w, x in zip(weights, delays, strict=True))
+    slope = (
+        sum(
+            w * (x - mean_x) * (v.estimate - mean_y)
+            for w, (x, v) in zip(weights, points, strict=True)
+        )
+        / spread
+    )
+    half = 1.96 / math.sqrt(spread)
+    return Response(of=of, slope=Interval(estimate=slope, low=slope - half, high=slope + half))
+
+
+def _sigma(interval: Interval) -> float:
+    return (interval.high - interval.low) / (2 * 1.96)
