@@ -16,6 +16,8 @@ pub mod perf_script;
 #[cfg(feature = "python")]
 pub mod python;
 pub mod symbols;
+pub mod toml_lines;
+pub mod toml_lines;
 pub mod walk;
 pub mod whole;
 

@@ -15,7 +15,7 @@ use crate::elf::{self, ElfInfo};
 use crate::flame::{self, Difference, Style};
 use crate::folded::Folded;
 use crate::guard::guard;
-use crate::{Error, Result, symbols, walk};
+use crate::{Error, Result, symbols, toml_lines, walk};
 
 create_exception!(
     perfkit._engine,
@@ -410,6 +410,16 @@ fn rust_sources(py: Python<'_>, root: PathBuf) -> PyResult<Vec<PathBuf>> {
 }
 
 #[pyfunction]
+fn toml_key_lines(py: Python<'_>, text: &str) -> PyResult<Vec<(String, u64)>> {
+    run(py, "reading TOML", || toml_lines::toml_key_lines(text))
+}
+
+#[pyfunction]
+fn loaded_hashes(py: Python<'_>, path: PathBuf) -> PyResult<(String, String)> {
+    run(py, "hashing what is loaded", || elf::loaded_hashes(&path))
+}
+
+#[pyfunction]
 fn text_hash(py: Python<'_>, path: PathBuf) -> PyResult<String> {
     run(py, "hashing machine code", || elf::text_hash(&path))
 }
@@ -457,13 +467,21 @@ fn elf_info(py: Python<'_>, path: PathBuf) -> PyResult<PyElfInfo> {
 }
 
 /// The compiled core of perfkit.
+#[pyfunction]
+fn toml_key_lines(py: Python<'_>, source: &str) -> PyResult<Vec<(String, usize)>> {
+    run(py, "finding the lines of TOML keys", || {
+        toml_lines::key_lines(source)
+    })
+}
+
 #[pymodule]
 mod _engine {
     #[pymodule_export]
     use super::{
         EngineError, EngineInputError, EnginePanic, PyCollapseStats, PyConstantSite, PyElfInfo,
         PyFolded, collapse_perf, demangle, diff_flamegraph, elf_info, flamegraph, list_constants,
-        read_folded, replace_constant, rust_sources, section_hash, text_hash,
+        loaded_hashes, read_folded, replace_constant, rust_sources, section_hash, text_hash,
+        toml_key_lines,
     };
     use pyo3::prelude::*;
 
