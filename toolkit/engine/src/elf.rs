@@ -68,6 +68,35 @@ pub fn section_hash(path: &Path, section: &str) -> Result<String> {
     Ok(hex(&Sha256::digest(data)))
 }
 
+/// SHA-256 of the machine code, and of everything else that is loaded, each as hexadecimal digits.
+///
+/// A value can reach a program without changing its machine code: a float constant is read from
+/// `.rodata`. The second hash covers names and contents of all loaded sections but `.text` and the
+/// build id.
+///
+/// # Errors
+/// As [`text_hash`].
+pub fn loaded_hashes(path: &Path) -> Result<(String, String)> {
+    let text = text_hash(path)?;
+    let bytes = fs::read(path).map_err(Error::read(path))?;
+    let file = parse(path, &bytes)?;
+    let mut others = Sha256::new();
+    for section in file.sections() {
+        let object::SectionFlags::Elf { sh_flags, .. } = section.flags() else {
+            continue;
+        };
+        let name = section.name_bytes().map_err(|error| damaged(path, error))?;
+        let loaded = sh_flags.0 & elf::SHF_ALLOC.0 != 0;
+        if !loaded || name == b".text" || name == b".note.gnu.build-id" {
+            continue;
+        }
+        others.update(name);
+        others.update([0]);
+        others.update(section.data().map_err(|error| damaged(path, error))?);
+    }
+    Ok((text, hex(&others.finalize())))
+}
+
 /// Reads the facts about an ELF file.
 ///
 /// # Errors

@@ -17,7 +17,6 @@ pub mod perf_script;
 pub mod python;
 pub mod symbols;
 pub mod toml_lines;
-pub mod toml_lines;
 pub mod walk;
 pub mod whole;
 

@@ -467,13 +467,7 @@ fn elf_info(py: Python<'_>, path: PathBuf) -> PyResult<PyElfInfo> {
 }
 
 /// The compiled core of perfkit.
-#[pyfunction]
-fn toml_key_lines(py: Python<'_>, source: &str) -> PyResult<Vec<(String, usize)>> {
-    run(py, "finding the lines of TOML keys", || {
-        toml_lines::key_lines(source)
-    })
-}
-
+/// The compiled core of perfkit.
 #[pymodule]
 mod _engine {
     #[pymodule_export]
