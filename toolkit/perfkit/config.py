@@ -444,6 +444,7 @@ def load_project(
         line = lines.get(prefix + key)
         if line is not None and origin != "command line":
             origins[key] = f"{file}:{line}"
+    origins |= {_plain_target(key): origin for key, origin in origins.items()}
     try:
         config = Config.model_validate(table)
     except pydantic.ValidationError as error:
@@ -503,7 +504,9 @@ def _default_text(field: pydantic.fields.FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is None:
         return "none"
-    return str(value.value if isinstance(value, StrEnum) else value or "empty")
+    if isinstance(value, tuple | Mapping) and not value:
+        return "empty"
+    return str(value)
 
 
 def _type_text(annotation: object) -> str:
@@ -563,6 +566,17 @@ def _leaves(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
+
+
+def _plain_target(key: str) -> str:
+    """The key under which a target is in force: `targets.10k` is read as `targets.10000`."""
+    table, _, size = key.rpartition(".")
+    if not table.endswith(".targets"):
+        return key
+    try:
+        return f"{table}.{parse_count(size)}"
+    except ValueError:
+        return key  # the model refuses it, with its line
 
 
 def _assign(table: dict[str, Any], key: str, value: object) -> None:

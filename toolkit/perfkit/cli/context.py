@@ -6,7 +6,6 @@ Also how a report leaves a command: on stdout in the form asked for, or in a fil
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -201,14 +200,16 @@ def emit(
     document: Callable[[], Mapping[str, Any]],
 ) -> None:
     """Print a report in the form asked for, or write it to a file whose suffix chooses the form."""
-    from perfkit.report import markdown
+    from perfkit.report import console, markdown
 
     to_file = output is not None and str(output) != "-"
     if output is not None and to_file:
         form = _SUFFIXES[output.suffix]
     match form:
         case Format.HUMAN:
-            text = _human(page(), plain=to_file)
+            terminal = sys.stdout.isatty() and not to_file
+            width = os.get_terminal_size(1).columns if terminal else PLAIN_WIDTH
+            text = console.render(page(), width=width, colour=terminal)
         case Format.MARKDOWN:
             text = markdown.render(page())
         case Format.JSON:
@@ -219,17 +220,3 @@ def emit(
         tell(f"Wrote {output}")
     else:
         print(text, end="")
-
-
-def _human(page: Page, *, plain: bool) -> str:
-    """The page for a person: coloured and as wide as the terminal, plain text elsewhere."""
-    from rich.console import Console
-
-    from perfkit.report import console
-
-    terminal = sys.stdout.isatty() and not plain
-    width = os.get_terminal_size(1).columns if terminal else PLAIN_WIDTH
-    screen = Console(file=io.StringIO(), width=width, force_terminal=terminal, highlight=False)
-    with screen.capture() as captured:
-        screen.print(console.render(page))
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())

@@ -64,7 +64,7 @@ def diagnose(
         emit(
             form=form,
             output=output,
-            page=lambda: diagnose_page(diagnosis),
+            page=lambda: pages.diagnose(diagnosis),
             document=lambda: document,
         )
         raise typer.Exit(int(diagnose_code(diagnosis)))

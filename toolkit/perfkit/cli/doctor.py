@@ -30,7 +30,7 @@ def doctor(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> No
     emit(
         form=form,
         output=None,
-        page=lambda: pages.doctor_page(checks),
+        page=lambda: pages.doctor(checks),
         document=lambda: machine.doctor_json(checks),
     )
     if any(check.required and not check.ok for check in checks):

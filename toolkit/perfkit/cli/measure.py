@@ -91,7 +91,7 @@ def measure(
         emit(
             form=form,
             output=output,
-            page=lambda: pages.measure_page(report),
+            page=lambda: pages.measure(report),
             document=lambda: machine.measure_json(report),
         )
         raise typer.Exit(int(measure_code(report)))

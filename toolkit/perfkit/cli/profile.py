@@ -95,7 +95,7 @@ def profile(
         emit(
             form=form,
             output=output,
-            page=lambda: pages.profile_page(outcome.captures),
+            page=lambda: pages.profile(outcome.captures),
             document=lambda: machine.profile_json(outcome.captures),
         )
         if outcome.exit_code is not None:

@@ -80,7 +80,7 @@ def tune(
         emit(
             form=form,
             output=output,
-            page=lambda: tune_page(report),
+            page=lambda: pages.tune(report),
             document=lambda: machine.tune_json(report),
         )
         raise typer.Exit(int(tune_code(report)))
