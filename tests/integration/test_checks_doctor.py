@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from perfkit.checks.doctor import all_required_ok, doctor, machine
 from perfkit.checks.permissions import Refusal, probe_perf, probe_py_spy
 from perfkit.checks.system import read_facts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from perfkit.config import Parameter
 from perfkit.diagnose.recommend import gap, recommend, worst
 from perfkit.records import Interval, Pattern, SizeResult, Value

@@ -1,0 +1,151 @@
+"""The build audit, from rustc lines as cargo prints them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perfkit.checks.audit import (
+    BinaryFacts,
+    audit,
+    different_flags,
+    parse_rustc,
+    subject_line,
+)
+from perfkit.records import Build, Check, Profile
+
+RELEASE = (
+    "rustc --crate-name my_ext --edition=2021 src/lib.rs --error-format=json "
+    "--json=diagnostic-rendered-ansi --crate-type cdylib --crate-type rlib --emit=dep-info,link "
+    "-C opt-level=3 -C lto=thin -C codegen-units=1 --cfg 'feature=\"python\"' "
+    "--cfg 'feature=\"simd\"' -C metadata=5ff --out-dir target/release/deps -C strip=debuginfo"
+)
+DEBUG = (
+    "rustc --crate-name my_ext --edition=2021 src/lib.rs --crate-type cdylib "
+    "--emit=dep-info,link -C embed-bitcode=no -C debuginfo=2 -C incremental=target/debug"
+)
+CORE = "rustc --crate-name my_core --edition=2021 core/src/lib.rs --crate-type lib -C opt-level=3"
+
+
+def build(*lines: str, file: str = "my_ext.abi3.so") -> Build:
+    return Build(
+        key="k",
+        root=Path("root"),
+        module="pkg.my_ext",
+        module_file=Path("root") / file,
+        file_sha256="0",
+        text_sha256="0",
+        profile=Profile.RELEASE,
+        params={},
+        proofs=(),
+        opt_level="",
+        rustc=lines,
+        build_s=1.0,
+        cached=False,
+    )
+
+
+def by_id(checks: tuple[Check, ...]) -> dict[str, Check]:
+    return {check.id: check for check in checks}
+
+
+def test_a_release_line_is_read() -> None:
+    line = parse_rustc(RELEASE)
+    assert line.crate == "my_ext"
+    assert line.crate_types == ("cdylib", "rlib")
+    assert (line.opt_level, line.lto, line.codegen_units) == ("3", "thin", 1)
+    assert line.features == ("python", "simd")
+    assert not line.debug_assertions
+
+
+def test_a_debug_line_has_rustcs_own_defaults() -> None:
+    line = parse_rustc(DEBUG)
+    assert (line.opt_level, line.lto, line.codegen_units) == ("0", "off", 16)
+    assert line.debug_assertions
+    assert line.overflow_checks
+
+
+@pytest.mark.parametrize(
+    ("flags", "lto"),
+    [
+        ("-C lto", "fat"),
+        ("-C lto=fat", "fat"),
+        ("-Clto=thin", "thin"),
+        ("-C lto=off", "off"),
+        ("-C lto=no", "off"),
+        ("-C linker-plugin-lto", "plugin"),
+        ("--codegen lto=thin -C lto=off", "off"),
+        ("", "off"),
+    ],
+)
+def test_every_way_to_write_lto(flags: str, lto: str) -> None:
+    assert parse_rustc(f"rustc --crate-name=x {flags} src/lib.rs").lto == lto
+
+
+def test_a_line_without_crate_is_refused() -> None:
+    with pytest.raises(ValueError, match="crate-name"):
+        parse_rustc("rustc -vV")
+
+
+def test_the_cdylib_is_the_subject() -> None:
+    line = subject_line((CORE, RELEASE), "pkg.my_ext")
+    assert line is not None
+    assert line.crate == "my_ext"
+    assert subject_line((CORE,), "pkg.my_ext") is None
+
+
+def test_a_good_build_has_nothing_to_say_against_it() -> None:
+    checks = audit(build(CORE, RELEASE), BinaryFacts(stripped=False, debug_info=True))
+    assert [check for check in checks if not check.ok] == []
+    assert by_id(checks)["build.abi3"].found.startswith("abi3")
+
+
+def test_a_debug_build_fails_what_is_required() -> None:
+    checks = by_id(audit(build(DEBUG, file="my_ext.cpython-311-x86_64-linux-gnu.so")))
+    assert not checks["build.optimised"].ok
+    assert checks["build.optimised"].required
+    assert "--release" in checks["build.optimised"].remedy
+    assert not checks["build.debug_assertions"].ok
+    assert "one version" in checks["build.abi3"].found
+
+
+@pytest.mark.parametrize("level", ["s", "z"])
+def test_a_build_for_size_is_named_but_is_somebodys_choice(level: str) -> None:
+    line = RELEASE.replace("opt-level=3", f"opt-level={level}")
+    check = by_id(audit(build(line)))["build.optimised"]
+    assert not check.ok
+    assert not check.required
+
+
+def test_release_with_checks_is_named() -> None:
+    assert "build.overflow_checks" in by_id(audit(build(f"{RELEASE} -C overflow-checks=on")))
+    assert "build.debug_assertions" in by_id(audit(build(f"{RELEASE} -C debug-assertions=on")))
+
+
+def test_default_codegen_units_and_no_lto_are_named() -> None:
+    line = "rustc --crate-name my_ext --crate-type cdylib -C opt-level=3"
+    checks = by_id(audit(build(line)))
+    assert checks["build.codegen_units"].found == "16 codegen units"
+    assert not checks["build.codegen_units"].ok
+    assert not checks["build.lto"].ok
+
+
+def test_a_wheel_without_rustc_lines_is_not_guessed_at() -> None:
+    checks = by_id(audit(build(), BinaryFacts(stripped=True, debug_info=False)))
+    assert not checks["build.flags"].ok
+    assert "build.optimised" not in checks
+    assert not checks["build.symbols"].ok
+
+
+def test_flags_that_change_the_code_are_compared_and_others_are_not() -> None:
+    one = parse_rustc(RELEASE)
+    same = parse_rustc(RELEASE.replace("-C metadata=5ff", "-C metadata=777 -C debuginfo=1"))
+    other = parse_rustc(RELEASE.replace("lto=thin", "lto=fat") + " -C target-cpu=native")
+    assert different_flags(one, same) == ()
+    assert different_flags(one, other) == ("lto: thin | fat", "target-cpu: default | native")
+
+
+def test_thread_counts_are_part_of_the_audit() -> None:
+    checks = by_id(audit(build(RELEASE), threads={"RAYON_NUM_THREADS": "2"}))
+    assert checks["build.threads"].found == "RAYON_NUM_THREADS=2"
