@@ -15,11 +15,13 @@ import math
 import os
 import secrets
 import shutil
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, Union, cast
 
 import filelock
 import platformdirs
@@ -28,6 +30,8 @@ from perfkit.errors import ProjectLockedError, StoreError
 from perfkit.records import SCHEMA_VERSION
 
 RUN_FILE = "run.json"
+Record = TypeVar("Record")
+
 _SUBDIRECTORIES = ("raw", "stacks", "flame", "tables", "iterations")
 
 
@@ -60,6 +64,78 @@ def to_json(value: object) -> Any:  # noqa: ANN401  # the JSON types
         return [to_json(item) for item in value]
     message = f"{type(value).__name__} has no place in a record"
     raise TypeError(message)
+
+
+def from_json(record: type[Record], value: object, *, where: str = "") -> Record:
+    """The record that `to_json` was made from; strict, because a guess would become a figure.
+
+    Args:
+        record: the class; its fields may hold what `to_json` takes.
+        value: JSON types.
+        where: the file, for messages.
+
+    Raises:
+        StoreError: a key is missing or unknown, or a value is of another type; with its path.
+    """
+    return cast("Record", _decode(record, value, where or record.__name__))
+
+
+def _decode(kind: Any, value: Any, where: str) -> Any:  # noqa: ANN401  # types as values
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Union, UnionType):
+        return _decode_union(arguments, value, where)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return _decode_record(kind, value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is Mapping and isinstance(value, dict):
+        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if kind is object or (kind is type(None) and value is None):
+        return value
+    if isinstance(kind, type) and issubclass(kind, Enum) and value in [e.value for e in kind]:
+        return kind(value)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind in (bool, int, float, str) and type(value) is kind:
+        return value
+    message = f"holds {value!r}, which is not what this perfkit writes there"
+    raise StoreError(message, where=where, remedy="use the perfkit that wrote it")
+
+
+def _decode_union(kinds: Sequence[Any], value: Any, where: str) -> Any:  # noqa: ANN401
+    """An exact type first, so that 1 stays a whole number where 1.0 is allowed too."""
+    if type(value) in kinds or (value is None and type(None) in kinds):
+        return value
+    failure: StoreError | None = None
+    for kind in kinds:
+        if kind is not type(None):
+            try:
+                return _decode(kind, value, where)
+            except StoreError as error:
+                failure = error
+    raise failure or StoreError("holds null", where=where)
+
+
+def _decode_record(kind: Any, value: dict[str, Any], where: str) -> Any:  # noqa: ANN401
+    hints = typing.get_type_hints(kind, localns={"Mapping": Mapping, "Path": Path})
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = [key for key in value if key not in fields and key != "schema_version"]
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in value
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if unknown or missing:
+        message = f"has unknown keys {unknown} and lacks {missing}"
+        raise StoreError(message, where=where, remedy="use the perfkit that wrote it")
+    known = {name: item for name, item in value.items() if name in fields}
+    return kind(
+        **{name: _decode(hints[name], item, f"{where}.{name}") for name, item in known.items()}
+    )
 
 
 def dump_json(value: object) -> str:

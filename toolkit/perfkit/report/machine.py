@@ -37,6 +37,11 @@ def diagnose_json(diagnosis: Diagnosis) -> Document:
     """The document of `perfkit diagnose`, and of `diagnosis.json` in its run directory."""
     document: Document = to_json(diagnosis)
     document["profilers"] = [_capture(capture) for capture in diagnosis.profilers]
+    for split in document["sizes"]:
+        split["layers"] = [
+            {"name": time.pop("layer"), **time}  # the promised key
+            for time in split["layers"]
+        ]
     return {"schema_version": SCHEMA_VERSION, **document}
 
 

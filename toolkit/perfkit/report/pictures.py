@@ -224,6 +224,8 @@ def _line(
 
 
 def _draw_times(axes: Axes, name: str, results: Sequence[SizeResult]) -> None:
+    sizes = [result.size for result in results]
+    axes.set_xlim(min(sizes) / 1.4, max(sizes) * 1.4)  # also where one size has no range
     _line(axes, [(result.size, result.time_s) for result in results], 0, "subject")
     references = [(r.size, r.reference_s) for r in results if r.reference_s is not None]
     _line(axes, references, 1, "reference", dashed=True)

@@ -1,0 +1,163 @@
+"""The documents for programs: promised keys are there, and nothing in them is not JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import report_records as records
+
+from perfkit.report import machine
+
+if TYPE_CHECKING:
+    from perfkit.report.machine import Document
+
+INTERVAL = {"estimate", "low", "high"}
+PROMISED: dict[str, tuple[Document, dict[str, set[str]]]] = {
+    "measure": (
+        machine.measure_json(records.MEASURED),
+        {
+            "": {"schema_version", "verdict", "noise_floor", "results"},
+            "results": {
+                "workload",
+                "size",
+                "time_s",
+                "reference_s",
+                "speedup",
+                "target",
+                "met",
+                "valid_blocks",
+                "blocks",
+            },
+            "results.time_s": INTERVAL,
+            "results.speedup": INTERVAL,
+        },
+    ),
+    "profile": (
+        machine.profile_json([records.PERF, records.PY_SPY]),
+        {
+            "": {"schema_version", "captures"},
+            "captures": {
+                "profiler",
+                "workload",
+                "size",
+                "rate_hz",
+                "samples",
+                "unresolved_share",
+                "slowdown",
+                "accepted",
+                "reason",
+                "files",
+            },
+            "captures.slowdown": INTERVAL,
+        },
+    ),
+    "diagnose": (
+        machine.diagnose_json(records.DIAGNOSIS),
+        {
+            "": {"schema_version", "verdict", "sizes", "profilers", "findings"},
+            "sizes": {"workload", "size", "call_s", "layers", "ffi"},
+            "sizes.layers": {"name", "seconds", "share", "low", "high"},
+            "sizes.ffi": {"share", "low", "high", "agree", "estimators"},
+            "sizes.ffi.estimators": {"name", "seconds", "low", "high", "reason"},
+            "profilers": {"profiler", "slowdown", "accepted", "reason", "files"},
+            "findings": {
+                "id",
+                "title",
+                "workload",
+                "size",
+                "share",
+                "predicted_gain",
+                "evidence",
+                "remedy",
+                "verify",
+            },
+            "findings.predicted_gain": {"low", "high"},
+            "findings.evidence": {"frame", "layer", "share", "location"},
+        },
+    ),
+    "tune": (
+        machine.tune_json(records.TUNED),
+        {
+            "": {
+                "schema_version",
+                "status",
+                "builds",
+                "evaluations",
+                "wall_s",
+                "trials",
+                "best",
+                "confirmed",
+                "dead_parameters",
+            },
+            "trials": {
+                "iteration",
+                "params",
+                "outcome",
+                "performance",
+                "build_s",
+                "bench_s",
+                "text_hash",
+                "timestamp",
+            },
+            "best": {"params"},
+            "confirmed": {"workload", "size", "speedup", "change_vs_start"},
+            "confirmed.change_vs_start": INTERVAL,
+        },
+    ),
+    "doctor": (
+        machine.doctor_json(records.CHECKS),
+        {"": {"schema_version", "checks"}, "checks": {"id", "ok", "required", "found", "remedy"}},
+    ),
+}
+
+
+def at(document: Document, path: str) -> list[Any]:
+    """Every object at a dotted path; lists are entered, nulls passed over."""
+    found: list[Any] = [document]
+    for key in path.split(".") if path else []:
+        children = [item[key] for item in found]
+        found = [
+            entry
+            for child in children
+            for entry in (child if isinstance(child, list) else [child])
+            if entry is not None
+        ]
+    return found
+
+
+@pytest.mark.parametrize("command", PROMISED)
+def test_promised_keys_are_in_every_object(command: str) -> None:
+    document, promised = PROMISED[command]
+    for path, keys in promised.items():
+        objects = at(document, path)
+        assert objects, path
+        for entry in objects:
+            assert keys <= entry.keys(), path
+
+
+@pytest.mark.parametrize("command", PROMISED)
+def test_a_document_survives_json_unchanged(command: str) -> None:
+    document, _ = PROMISED[command]
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert document["schema_version"] == 1
+
+
+def test_files_are_paths_and_their_kinds_stand_beside() -> None:
+    capture = machine.profile_json([records.PERF])["captures"][0]
+    assert capture["files"] == ["flame/price-10000.svg", "raw/perf.data"]
+    assert capture["file_kinds"]["raw"] == "raw/perf.data"
+    assert machine.diagnose_json(records.DIAGNOSIS)["profilers"][0] == capture
+
+
+def test_performance_is_the_speedup_by_size() -> None:
+    trials = machine.tune_json(records.TUNED)["trials"]
+    assert trials[1]["performance"].keys() == {"10000", "100000", "1000000"}
+    assert trials[1]["performance"]["10000"] == pytest.approx(558 / 914 * 1.52)
+    assert trials[2]["performance"] == {}
+
+
+def test_what_is_not_known_is_null() -> None:
+    result = machine.measure_json(records.MEASURED)["results"][0]
+    assert (result["target"], result["met"], result["change"]) == (None, None, None)

@@ -1,0 +1,196 @@
+"""What the reports say: figures with their intervals, verdicts withheld with their reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+import report_records as records
+
+from perfkit.records import (
+    DiagnoseVerdict,
+    Interval,
+    MeasureReport,
+    MeasureVerdict,
+    TuneStatus,
+)
+from perfkit.report import console, markdown, pages
+from perfkit.report.measuring import change_text, met_text
+from perfkit.report.page import Bullets, Column, Page, Paragraph, Table, Verdict
+from perfkit.report.words import note_text, ratio_interval, seconds, time_interval, value_text
+
+GOLDEN = Path(__file__).parent.parent / "data" / "report"
+
+PAGES = {
+    "measure": pages.measure(records.MEASURED),
+    "profile": pages.profile((records.PERF, records.PY_SPY), directory=Path("/runs/one")),
+    "diagnose": pages.diagnose(records.DIAGNOSIS),
+    "tune": pages.tune(records.TUNED, directory=Path("/runs/two")),
+    "doctor": pages.doctor(records.CHECKS),
+}
+
+
+def golden(name: str, text: str) -> None:
+    """Compare with the kept text; `PERFKIT_BLESS=1 pytest …` writes it anew."""
+    path = GOLDEN / name
+    if os.environ.get("PERFKIT_BLESS") == "1":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_console_at_80_columns_is_the_golden_text(name: str) -> None:
+    text = console.render(PAGES[name], width=80, colour=False)
+    assert max(map(len, text.splitlines())) <= 80
+    golden(f"{name}.txt", text)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_markdown_is_the_golden_text(name: str) -> None:
+    golden(f"{name}.md", markdown.render(PAGES[name]))
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_word_is_lost_at_any_width(width: int) -> None:
+    text = console.render(PAGES["diagnose"], width=width, colour=False)
+    assert "convert_in" in text
+    assert "PyReadonlyArray1" in text
+    assert "48.0 %" in text
+
+
+def test_colour_only_where_it_is_asked_for() -> None:
+    assert "\x1b[" in console.render(PAGES["measure"], width=80, colour=True)
+    assert "\x1b[" not in console.render(PAGES["measure"], width=80, colour=False)
+
+
+def test_text_of_the_user_is_no_markup() -> None:
+    page = Page(title="t", blocks=(Paragraph(text="[bold]x[/bold] :smile: [/]"),))
+    assert "[bold]x[/bold] :smile: [/]" in console.render(page, width=80, colour=True)
+
+
+def test_markdown_shows_frames_as_they_are() -> None:
+    table = Table(columns=(Column(title="a|b"),), rows=(("Vec<f64>|_x_\n[1, 2]",),))
+    page = Page(title="t", blocks=(table, Bullets(items=("one\ntwo",), ordered=True)))
+    text = markdown.render(page)
+    assert "| Vec\\<f64\\>\\|\\_x\\_ \\[1, 2\\] |" in text
+    assert "1. one  \n   two" in text
+
+
+def test_busy_shows_room_and_no_figure() -> None:
+    report = dataclasses.replace(
+        records.MEASURED,
+        verdict=MeasureVerdict.BUSY,
+        effective_cores=(0.9, 0.95, 1.3, 1.99),
+    )
+    text = console.render(pages.measure(report), width=80, colour=False)
+    assert text.startswith("busy. No verdict")
+    assert "µs" not in text
+    assert "0.75 to 1.00" in text
+    assert "152 of 160" in text
+
+
+def test_untrusted_and_unchecked_say_what_stands_behind_them() -> None:
+    words = {
+        MeasureVerdict.UNTRUSTED: "identical copies",
+        MeasureVerdict.UNCHECKED: "would not have been noticed",
+    }
+    for verdict, word in words.items():
+        page = pages.measure(dataclasses.replace(records.MEASURED, verdict=verdict))
+        first = page.blocks[0]
+        assert isinstance(first, Verdict)
+        assert (first.word, word in first.sentence) == (verdict.value, True)
+
+
+def test_empty_reports_have_a_page() -> None:
+    empty = MeasureReport(verdict=MeasureVerdict.BUSY, noise_floor=None, results=())
+    assert "busy" in markdown.render(pages.measure(empty))
+    assert "No profiler could be started" in markdown.render(pages.profile(()))
+    nothing = dataclasses.replace(
+        records.DIAGNOSIS,
+        verdict=DiagnoseVerdict.BUSY,
+        sizes=(),
+        profilers=(),
+        findings=(),
+        recommendation=None,
+        measured=None,
+    )
+    assert "Findings are withheld" in markdown.render(pages.diagnose(nothing))
+    failed = dataclasses.replace(
+        records.TUNED, status=TuneStatus.FAILED, trials=(), best_params=None, confirmed=()
+    )
+    assert "**failed.**" in markdown.render(pages.tune(failed))
+
+
+def test_only_three_findings_are_on_the_page() -> None:
+    text = console.render(PAGES["diagnose"], width=80, colour=False)
+    assert text.count("Check: ") == 3
+    assert "2 more in diagnosis.json." in text
+
+
+@pytest.mark.parametrize(
+    ("low", "estimate", "high", "floor", "reading"),
+    [
+        (1.02, 1.03, 1.04, 0.01, "faster"),
+        (1.001, 1.004, 1.007, 0.01, "no change seen"),
+        (0.99, 1.03, 1.07, None, "no change seen"),
+        (0.95, 0.96, 0.97, 0.01, "slower"),
+        (0.991, 0.995, 0.999, 0.01, "no change seen"),
+        (0.991, 0.995, 0.999, None, "slower"),
+    ],
+)
+def test_a_change_must_clear_one_and_the_noise_floor(
+    low: float, estimate: float, high: float, floor: float | None, reading: str
+) -> None:
+    assert change_text(Interval(estimate=estimate, low=low, high=high), floor) == reading
+
+
+def test_a_target_without_a_verdict_is_withheld() -> None:
+    assert [
+        met_text(1.0, None),
+        met_text(None, None),
+        met_text(1.0, True),
+        met_text(1.0, False),
+    ] == [
+        "withheld",
+        "–",
+        "yes",
+        "no",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        ((914e-6, 902e-6, 926e-6), "914 µs\n[902, 926]"),
+        ((1.0042, 1.0040, 1.0044), "1.0042 s\n[1.0040, 1.0044]"),
+        ((999.6e-6, 990e-6, 1.009e-3), "1000 µs\n[990, 1009]"),
+        ((-30e-9, -90e-9, 25e-9), "-30 ns\n[-90, 25]"),
+        ((2e-9, -3e-6, 3e-6), "0 µs\n[-3, 3]"),
+        ((5e-6, 5e-6, 5e-6), "5.000 µs\n[5.000, 5.000]"),
+    ],
+)
+def test_an_interval_is_rounded_by_its_width(
+    interval: tuple[float, float, float], text: str
+) -> None:
+    estimate, low, high = interval
+    assert time_interval(Interval(estimate=estimate, low=low, high=high)) == text
+
+
+def test_figures_and_values_in_words() -> None:
+    assert ratio_interval(None) == "–"
+    assert ratio_interval(Interval(estimate=12.4, low=12.1, high=12.7)) == "12.40x\n[12.10, 12.70]"
+    assert [seconds(0), seconds(1.234e-3), seconds(-45e-9), seconds(None)] == [
+        "0 s",
+        "1.23 ms",
+        "-45.0 ns",
+        "–",
+    ]
+    assert [value_text(30_000), value_text(True), value_text("L1 / 8")] == [
+        "30_000",
+        "true",
+        "L1 / 8",
+    ]
+    assert note_text(records.TUNED.notes[0]).endswith("machine code. To do: look for its copies")
