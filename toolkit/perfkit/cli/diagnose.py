@@ -39,7 +39,7 @@ def diagnose(
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import diagnose_code
     from perfkit.diagnose.engine import diagnose as split
-    from perfkit.report import machine, pictures
+    from perfkit.report import machine, pages, pictures
 
     check_output(output)
     with working("diagnose", config=config) as context:
