@@ -82,11 +82,12 @@ pub fn loaded_hashes(path: &Path) -> Result<(String, String)> {
     let file = parse(path, &bytes)?;
     let mut others = Sha256::new();
     for section in file.sections() {
-        let object::SectionFlags::Elf { sh_flags, .. } = section.flags() else {
+        let object::SectionFlags::Elf { sh_type, sh_flags } = section.flags() else {
             continue;
         };
         let name = section.name_bytes().map_err(|error| damaged(path, error))?;
-        let loaded = sh_flags.0 & elf::SHF_ALLOC.0 != 0;
+        // `.bss` and its like have a size but no bytes in the file.
+        let loaded = sh_flags.0 & elf::SHF_ALLOC.0 != 0 && sh_type != elf::SHT_NOBITS;
         if !loaded || name == b".text" || name == b".note.gnu.build-id" {
             continue;
         }
