@@ -74,7 +74,7 @@ def main() -> None:
     """Run the command line; an error perfkit knows ends it with its message and its code."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        app()
+        app(prog_name="perfkit")
     except PerfkitError as error:
         print(f"perfkit: {error}", file=sys.stderr)
         sys.exit(int(error.exit_code))

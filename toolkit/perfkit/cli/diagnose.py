@@ -39,7 +39,7 @@ def diagnose(
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import diagnose_code
     from perfkit.diagnose.engine import diagnose as split
-    from perfkit.report import machine, pages, pictures
+    from perfkit.report import machine, markdown, pages, pictures, replay
 
     check_output(output)
     with working("diagnose", config=config) as context:
@@ -56,15 +56,15 @@ def diagnose(
             progress=context.progress,
         )
         run = context.run
-        document = machine.diagnose_json(diagnosis)
-        run.write_record("diagnosis.json", document)
-        run.write("flame/layers.svg", pictures.layers(diagnosis))
+        run.write_record(replay.DIAGNOSIS_FILE, diagnosis)
+        run.write(replay.REPORT_FILE, markdown.render(pages.diagnose(diagnosis)))
+        run.write("layers.svg", pictures.layers(diagnosis))
         if diagnosis.measured is not None:
-            run.write("flame/times.svg", pictures.times(diagnosis.measured))
+            run.write("times.svg", pictures.times(diagnosis.measured))
         emit(
             form=form,
             output=output,
             page=lambda: pages.diagnose(diagnosis),
-            document=lambda: document,
+            document=lambda: machine.diagnose_json(diagnosis),
         )
         raise typer.Exit(int(diagnose_code(diagnosis)))

@@ -10,7 +10,7 @@ import typer
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="[FOLDER]", help="The project; the current folder by default.")
+        Path, typer.Argument(metavar="FOLDER", help="The project; the current folder by default.")
     ] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:

@@ -59,7 +59,7 @@ def measure(
     from perfkit.cli.verdicts import measure_code
     from perfkit.errors import UsageError
     from perfkit.measure.command import MeasureOptions, measure_command
-    from perfkit.report import machine, pages, pictures
+    from perfkit.report import machine, markdown, pages, pictures, replay
 
     check_output(output)
     if against is not None and baseline is not None:
@@ -86,8 +86,9 @@ def measure(
             run=context.run,
             progress=context.progress,
         )
-        context.run.write_record("measurement.json", report)
-        context.run.write("flame/times.svg", pictures.times(report))
+        context.run.write_record(replay.MEASUREMENT_FILE, report)
+        context.run.write(replay.REPORT_FILE, markdown.render(pages.measure(report)))
+        context.run.write("times.svg", pictures.times(report))
         emit(
             form=form,
             output=output,

@@ -66,7 +66,7 @@ def profile(
     from perfkit.cli.verdicts import profile_code
     from perfkit.errors import UsageError
     from perfkit.profile.command import ProfileOptions, Target, profile_command
-    from perfkit.report import machine, pages
+    from perfkit.report import machine, markdown, pages, replay
 
     check_output(output, (".json", ".md", ".txt", ".svg"))
     given = [name for name, value in (("--pid", pid), ("COMMAND", command or module)) if value]
@@ -91,7 +91,8 @@ def profile(
             run=context.run,
             progress=context.progress,
         )
-        context.run.write_record("profile.json", machine.profile_json(outcome.captures))
+        context.run.write_record(replay.PROFILE_FILE, {"captures": outcome.captures})
+        context.run.write(replay.REPORT_FILE, markdown.render(pages.profile(outcome.captures)))
         emit(
             form=form,
             output=output,

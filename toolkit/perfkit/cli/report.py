@@ -11,7 +11,7 @@ from perfkit.cli.options import ConfigOption, Format, FormatOption, OutputOption
 
 def report(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Name or path; the newest by default.")
+        str | None, typer.Argument(metavar="RUN", help="Name or path; the newest by default.")
     ] = None,
     path: Annotated[
         bool, typer.Option("--path", help="Print where the report lies, and nothing else.")

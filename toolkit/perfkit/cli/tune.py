@@ -46,7 +46,7 @@ def tune(
     """
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import tune_code
-    from perfkit.report import machine, pages
+    from perfkit.report import machine, pages, replay
     from perfkit.tune.command import TuneOptions, plan_command, tune_command
 
     check_output(output)
@@ -77,6 +77,7 @@ def tune(
             resume=resume is not None,
             progress=context.progress,
         )
+        context.run.write_record(replay.TUNING_FILE, report)
         emit(
             form=form,
             output=output,
