@@ -22,6 +22,14 @@ def environ() -> dict[str, str]:
     return dict(os.environ)
 
 
+@pytest.fixture(scope="session")
+def shared_cache() -> Path:
+    """One cache of builds for all tests, kept between runs: a build is made once, then found."""
+    cache = ROOT / "target" / "perfkit-test-cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder, so that nobody forgets to."""
     for item in items:

@@ -61,6 +61,7 @@ def working(
     command: str,
     *,
     config: Path | None,
+    workload: str | None = None,
     overrides: Mapping[str, object] | None = None,
     resume: str | None = None,
 ) -> Iterator[Context]:
@@ -69,6 +70,7 @@ def working(
     Args:
         command: its name; part of the run directory's.
         config: the file that the user named, if any.
+        workload: the one that the user named: an unknown one is refused before anything starts.
         overrides: dotted config keys from the command line.
         resume: an earlier run to go on with instead of a new one.
 
@@ -78,6 +80,7 @@ def working(
     from perfkit.subject.build import Builder
 
     project = open_project(config, overrides)
+    project.workload(workload)
     cache = store.cache_directory(project.environ)
     with store.project_lock(cache, project.root, command), showing_progress() as progress:
         run = (

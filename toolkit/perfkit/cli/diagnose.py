@@ -42,7 +42,7 @@ def diagnose(
     from perfkit.report import machine, markdown, pages, pictures, replay
 
     check_output(output)
-    with working("diagnose", config=config) as context:
+    with working("diagnose", config=config, workload=workload) as context:
         name, _ = context.project.workload(workload)
         diagnosis = split(
             context.project,

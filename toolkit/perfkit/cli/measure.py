@@ -77,7 +77,7 @@ def measure(
         patience_s=patience,
         seed=seed,
     )
-    with working("measure", config=config) as context:
+    with working("measure", config=config, workload=workload) as context:
         report = measure_command(
             context.project,
             options,

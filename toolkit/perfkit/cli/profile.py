@@ -82,7 +82,7 @@ def profile(
         exports=tuple(export or ()),
     )
     target = Target(command=tuple(command or ()), module=module, pid=pid) if given else None
-    with working("profile", config=config) as context:
+    with working("profile", config=config, workload=workload) as context:
         outcome = profile_command(
             context.project,
             options,

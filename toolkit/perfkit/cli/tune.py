@@ -59,7 +59,7 @@ def tune(
         patience_s=patience,
         seed=seed,
     )
-    with working("tune", config=config, resume=resume) as context:
+    with working("tune", config=config, workload=workload, resume=resume) as context:
         if dry_run:
             plan = plan_command(context.project, options)
             emit(
