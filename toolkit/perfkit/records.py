@@ -372,6 +372,7 @@ class TrialSize:
     speedup: Interval | None
     change: Interval
     target: float | None
+    time_s: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,503 @@
+"""Tuning parameters: where their values come from, how they reach the subject, and what proves it.
+
+Which values to try is the tuner's business; the parsing of Rust is the engine's.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from perfkit.config import Backend, did_you_mean
+from perfkit.errors import SourceError, SubjectMismatchError, UsageError
+from perfkit.records import Build, LoadedModule, ParameterProof, Proof, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from perfkit import _engine
+    from perfkit.config import Parameter, Project
+    from perfkit.subject.shadow import SourceTree
+
+_SUFFIX = re.compile(r"(?<=\d)_?(?:[ui](?:8|16|32|64|128|size)|f(?:32|64))\b")
+_INTEGER_TYPES = re.compile(r"[ui](?:8|16|32|64|128|size)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """Parameter values by the way they reach the subject.
+
+    Attributes:
+        consts: by name in the config; the builder edits them.
+        environment: variables of the worker.
+        calls: setter reference to value, called after the import.
+        arguments: keywords of the workload's call.
+    """
+
+    consts: Mapping[str, Value] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    calls: Mapping[str, Value] = field(default_factory=dict)
+    arguments: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edits:
+    """What is to be written into the copy for some `const` parameters.
+
+    Attributes:
+        contents: whole edited files by path relative to the tree.
+        changed: parameters whose text in the sources is another one now.
+        unchanged: those whose wanted value the sources already have.
+        initialisers: every `const` parameter's text in the unedited sources.
+    """
+
+    contents: Mapping[str, bytes]
+    changed: Mapping[str, Value]
+    unchanged: Mapping[str, Value]
+    initialisers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Site:
+    """Where a constant gets its value."""
+
+    file: str
+    text: str
+    site: _engine.ConstantSite
+
+
+def source_name(name: str, parameter: Parameter) -> str:
+    """A parameter's name in the sources, environment or call."""
+    return parameter.name or name
+
+
+def start_values(project: Project) -> dict[str, Value]:
+    """The value that each parameter starts from, by name in the config.
+
+    A constant's is read from the user's sources: as a number or truth value where the initialiser
+    is one, or is whole-number arithmetic over constants of the same file; else its text.
+
+    Raises:
+        SourceError: a constant is not there.
+    """
+    values: dict[str, Value] = {}
+    for name, parameter in project.config.parameters.items():
+        if parameter.start is not None:
+            values[name] = parameter.start
+            continue
+        file, text = _user_file(project, name, parameter)
+        site = _only_site(file, text, source_name(name, parameter))
+        values[name] = read_value(text, site)
+    return values
+
+
+def assign(project: Project, params: Mapping[str, Value]) -> Assignment:
+    """Sort values by how they reach the subject.
+
+    Raises:
+        UsageError: a name is no parameter of the config.
+    """
+    consts: dict[str, Value] = {}
+    variables: dict[str, str] = {}
+    calls: dict[str, Value] = {}
+    arguments: dict[str, Value] = {}
+    known = project.config.parameters
+    for name, value in params.items():
+        if name not in known:
+            message = f"there is no parameter {name!r}{did_you_mean(name, list(known))}"
+            raise UsageError(message, where=str(project.file))
+        parameter = known[name]
+        match parameter.backend:
+            case Backend.CONST:
+                consts[name] = value
+            case Backend.ENV:
+                variables[source_name(name, parameter)] = _plain(value)
+            case Backend.CALL:
+                if parameter.setter is None:  # the config model refuses this
+                    message = f"the parameter `{name}` has no setter"
+                    raise UsageError(message, where=str(project.file))
+                calls[parameter.setter] = value
+            case Backend.ARGUMENT:
+                arguments[source_name(name, parameter)] = value
+            case never:
+                assert_never(never)
+    return Assignment(consts=consts, environment=variables, calls=calls, arguments=arguments)
+
+
+def short_name(project: Project, params: Mapping[str, Value]) -> str:
+    """Values as a piece of a file name: `small8000-chunk512`; in the order of the config."""
+    parts = []
+    for name, parameter in project.config.parameters.items():
+        if name in params:
+            short = parameter.short or _initials(name)
+            parts.append(re.sub(r"[^A-Za-z0-9.]+", "_", f"{short}{_plain(params[name])}"))
+    return "-".join(parts) or "start"
+
+
+def edit(project: Project, tree: SourceTree, tree_root: Path, params: Mapping[str, Value]) -> Edits:
+    """Edit constants in a tree's contents; no file is written.
+
+    Args:
+        project: the configuration in force.
+        tree: the sources to build.
+        tree_root: the root of the user's own tree, that paths of the config lead into.
+        params: `const` parameters by name in the config.
+
+    Raises:
+        SourceError: a constant is not there, is there twice, or does not take the value.
+    """
+    contents: dict[str, bytes] = {}
+    changed: dict[str, Value] = {}
+    unchanged: dict[str, Value] = {}
+    initialisers: dict[str, str] = {}
+    for name, parameter in project.config.parameters.items():
+        if parameter.backend is not Backend.CONST:
+            continue
+        constant = source_name(name, parameter)
+        found = _tree_site(project, tree, tree_root, parameter, constant)
+        initialisers[name] = found.site.value
+        if name not in params:
+            continue
+        value = params[name]
+        if same_value(value, found.site.value) or value == read_value(found.text, found.site):
+            unchanged[name] = value
+            continue
+        before = contents.get(found.file)
+        text = found.text if before is None else before.decode("utf-8")
+        edited = _replace(tree.root / found.file, text, constant, format_value(value, found.site))
+        contents[found.file] = edited.encode("utf-8")
+        changed[name] = value
+    return Edits(contents=contents, changed=changed, unchanged=unchanged, initialisers=initialisers)
+
+
+def format_value(value: Value, site: _engine.ConstantSite) -> str:
+    """A value as Rust source text for a constant of a type: `30_000`, `true`, `0.5`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        text = f"{value:_}"
+        return f"{text}.0" if site.type.strip() in ("f32", "f64") else text
+    if isinstance(value, float):
+        if value.is_integer() and _INTEGER_TYPES.fullmatch(site.type.strip()):
+            return f"{int(value):_}"
+        return repr(value)
+    return value
+
+
+def same_value(value: Value, text: str) -> bool:
+    """Whether source text says exactly this value."""
+    if isinstance(value, str):
+        return "".join(value.split()) == "".join(text.split())
+    read = _literal(text)
+    return read is not None and type(read) is type(value) and read == value
+
+
+def read_value(source: str, site: _engine.ConstantSite) -> Value:
+    """A constant's value as far as it can be told without a compiler, else its text."""
+    literal = _literal(site.value)
+    if literal is not None:
+        return literal
+    if _INTEGER_TYPES.fullmatch(site.type.strip()):
+        number = _evaluate(site.value, _constants(source), depth=0)
+        if number is not None:
+            return number
+    return site.value
+
+
+def _user_file(project: Project, name: str, parameter: Parameter) -> tuple[Path, str]:
+    """The source file of a constant in the user's own tree, and its text."""
+    from perfkit import _engine
+
+    if parameter.file is not None:
+        file = project.resolve(parameter.file)
+        try:
+            return file, file.read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            message = f"cannot be read: {error}"
+            remedy = f"correct [parameters.{name}] file"
+            raise SourceError(message, where=str(file), remedy=remedy) from error
+    folder = project.resolve(project.config.subject.manifest).parent
+    candidates = ((file, file.read_bytes()) for file in _engine.rust_sources(folder))
+    return _search(candidates, source_name(name, parameter), str(folder))
+
+
+def _tree_site(
+    project: Project, tree: SourceTree, tree_root: Path, parameter: Parameter, constant: str
+) -> _Site:
+    """The place of a constant in the tree to build."""
+    if parameter.file is not None:
+        full = project.resolve(parameter.file)
+        name = full.relative_to(tree_root).as_posix() if full.is_relative_to(tree_root) else ""
+        if name not in tree.files:
+            message = f"the file of the constant `{constant}` is not in the {tree.label}"
+            remedy = "correct its `file`, and see that git does not ignore it"
+            raise SourceError(message, where=str(full), remedy=remedy)
+        text = _decode(tree.root / name, tree.read(name))
+    else:
+        sources = (name for name in tree.files if name.endswith(".rs"))
+        found, text = _search(
+            ((Path(name), tree.read(name)) for name in sources), constant, str(tree.root)
+        )
+        name = found.as_posix()
+    return _Site(file=name, text=text, site=_only_site(tree.root / name, text, constant))
+
+
+def _search(
+    candidates: Iterable[tuple[Path, bytes]], constant: str, where: str
+) -> tuple[Path, str]:
+    """The one file among many that defines a constant."""
+    last = constant.rpartition("::")[2]
+    found: list[tuple[Path, str]] = []
+    for file, content in candidates:
+        if last.encode() in content:
+            text = _decode(file, content)
+            if _sites(file, text, constant):
+                found.append((file, text))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        message = f"no Rust source defines the constant `{constant}`"
+        raise SourceError(message, where=where, remedy="correct its `name`, or give its `file`")
+    places = ", ".join(str(file) for file, _ in found)
+    message = f"the constant `{constant}` is defined in more than one file: {places}"
+    raise SourceError(message, where=where, remedy="say which one with `file`")
+
+
+def _decode(file: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = f"is no UTF-8 text (byte {error.start})"
+        raise SourceError(message, where=str(file)) from error
+
+
+def _sites(file: Path, text: str, constant: str) -> list[_engine.ConstantSite]:
+    from perfkit import _engine
+
+    try:
+        sites = _engine.list_constants(text)
+    except _engine.EngineError as error:
+        raise SourceError(str(error), where=str(file), remedy="correct the source") from error
+    return [
+        site
+        for site in sites
+        if constant in (site.name, site.path) or site.path.endswith(f"::{constant}")
+    ]
+
+
+def _only_site(file: Path, text: str, constant: str) -> _engine.ConstantSite:
+    found = _sites(file, text, constant)
+    if len(found) == 1 and found[0].kind != "macro":
+        return found[0]
+    if not found:
+        message = f"there is no constant `{constant}`"
+        raise SourceError(message, where=str(file), remedy="correct its `name` or its `file`")
+    lines = ", ".join(str(site.line) for site in found)
+    if len(found) == 1:
+        message = f"the constant `{constant}` stands inside a macro and cannot be edited"
+        remedy = "move it out of the macro"
+    else:
+        message = f"the constant `{constant}` is defined more than once: lines {lines}"
+        remedy = "give its path as `name`, such as `module::NAME`"
+    raise SourceError(message, where=f"{file}:{found[0].line}", remedy=remedy)
+
+
+def _replace(file: Path, text: str, constant: str, value: str) -> str:
+    from perfkit import _engine
+
+    try:
+        edited = _engine.replace_constant(text, constant, value)
+    except _engine.EngineError as error:
+        remedy = "choose a value that is a Rust expression of the constant's type"
+        raise SourceError(str(error), where=str(file), remedy=remedy) from error
+    if edited == text:
+        message = f"setting `{constant}` to `{value}` changes nothing"
+        raise SourceError(message, where=str(file))
+    return edited
+
+
+def _literal(text: str) -> Value | None:
+    bare = _SUFFIX.sub("", text.strip()).replace("_", "")
+    if bare in ("true", "false"):
+        return bare == "true"
+    if re.fullmatch(r"-?(?:0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)", bare):
+        return int(bare, 0)
+    if re.fullmatch(r"-?\d+", bare):
+        return int(bare)
+    if re.fullmatch(r"-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?", bare):
+        return float(bare)
+    return None
+
+
+def _constants(source: str) -> dict[str, str]:
+    """Initialisers by name, without the names that are there twice."""
+    from perfkit import _engine
+
+    found: dict[str, str] = {}
+    twice: set[str] = set()
+    for site in _engine.list_constants(source):
+        if site.name in found:
+            twice.add(site.name)
+        found[site.name] = site.value
+    return {name: text for name, text in found.items() if name not in twice}
+
+
+def _evaluate(text: str, known: Mapping[str, str], *, depth: int) -> int | None:
+    """Whole-number arithmetic as Rust does it on values that are never negative, else None."""
+    if depth > 16:
+        return None
+    try:
+        node = ast.parse(_SUFFIX.sub("", text).strip(), mode="eval").body
+    except SyntaxError:
+        return None
+    return _walk(node, known, depth)
+
+
+def _walk(node: ast.expr, known: Mapping[str, str], depth: int) -> int | None:
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return node.value
+    if isinstance(node, ast.Name) and node.id in known:
+        return _evaluate(known[node.id], known, depth=depth + 1)
+    if not isinstance(node, ast.BinOp):
+        return None
+    left, right = _walk(node.left, known, depth), _walk(node.right, known, depth)
+    if left is None or right is None:
+        return None
+    result: int | None = None
+    match node.op:
+        case ast.Add():
+            result = left + right
+        case ast.Sub():
+            result = left - right
+        case ast.Mult():
+            result = left * right
+        case ast.Div() if right:
+            result = left // right
+        case ast.Mod() if right:
+            result = left % right
+        case ast.LShift() if right < 64:
+            result = left << right
+        case ast.RShift():
+            result = left >> right
+        case _:
+            return None
+    return result if 0 <= result < 2**64 else None
+
+
+def prove(
+    build: Build,
+    loaded: LoadedModule,
+    start: Build,
+    params: Mapping[str, Value],
+    *,
+    project: Project | None = None,
+    known: Sequence[Build] = (),
+) -> tuple[ParameterProof, ...]:
+    """Say for each parameter how it is known to be in force.
+
+    In this order: the getter that the config names; the source as compiled, with a changed hash of
+    the machine code; else unproved. A value that differs from the start's and changes neither
+    machine code nor data reaches nothing: it is dead, whatever a getter says.
+
+    Args:
+        build: the build with the values.
+        loaded: what the worker of that build says of itself.
+        start: the unedited build of the same profile.
+        params: the values asked for, by name in the config.
+        project: for the names in the sources where they differ from the config's.
+        known: earlier builds. Where several constants were edited at once, a changed hash says
+            only that *one* of them is in it; each is proved then by a build with it alone.
+
+    Raises:
+        SubjectMismatchError: the getter reports another value than was asked for.
+    """
+    proofs = []
+    for name, value in params.items():
+        is_const = name in build.initialisers
+        reported = _reported(name, loaded, project)
+        if reported is not None and not _equal(reported, value) and _is_literal(value):
+            message = f"the parameter {name} was set to {value!r}, but the module has {reported!r}"
+            remedy = "see that the getter reports the constant that the config names"
+            raise SubjectMismatchError(message, where=str(loaded.path), remedy=remedy)
+        confirmed = reported is not None and _is_literal(value)
+        if not is_const:
+            proof = Proof.GETTER if confirmed else Proof.PASSED
+        elif name not in build.params:
+            proof = Proof.GETTER if confirmed else Proof.DEFAULT
+        else:
+            proof = _prove_const(name, build, start, known, confirmed=confirmed)
+        proofs.append(ParameterProof(name=name, value=value, proof=proof))
+    return tuple(proofs)
+
+
+def _prove_const(
+    name: str, build: Build, start: Build, known: Sequence[Build], *, confirmed: bool
+) -> Proof:
+    alone = _alone(name, build, known)
+    if alone is not None and _is_dead(name, alone, start):
+        return Proof.DEAD
+    if confirmed:
+        return Proof.GETTER
+    if alone is not None and alone.text_sha256 != start.text_sha256:
+        return Proof.TEXT
+    return Proof.UNPROVED
+
+
+def _alone(name: str, build: Build, known: Sequence[Build]) -> Build | None:
+    """The build in which a parameter is the only one that was edited, to the same value."""
+    for candidate in (build, *known):
+        if dict(candidate.params) == {name: build.params[name]} and (
+            candidate.profile is build.profile
+        ):
+            return candidate
+    return None
+
+
+def _is_dead(name: str, build: Build, start: Build) -> bool:
+    """Whether a value that is surely another one than the start's reaches nothing.
+
+    A value that cannot be compared without a compiler might be the start's own, written another
+    way; then equal code says nothing.
+    """
+    before, after = _literal(start.initialisers.get(name, "")), build.params[name]
+    if before is None or not _is_literal(after) or _equal(before, after):
+        return False
+    return build.text_sha256 == start.text_sha256 and build.data_sha256 == start.data_sha256
+
+
+def _reported(name: str, loaded: LoadedModule, project: Project | None) -> Value | None:
+    if loaded.parameters is None:
+        return None
+    names = [name]
+    if project is not None and name in project.config.parameters:
+        names.insert(0, source_name(name, project.config.parameters[name]))
+    for candidate in names:
+        if candidate in loaded.parameters:
+            return loaded.parameters[candidate]
+    return None
+
+
+def _is_literal(value: Value) -> bool:
+    """Whether a value says itself, and is no source text such as `L1_CACHE_SIZE / 32`."""
+    return not isinstance(value, str)
+
+
+def _equal(one: Value, other: Value) -> bool:
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    return one == other
+
+
+def _plain(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _initials(name: str) -> str:
+    """`PARALLEL_THRESHOLD_SMALL` is `pts`; one word keeps its first six letters."""
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", name) if word]
+    return "".join(word[0] for word in words).lower() if len(words) > 1 else name[:6].lower()

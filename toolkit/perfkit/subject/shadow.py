@@ -1,0 +1,384 @@
+"""The copy of a project's tree that builds run in: which files, from where, and bringing it up to
+date. Nothing here writes into the user's own tree, and nothing here compiles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from perfkit import process, store
+from perfkit.errors import BuildError, SourceError, ToolFailedError, UsageError
+from perfkit.records import Note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+GIT_TIMEOUT_S = 300.0
+"""Enough for git to list or check out a large tree."""
+
+LOCK_FILE = "Cargo.lock"
+
+_LEFT_OUT = frozenset({".git", "__pycache__", "target", ".venv", "node_modules"})
+"""Folders that are no sources, for a tree that is no git repository."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """One file to copy: its content's hash, and whether it is executable or a link."""
+
+    sha256: str
+    executable: bool = False
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTree:
+    """A tree of sources as it is now, on which builds are made.
+
+    Attributes:
+        root: the folder that the files are relative to.
+        files: by path relative to the root, with `/`.
+        label: `working tree`, or the revision it was taken from.
+        notes: what was left out, and why.
+    """
+
+    root: Path
+    files: Mapping[str, SourceFile]
+    label: str = "working tree"
+    notes: tuple[Note, ...] = field(default=())
+
+    def digest(self, *, without: frozenset[str] = frozenset()) -> str:
+        """A hash over all names, modes and contents, except the files named."""
+        total = hashlib.sha256()
+        for name in sorted(self.files):
+            if name not in without:
+                file = self.files[name]
+                line = f"{name}\0{file.sha256}\0{file.executable}\0{file.link}\n"
+                total.update(line.encode("utf-8", "surrogateescape"))
+        return total.hexdigest()
+
+    def read(self, name: str) -> bytes:
+        """A file's content.
+
+        Raises:
+            SourceError: it cannot be read, or has changed since it was listed.
+        """
+        try:
+            content = (self.root / name).read_bytes()
+        except OSError as error:
+            message = f"cannot be read: {error.strerror}"
+            raise SourceError(message, where=str(self.root / name)) from error
+        if hashlib.sha256(content).hexdigest() != self.files[name].sha256:
+            message = "was changed while perfkit copied it"
+            remedy = "run the command again when no editor or generator writes there"
+            raise SourceError(message, where=str(self.root / name), remedy=remedy)
+        return content
+
+
+def tree_root(folder: Path, environment: Mapping[str, str]) -> tuple[Path, bool]:
+    """The root of the git repository that holds a folder, or the folder itself.
+
+    Returns:
+        The root, and whether it is a git repository.
+
+    Raises:
+        ToolFailedError: it is a repository, but git refuses to read it.
+    """
+    git = process.find_program("git", environment)
+    marked = any((parent / ".git").exists() for parent in (folder, *folder.parents))
+    if git is None or not marked:
+        return folder, False
+    done = process.run(
+        [git, "rev-parse", "--show-toplevel"],
+        env=environment,
+        cwd=folder,
+        timeout_s=GIT_TIMEOUT_S,
+        ok_codes=None,
+    )
+    if done.returncode != 0:
+        message = "git refuses to read this repository"
+        raise ToolFailedError(
+            message,
+            returncode=done.returncode,
+            where=str(folder),
+            details=process.tail(done.stderr),
+            remedy="see that `git status` works here",
+        )
+    return Path(done.stdout.rstrip("\n")), True
+
+
+def working_tree(
+    root: Path, *, is_git: bool, environment: Mapping[str, str], skip: tuple[Path, ...] = ()
+) -> SourceTree:
+    """List the user's tree: tracked files and those that git does not ignore, with their hashes.
+
+    Args:
+        root: from `tree_root`.
+        is_git: from `tree_root`.
+        environment: for git.
+        skip: folders that are never sources, such as the runs'.
+    """
+    notes: list[Note] = []
+    if is_git:
+        names = list(_git_files(root, environment))
+        if (root / LOCK_FILE).is_file() and LOCK_FILE not in names:
+            names.append(LOCK_FILE)
+    else:
+        names = list(_walk(root, skip))
+        text = "no git repository: every file was copied but target/, .venv, .git, __pycache__"
+        notes.append(Note(id="no-git", text=text, where=str(root), remedy="git init"))
+    files: dict[str, SourceFile] = {}
+    for name in names:
+        found = _describe(root, name, notes)
+        if found is not None:
+            files[name] = found
+    return SourceTree(root=root, files=files, notes=tuple(notes))
+
+
+def add_file(tree: SourceTree, name: str) -> SourceTree:
+    """The tree with one more file that git ignores, such as a Cargo.lock further down."""
+    if name in tree.files:
+        return tree
+    found = _describe(tree.root, name, [])
+    return tree if found is None else replace(tree, files={**tree.files, name: found})
+
+
+def revision_tree(
+    root: Path, revision: str, *, place: Path, environment: Mapping[str, str]
+) -> SourceTree:
+    """Take a git revision out into perfkit's cache, without touching the repository.
+
+    An index file of our own receives the revision, and its files are written from there. (`git
+    archive` would leave out what `.gitattributes` marks as `export-ignore`.)
+
+    Args:
+        root: the repository's root.
+        revision: whatever git understands.
+        place: folder of the cache for such trees; each commit gets one of its own.
+        environment: for git.
+
+    Raises:
+        UsageError: there is no such revision.
+    """
+    git = process.require_program("git", environment)
+
+    def ask(*words: str, env: Mapping[str, str] = environment) -> process.Completed:
+        return process.run([git, *words], env=env, cwd=root, timeout_s=GIT_TIMEOUT_S, ok_codes=None)
+
+    named = ask("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if named.returncode != 0:
+        message = f"git knows no revision {revision!r}"
+        remedy = "name a commit, a branch or a tag of this repository"
+        raise UsageError(message, where=str(root), details=named.stderr.strip(), remedy=remedy)
+    commit = named.stdout.strip()
+    target = place / commit
+    done = place / f"{commit}.complete"
+    if not done.is_file():
+        store.remove_tree(target)
+        target.mkdir(parents=True)
+        own = {**environment, "GIT_INDEX_FILE": str(place / f"{commit}.index")}
+        for words in (
+            ("read-tree", commit),
+            ("checkout-index", "--all", "--force", f"--prefix={target}/"),
+        ):
+            process.check(ask(*words, env=own))
+        (place / f"{commit}.index").unlink(missing_ok=True)
+        _submodules_of(root, commit, target, git, environment)
+        done.write_text("", encoding="ascii")
+    notes: list[Note] = []
+    files = {}
+    for name in _walk(target, (), everything=True):
+        found = _describe(target, name, notes)
+        if found is not None:
+            files[name] = found
+    return SourceTree(root=target, files=files, label=revision, notes=tuple(notes))
+
+
+def _submodules_of(
+    root: Path, commit: str, target: Path, git: Path, environment: Mapping[str, str]
+) -> None:
+    """Fill in the submodules of a revision from their own repositories."""
+    listed = process.run(
+        [git, "ls-tree", "-r", "-z", commit], env=environment, cwd=root, timeout_s=GIT_TIMEOUT_S
+    )
+    for entry in filter(None, listed.stdout.split("\0")):
+        facts, _, name = entry.partition("\t")
+        mode, _, sha = facts.split()
+        if mode != "160000":
+            continue
+        if not (root / name / ".git").exists():
+            message = f"the submodule {name} is not checked out"
+            remedy = "git submodule update --init --recursive"
+            raise BuildError(message, where=str(root / name), remedy=remedy)
+        inner = revision_tree(
+            root / name, sha, place=target.parent / "submodules", environment=environment
+        )
+        shutil.copytree(inner.root, target / name, symlinks=True, dirs_exist_ok=True)
+
+
+def _git_files(root: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """Tracked files and those that git does not ignore; repositories inside are entered."""
+    git = process.require_program("git", environment)
+    done = process.run(
+        [git, "ls-files", "-c", "-o", "--exclude-standard", "-z", "--deduplicate"],
+        env=environment,
+        cwd=root,
+        timeout_s=GIT_TIMEOUT_S,
+    )
+    for name in filter(None, done.stdout.split("\0")):
+        place = root / name
+        if place.is_symlink() or not place.is_dir():
+            yield name
+            continue
+        prefix = name.rstrip("/")
+        if (place / ".git").exists():
+            for inner in _git_files(place, environment):
+                yield f"{prefix}/{inner}"
+
+
+def _walk(root: Path, skip: tuple[Path, ...], *, everything: bool = False) -> Iterator[str]:
+    """Every file below a folder, without folders that hold no sources."""
+    for folder, folders, names in os.walk(root):
+        here = Path(folder)
+        links = [name for name in folders if (here / name).is_symlink()]
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name not in links
+            and (everything or not _is_left_out(here / name))
+            and here / name not in skip
+        )
+        for name in sorted([*names, *links]):
+            yield (here / name).relative_to(root).as_posix()
+
+
+def _is_left_out(folder: Path) -> bool:
+    return (
+        folder.name in _LEFT_OUT
+        or (folder / "pyvenv.cfg").is_file()
+        or (folder / "CACHEDIR.TAG").is_file()
+    )
+
+
+def _describe(root: Path, name: str, notes: list[Note]) -> SourceFile | None:
+    """Hash one file; None for what is not there (deleted but tracked) or cannot be copied."""
+    place = root / name
+    try:
+        mode = place.lstat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(mode):
+        return _describe_link(root, name, notes)
+    if not stat.S_ISREG(mode):
+        text = "is no regular file and was not copied"
+        notes.append(Note(id="not-copied", text=text, where=str(place)))
+        return None
+    try:
+        content = place.read_bytes()
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        remedy = "make it readable, or let git ignore it"
+        raise SourceError(message, where=str(place), remedy=remedy) from error
+    return SourceFile(
+        sha256=hashlib.sha256(content).hexdigest(), executable=bool(mode & stat.S_IXUSR)
+    )
+
+
+def _describe_link(root: Path, name: str, notes: list[Note]) -> SourceFile | None:
+    """A link that stays inside the tree is made again; a file outside is copied by its content.
+
+    A link of the copy must never lead back into the user's tree: cargo or a build script could
+    write through it.
+    """
+    place = root / name
+    text = os.readlink(place)  # noqa: PTH115  # the text itself, unresolved
+    aim = Path(os.path.normpath(place.parent / text))
+    if aim.is_relative_to(root):
+        inside = os.path.relpath(aim, place.parent) if Path(text).is_absolute() else text
+        return SourceFile(sha256=hashlib.sha256(inside.encode()).hexdigest(), link=inside)
+    if place.is_file():
+        content = place.read_bytes()
+        return SourceFile(sha256=hashlib.sha256(content).hexdigest())
+    note = f"is a link to {text}, outside of the tree, and was not copied"
+    notes.append(Note(id="link-outside", text=note, where=str(place)))
+    return None
+
+
+def sync(tree: SourceTree, shadow: Path, edits: Mapping[str, bytes], state: Path) -> list[str]:
+    """Make the shadow equal to a tree with some files edited.
+
+    A file is written only when its content differs, and then with a fresh modification time;
+    cargo compiles again what is newer than its last build. What an earlier call wrote and the
+    tree no longer has is removed.
+
+    Args:
+        tree: what to copy.
+        shadow: the copy's folder.
+        edits: contents that replace those of the tree, by relative path.
+        state: perfkit's own list of what it wrote there, outside of the shadow.
+
+    Returns:
+        The files written, by relative path.
+    """
+    shadow.mkdir(parents=True, exist_ok=True)
+    known = set(store.read_json(state)["files"]) if state.is_file() else set(_present(shadow))
+    store.write_whole(state, store.dump_json({"files": sorted(known | set(tree.files))}))
+    for name in sorted(known - set(tree.files)):
+        if PurePosixPath(name).name != LOCK_FILE:  # perhaps one that cargo made here
+            _remove(shadow, name)
+    written = []
+    for name, file in sorted(tree.files.items()):
+        place = shadow / name
+        _clear_way(shadow, name)
+        if file.link is not None:
+            if not place.is_symlink() or os.readlink(place) != file.link:  # noqa: PTH115
+                place.unlink(missing_ok=True)
+                place.symlink_to(file.link)
+                written.append(name)
+            continue
+        content = edits[name] if name in edits else tree.read(name)
+        if place.is_symlink() or not place.is_file() or place.read_bytes() != content:
+            place.unlink(missing_ok=True)
+            place.write_bytes(content)
+            written.append(name)
+        mode = 0o755 if file.executable else 0o644
+        if stat.S_IMODE(place.stat().st_mode) != mode:
+            place.chmod(mode)
+    store.write_whole(state, store.dump_json({"files": sorted(tree.files)}))
+    return written
+
+
+def _present(shadow: Path) -> Iterator[str]:
+    return _walk(shadow, (), everything=True)
+
+
+def _remove(shadow: Path, name: str) -> None:
+    """Remove a file and the folders that are empty without it; never through a link."""
+    place = shadow / name
+    if any(parent.is_symlink() for parent in place.parents if parent != shadow):
+        return
+    if place.is_symlink() or place.is_file():
+        place.unlink()
+    for parent in place.parents:
+        if parent == shadow or not parent.is_dir() or any(parent.iterdir()):
+            break
+        parent.rmdir()
+
+
+def _clear_way(shadow: Path, name: str) -> None:
+    """Make the folders of a file, replacing whatever else stands in their place."""
+    folder = shadow
+    for part in PurePosixPath(name).parts[:-1]:
+        folder = folder / part
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            folder.unlink()
+        folder.mkdir(exist_ok=True)
+    place = shadow / name
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)

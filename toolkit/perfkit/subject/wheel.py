@@ -1,0 +1,129 @@
+"""Wheels: unpacking one beside its build info, finding the extension in it, hashing its code.
+
+Nothing here builds a wheel or installs one into an environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from perfkit.errors import BuildError
+
+_EXTENSION_SUFFIXES = (".so", ".pyd")
+
+
+def unpack(wheel: Path, root: Path) -> None:
+    """Unpack a wheel as an installer would lay it out, without its scripts.
+
+    Raises:
+        BuildError: it is no wheel, or a name in it leads out of the folder.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for item in archive.infolist():
+                name = _installed_name(item.filename)
+                if name is None or item.is_dir():
+                    continue
+                target = root / name
+                if not target.resolve().is_relative_to(root.resolve()):
+                    message = f"the wheel holds a file outside of itself: {item.filename}"
+                    raise BuildError(message, where=str(wheel))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(archive.read(item))
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        message = f"cannot be unpacked as a wheel: {error}"
+        raise BuildError(message, where=str(wheel)) from error
+
+
+def _installed_name(name: str) -> str | None:
+    """`x-1.0.data/purelib/a.py` goes to `a.py`; its scripts, headers and data go nowhere."""
+    parts = PurePosixPath(name).parts
+    if parts and parts[0].endswith(".data"):
+        if len(parts) > 2 and parts[1] in ("purelib", "platlib"):
+            return str(PurePosixPath(*parts[2:]))
+        return None
+    return name
+
+
+def check_name(wheel: Path, expected: str) -> None:
+    """See that a wheel is of the distribution that was asked for.
+
+    Raises:
+        BuildError: it has another name: maturin took another pyproject.toml.
+    """
+    found = wheel.name.split("-", 1)[0]
+    if _normal(found) != _normal(expected):
+        message = f"maturin built `{found}`, but the project asked for is `{expected}`"
+        remedy = "give the crate of subject.manifest a pyproject.toml of its own"
+        raise BuildError(message, where=str(wheel), remedy=remedy)
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def find_module(root: Path, module: str) -> Path:
+    """The file of an extension module below an unpacked wheel.
+
+    Where the module is a package round its extension, as maturin lays out a crate without Python
+    sources (`name/name.abi3.so`), that extension is it.
+
+    Raises:
+        BuildError: it is not there, or there is more than one.
+    """
+    parts = module.split(".")
+    folder = root.joinpath(*parts[:-1])
+    found = _extensions(folder, parts[-1])
+    if not found and (folder / parts[-1]).is_dir():
+        found = _extensions(folder / parts[-1], parts[-1]) or _extensions(folder / parts[-1])
+    if len(found) == 1:
+        return found[0]
+    there = sorted(
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.suffix in _EXTENSION_SUFFIXES
+    )
+    listed = ", ".join(there) or "no extension at all"
+    problem = "holds no extension" if not found else "holds more than one extension"
+    message = f"the wheel {problem} for the module `{module}`; it has: {listed}"
+    raise BuildError(message, remedy="set subject.module to the module that maturin builds")
+
+
+def _extensions(folder: Path, stem: str | None = None) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix in _EXTENSION_SUFFIXES
+        and path.is_file()
+        and stem in (None, path.name.split(".", 1)[0])
+    )
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a whole file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def loaded_hashes(path: Path) -> tuple[str, str]:
+    """Hash what an extension loads: its `.text` section, and everything else without the build id.
+
+    The two are apart because a value can reach a program without changing its machine code: a
+    float constant, or the mask of a vector loop, is read from `.rodata`.
+
+    Raises:
+        BuildError: it is no ELF file, or has no machine code.
+    """
+    from perfkit import _engine  # here, because finding a wheel's module needs no engine
+
+    try:
+        text, others = _engine.loaded_hashes(path)
+    except _engine.EngineError as error:
+        message = f"its machine code cannot be read: {error}"
+        raise BuildError(message, where=str(path), remedy="perfkit builds on Linux") from error
+    return text, others
