@@ -1,0 +1,132 @@
+"""Profile a workload of the config: which profilers, in which order, and what was tried.
+
+Each profiler is in its own file. A profiler that is missing or refused is not the end as long as
+another one can look; what was tried is in the notes of the capture that came instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from perfkit.config import did_you_mean
+from perfkit.errors import (
+    CaptureError,
+    PermissionRefusedError,
+    ToolError,
+    ToolMissingError,
+    UsageError,
+)
+from perfkit.profile.perf import Perf
+from perfkit.profile.request import CaptureRequest, quiet
+from perfkit.records import Note
+from perfkit.units import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from perfkit.config import Project
+    from perfkit.profile.request import Profiler
+    from perfkit.records import Build, Capture
+    from perfkit.store import Run
+    from perfkit.subject.build import Builder
+    from perfkit.subject.parameters import Assignment
+
+profilers: Mapping[str, Profiler] = {profiler.name: profiler for profiler in (Perf(),)}
+"""Every profiler by name, in the order of trying: the one that tells most comes first."""
+
+FALLBACK = ("perf", "py-spy")
+"""When nothing is named: the first of these that leaves an accepted capture."""
+
+
+def profile_workload(
+    project: Project,
+    workload: str | None,
+    size: int,
+    *,
+    build: Build,
+    run: Run,
+    names: Sequence[str] | None = None,
+    rate: float | None = None,
+    duration: float | None = None,
+    builder: Builder | None = None,
+    assignment: Assignment | None = None,
+    threads: int | None = None,
+    progress: Callable[[str, float | None], None] = quiet,
+) -> tuple[Capture, ...]:
+    """Profile one workload at one size.
+
+    Args:
+        workload: its name in the config; the first one when None.
+        build: the profiling build.
+        names: profilers to use, all of them; the fallback order until one is accepted when None.
+        rate: samples per second; the config's by default.
+        duration: seconds under the profiler; the config's by default.
+        builder: for the profilers that need a criterion bench.
+
+    Returns:
+        One capture for each profiler that left one, accepted or not.
+
+    Raises:
+        UsageError: there is no such profiler or workload.
+        ToolMissingError: none of the profilers is installed and permitted.
+    """
+    name, config = project.workload(workload)
+    settings = project.config.profiling
+    request = CaptureRequest(
+        project=project,
+        build=build,
+        builder=builder,
+        name=name,
+        workload=config,
+        size=size,
+        rate_hz=float(rate if rate is not None else settings.rate_hz),
+        duration_s=duration if duration is not None else settings.duration_s,
+        label=label_of(name, size),
+        assignment=assignment,
+        threads=threads,
+        progress=progress,
+    )
+    if names is not None:
+        return tuple(choose(wanted).capture(request, run) for wanted in names)
+    return _fall_back(request, run)
+
+
+def choose(name: str) -> Profiler:
+    """A profiler by name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in profilers:
+        message = f"there is no profiler {name!r}{did_you_mean(name, list(profilers))}"
+        raise UsageError(message, remedy=f"choose among: {', '.join(profilers)}")
+    return profilers[name]
+
+
+def label_of(workload: str, size: int) -> str:
+    """What the files of a capture are named after."""
+    return f"{workload}-{format_count(size)}"
+
+
+def _fall_back(request: CaptureRequest, run: Run) -> tuple[Capture, ...]:
+    captures: list[Capture] = []
+    tried: list[Note] = []
+    refused: Exception | None = None
+    for name in FALLBACK:
+        if name not in profilers:
+            continue
+        try:
+            capture = profilers[name].capture(request, run)
+        except (ToolMissingError, PermissionRefusedError, ToolError, CaptureError) as error:
+            refused = refused or error
+            text = f"{name}: {error.message}"
+            tried.append(Note(id="tried", text=text, where=error.where, remedy=error.remedy))
+            continue
+        captures.append(dataclasses.replace(capture, notes=(*tried, *capture.notes)))
+        if capture.accepted:
+            break
+        tried.append(Note(id="tried", text=f"{name}: {capture.reason}"))
+    if not captures and refused is not None:
+        raise refused
+    return tuple(captures)

@@ -1,0 +1,152 @@
+"""What profilers say when something is wrong, turned into a named error or a note.
+
+The words are in `messages.toml`; they come from users' reports and from the tools themselves. Which
+tool ran and what it left behind is known to the caller; nothing is started here.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from perfkit.errors import (
+    CaptureError,
+    PerfkitError,
+    PermissionRefusedError,
+    ToolError,
+    ToolFailedError,
+    ToolMissingError,
+    UnreadableOutputError,
+    UsageError,
+)
+from perfkit.records import Note
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Kind(StrEnum):
+    """What a text stands for; each has its error class."""
+
+    REFUSED = "refused"  # a permission
+    MISSING = "missing"  # a program or an event is not there
+    UNSUPPORTED = "unsupported"  # this tool cannot look at this target
+    EMPTY = "empty"  # no sample
+    DISTORTED = "distorted"  # there is a capture, and it is wrong
+    UNREADABLE = "unreadable"
+    TARGET = "target"  # the profiled program's own fault
+    USAGE = "usage"
+    CRASHED = "crashed"
+    HARMLESS = "harmless"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """One text of one tool."""
+
+    id: str
+    kind: Kind
+    pattern: re.Pattern[str]
+    message: str
+    remedy: str = ""
+
+
+@functools.cache
+def known(profiler: str) -> tuple[Known, ...]:
+    """The texts of one profiler, in the order of trying: what explains most comes first."""
+    text = resources.files("perfkit.profile").joinpath("messages.toml").read_text(encoding="utf-8")
+    return tuple(
+        Known(
+            id=item["id"],
+            kind=Kind(item["kind"]),
+            pattern=re.compile(item["pattern"]),
+            message=item["message"],
+            remedy=item.get("remedy", ""),
+        )
+        for item in tomllib.loads(text)["known"]
+        if profiler in item["profilers"]
+    )
+
+
+_ERRORS: Mapping[Kind, type[PerfkitError]] = {
+    Kind.REFUSED: PermissionRefusedError,
+    Kind.MISSING: ToolMissingError,
+    Kind.UNSUPPORTED: ToolError,
+    Kind.EMPTY: CaptureError,
+    Kind.DISTORTED: CaptureError,
+    Kind.UNREADABLE: UnreadableOutputError,
+    Kind.TARGET: ToolError,
+    Kind.USAGE: UsageError,
+    Kind.CRASHED: ToolError,
+}
+
+
+def find(profiler: str, text: str) -> Known | None:
+    """The first known text in a tool's output that is no harmless one."""
+    for item in known(profiler):
+        if item.kind is not Kind.HARMLESS and item.pattern.search(text):
+            return item
+    return None
+
+
+def notes(profiler: str, text: str) -> tuple[Note, ...]:
+    """Every known text in the output of a run that did leave a capture."""
+    return tuple(
+        Note(
+            id=f"{profiler}.{item.id}",
+            text=item.message,
+            where=_line_of(text, item.pattern),
+            remedy=item.remedy,
+        )
+        for item in known(profiler)
+        if item.pattern.search(text)
+    )
+
+
+def failure(
+    profiler: str, text: str, *, where: str = "", returncode: int | None = None
+) -> PerfkitError:
+    """The error for a run that left no capture: a named one where its words are known."""
+    item = find(profiler, text)
+    details = text.strip()[-2_000:]
+    if item is not None:
+        kind = _ERRORS[item.kind]
+        return kind(item.message, where=where, remedy=item.remedy, details=details)
+    message = f"{profiler} left no capture"
+    remedy = "run the command above by itself"
+    if returncode is not None and returncode != 0:
+        message = f"{profiler} ended with exit code {returncode} and left no capture"
+        return ToolFailedError(
+            message, returncode=returncode, where=where, remedy=remedy, details=details
+        )
+    return CaptureError(message, where=where, remedy=remedy, details=details)
+
+
+def lost_samples(text: str, samples: int) -> int:
+    """How many samples perf says that it lost; a chunk counts as one sample at least.
+
+    Both of perf's lines may come with a decimal comma, whatever the locale asked for.
+    """
+    lost = 0
+    for item in known("perf"):
+        for match in item.pattern.finditer(text):
+            if item.id == "lost_chunks":
+                lost = max(lost, int(match["lost"]))
+            elif item.id == "lost_samples":
+                share = float(match["percent"].replace(",", ".")) / 100
+                lost = max(lost, round(samples * share / (1 - share)) if share < 1 else samples)
+    return lost
+
+
+def _line_of(text: str, pattern: re.Pattern[str]) -> str:
+    match = pattern.search(text)
+    if match is None:
+        return ""
+    begin = text.rfind("\n", 0, match.start()) + 1
+    end = text.find("\n", match.end())
+    return text[begin : end if end >= 0 else len(text)].strip()[:200]

@@ -1,0 +1,348 @@
+"""perf on the Python call: a worker runs the workload, perf is attached and switched on around the
+measured region, in windows with and without it, so that what it costs is measured with the data.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from perfkit import _engine, process
+from perfkit.environment import base_environment
+from perfkit.errors import CaptureError, PermissionRefusedError
+from perfkit.profile import artefacts, messages, observer, perf_record, quality
+from perfkit.profile.perf_record import RecordSettings
+from perfkit.records import Capture, Check, Note
+from perfkit.stacks import perf_script
+from perfkit.stacks.split import with_thread_roots
+from perfkit.store import read_journal
+from perfkit.subject.child import spec_for, worker
+from perfkit.subject.workloads import data_sets_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from perfkit.profile.request import CaptureRequest
+    from perfkit.records import Interval
+    from perfkit.store import Run
+    from perfkit.subject.child import Worker
+
+EVENTS = ("cpu-clock", "cpu-clock:u")
+"""With the kernel's part, or user code alone where the system allows no more."""
+STACK_COPIES = ("dwarf,16384", "dwarf,32768", "dwarf,65528")
+"""How much of the stack perf copies, in the order of trying. The copy itself costs little:
+the timer interrupt does (2026-11, 2 vCPU, 997 Hz: 1.8 % without any stack, 2.1 % with 8 kB)."""
+WINDOW_S = 0.03
+BLOCK_CALLS = 3  # per window, at the least
+EXTENSION = 2.0  # of the duration, while the slowdown is undecided
+SETTLED = "raw/perf-settings.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What one attachment of perf brought.
+
+    Attributes:
+        windows: the parts of the monotonic clock in which perf was on and the loop ran.
+        region_s: their sum, by the worker's own clock.
+    """
+
+    settings: RecordSettings
+    data: Path
+    said: str
+    pairs: tuple[observer.Pair, ...]
+    windows: tuple[perf_script.Window, ...]
+    region_s: float
+    calls: int
+    too_dear: bool
+
+    @property
+    def slowdown(self) -> Interval | None:
+        """What perf cost in these windows."""
+        return observer.slowdown(self.pairs)
+
+
+class Perf:
+    """The profiler `perf`."""
+
+    name: ClassVar[str] = "perf"
+
+    def probe(self, environ: Mapping[str, str]) -> Check:
+        """Whether perf is installed; whether it is permitted shows when it attaches."""
+        found = process.find_program("perf", environ)
+        remedy = "" if found else process.INSTALL_LINES["perf"]
+        said = str(found) if found else "not on PATH"
+        return Check(id=self.name, ok=found is not None, required=False, found=said, remedy=remedy)
+
+    def capture(self, request: CaptureRequest, run: Run) -> Capture:
+        """Profile one workload at one size.
+
+        Raises:
+            PermissionRefusedError: no event may be opened.
+            PerfkitError: perf, the worker or the workload failed, by name.
+        """
+        environ = tool_environment(request)
+        spec = spec_for(request.project, request.build, request.assignment, threads=request.threads)
+        with worker(spec) as running:
+            sets = data_sets_for(request.size, request.project.config.measure.data_sets)
+            arm = running.prepare(
+                request.workload,
+                request.size,
+                which="call",
+                seed=request.seed,
+                data_sets=sets,
+                name=request.name,
+            )
+            running.calibrate(arm)
+            session = _Session(request=request, run=run, environ=environ, running=running, arm=arm)
+            recorded, read, tried = session.settle()
+            main_tid, pid = running.main_tid, running.pid
+        return _judged(request, run, recorded, read, tried, main_tid=main_tid, pid=pid)
+
+
+def tool_environment(request: CaptureRequest) -> dict[str, str]:
+    """What a profiler sees of the environment."""
+    return base_environment(request.project.environ, extra={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """A recording as stacks."""
+
+    selection: perf_script.Selection
+    stacks: list[tuple[tuple[str, ...], int]]
+    unresolved: int
+    script: Path
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    """One worker that runs its loop again and again, under one setting of perf after the other."""
+
+    request: CaptureRequest
+    run: Run
+    environ: Mapping[str, str]
+    running: Worker
+    arm: str
+
+    def settle(self) -> tuple[Recorded, _Read, tuple[Note, ...]]:
+        """Lower the rate until perf is cheap, deepen the stack copies until stacks are whole."""
+        tried: list[Note] = []
+        rates = list(observer.rates(self.request.rate_hz))
+        copies = list(STACK_COPIES)
+        known = self._known()
+        if known is not None:
+            rates = [rate for rate in rates if rate <= known[0]] or rates
+            copies = copies[copies.index(known[1]) :] if known[1] in copies else copies
+        while True:
+            last = len(rates) == 1
+            recorded = self._record(rates[0], copies[0], give_up=not last)
+            if recorded.too_dear and not last:
+                tried.append(_too_dear(recorded, rates[1]))
+                rates.pop(0)
+                continue
+            read = self._read(recorded)
+            cut = read.selection.unrooted / max(read.selection.samples, 1)
+            if cut > quality.UNROOTED_LIMIT and len(copies) > 1:
+                text = f"{cut:.0%} of the stacks were cut short with {copies[0]}"
+                tried.append(Note(id="deeper_stacks", text=text, remedy=f"used {copies[1]}"))
+                copies.pop(0)
+                continue
+            self._remember(recorded)
+            return recorded, read, tuple(tried)
+
+    def _record(self, rate: int, call_graph: str, *, give_up: bool) -> Recorded:
+        """Attach and run the windows; the second event is tried when the first is refused."""
+        for index, event in enumerate(EVENTS):
+            settings = RecordSettings(rate_hz=rate, event=event, call_graph=call_graph)
+            try:
+                return self._windows(settings, give_up=give_up)
+            except PermissionRefusedError:
+                if index == len(EVENTS) - 1:
+                    raise
+        raise AssertionError  # the loop returns or raises
+
+    def _windows(self, settings: RecordSettings, *, give_up: bool) -> Recorded:
+        request = self.request
+        limit = request.project.config.profiling.slowdown_limit
+        per_call = self.running.calibrated[self.arm].per_call_s
+        window_s = max(WINDOW_S, BLOCK_CALLS * per_call)
+        data = self.run.path(f"raw/{request.label}.perf.data")
+        pairs: list[observer.Pair] = []
+        windows: list[perf_script.Window] = []
+        region_s, calls, too_dear = 0.0, 0, False
+        with perf_record.attached(self.running.pid, settings, data, self.environ) as recorder:
+            for order in observer.orders(request.seed):
+                bare = [0.0, 0]
+                on = [0.0, 0]
+                for profiled in order:
+                    if profiled:
+                        recorder.enable()
+                    result = self.running.loop(self.arm, window_s)
+                    end = time.monotonic()
+                    if profiled:
+                        recorder.disable()
+                        windows.append(perf_script.Window(begin=end - result.seconds, end=end))
+                    target = on if profiled else bare
+                    target[0] += result.seconds
+                    target[1] += result.calls
+                pairs.append(observer.Pair(bare_s=bare[0] / bare[1], profiled_s=on[0] / on[1]))
+                region_s += on[0]
+                calls += int(on[1])
+                request.progress(
+                    f"perf at {settings.rate_hz} Hz", min(region_s / request.duration_s, 1.0)
+                )
+                if give_up and is_too_dear(pairs, limit):
+                    too_dear = True
+                    break
+                if _enough(pairs, region_s, request.duration_s, limit):
+                    break
+            said = recorder.finish()
+        return Recorded(
+            settings=settings,
+            data=data,
+            said=said,
+            pairs=tuple(pairs),
+            windows=tuple(windows),
+            region_s=region_s,
+            calls=calls,
+            too_dear=too_dear,
+        )
+
+    def _read(self, recorded: Recorded) -> _Read:
+        label = self.request.label
+        script = self.run.path(f"raw/{label}.perf.txt")
+        said = recorded.said + perf_record.write_script(recorded.data, script, self.environ)
+        kept = self.run.path(f"raw/{label}.perf.kept.txt")
+        folded = self.run.path(f"raw/{label}.perf.kept.folded")
+        try:
+            selection = perf_script.select(
+                script, kept, pid=self.running.pid, windows=recorded.windows, expand=None
+            )
+            if not selection.samples:
+                message = "no sample lies inside the measured region"
+                raise CaptureError(message, where=str(script), remedy="profile for longer")
+            stats = _engine.collapse_perf(kept, folded, include_tid=True)
+            stacks = with_thread_roots(_engine.read_folded(folded).stacks(), self.running.main_tid)
+        finally:
+            kept.unlink(missing_ok=True)
+            folded.unlink(missing_ok=True)
+        return _Read(
+            selection=selection,
+            stacks=stacks,
+            unresolved=stats.unresolved_leaf,
+            script=script,
+            said=said,
+        )
+
+    def _known(self) -> tuple[int, str] | None:
+        """Rate and stack copies that an earlier capture of this run settled on."""
+        for line in reversed(read_journal(self.run.directory / SETTLED)):
+            if line["build"] == self.request.build.key:
+                return int(line["rate_hz"]), str(line["call_graph"])
+        return None
+
+    def _remember(self, recorded: Recorded) -> None:
+        self.run.append(
+            SETTLED,
+            {
+                "build": self.request.build.key,
+                "size": self.request.size,
+                "rate_hz": recorded.settings.rate_hz,
+                "call_graph": recorded.settings.call_graph,
+                "event": recorded.settings.event,
+                "slowdown": recorded.slowdown,
+            },
+        )
+
+
+def is_too_dear(pairs: Sequence[observer.Pair], limit: float) -> bool:
+    """Whether to go on at this rate is useless: the middle of the slowdown is near the limit."""
+    if len(pairs) < observer.MIN_PAIRS:
+        return False
+    middle = statistics.median(pair.log_ratio for pair in pairs)
+    return middle > 0.75 * limit
+
+
+def _enough(
+    pairs: Sequence[observer.Pair], region_s: float, duration_s: float, limit: float
+) -> bool:
+    """The duration is over, and so is the question of the slowdown, or its extension."""
+    if region_s < duration_s or len(pairs) < observer.MIN_PAIRS:
+        return False
+    found = observer.slowdown(pairs)
+    decided = found is not None and (found.high < limit or found.low >= limit)
+    return decided or region_s >= EXTENSION * duration_s
+
+
+def _too_dear(recorded: Recorded, next_rate: int) -> Note:
+    middle = statistics.median(pair.log_ratio for pair in recorded.pairs)
+    rate = recorded.settings.rate_hz
+    text = f"perf at {rate} samples/s made the call about {middle:.1%} slower"
+    return Note(id="lower_rate", text=text, remedy=f"used {next_rate} samples/s instead")
+
+
+def _judged(
+    request: CaptureRequest,
+    run: Run,
+    recorded: Recorded,
+    read: _Read,
+    tried: tuple[Note, ...],
+    *,
+    main_tid: int,
+    pid: int,
+) -> Capture:
+    found = quality.Quality(
+        samples=read.selection.samples,
+        unresolved=read.unresolved,
+        unrooted=read.selection.unrooted,
+        lost=messages.lost_samples(read.said, read.selection.samples),
+        outside=read.selection.outside,
+        slowdown=recorded.slowdown,
+    )
+    verdict = quality.judge(found, request.project.config.profiling)
+    notes = [*tried, *verdict.notes, *messages.notes("perf", read.said)]
+    if recorded.settings.event != EVENTS[0]:
+        text = "the kernel's own time was not visible: it shows as `waiting`"
+        notes.append(Note(id="kernel_unseen", text=text, remedy="kernel.perf_event_paranoid=1"))
+    dropped = artefacts.bound_raw(recorded.data)
+    files = {"text": artefacts.compress(read.script)}
+    if dropped is None:
+        files["raw"] = recorded.data
+    else:
+        notes.append(dropped)
+    rate = float(recorded.settings.rate_hz)
+    files["folded"] = artefacts.write_folded(run, request.label, "perf", read.stacks)
+    files["flame"] = artefacts.draw_flame(
+        run,
+        files["folded"],
+        stem=request.label,
+        profiler="perf",
+        what=f"{request.name}, n = {request.size:_}",
+        rate_hz=rate,
+        samples=found.samples,
+        slowdown=recorded.slowdown,
+        verdict=verdict,
+    )
+    return Capture(
+        profiler="perf",
+        workload=request.name,
+        size=request.size,
+        clock="cpu",
+        rate_hz=rate,
+        samples=found.samples,
+        calls=recorded.calls,
+        region_s=recorded.region_s,
+        unresolved_share=found.unresolved_share,
+        slowdown=recorded.slowdown,
+        accepted=verdict.accepted,
+        reason=verdict.reason,
+        files={kind: run.relative(path) for kind, path in files.items()},
+        main_tid=main_tid,
+        pid=pid,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,163 @@
+"""perf attached to a running process, switched on and off by named pipes, and its data as text.
+
+Nothing is known here about workloads or verdicts. Acknowledgements are read as perf sends them:
+`ack`, a newline and a NUL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perfkit import process
+from perfkit.errors import ToolTimedOutError
+from perfkit.profile import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+NAME = "perf"
+ACK = b"ack\n\0"
+FIELDS = "comm,pid,tid,time,event,ip,sym,dso"
+_ANSWER_S = 30.0
+_WRITE_S = 60.0
+_SCRIPT_S = 600.0
+_POLL_MS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordSettings:
+    """How perf samples.
+
+    Attributes:
+        event: `cpu-clock`, or `cpu-clock:u` where only user code may be looked at.
+        call_graph: `fp` or `dwarf,<bytes of stack>`.
+    """
+
+    rate_hz: int
+    event: str
+    call_graph: str
+
+
+class Recorder:
+    """A perf that is attached and waits, switched off at first."""
+
+    def __init__(
+        self, child: process.Child, control: int, answers: int, data: Path, log: Path
+    ) -> None:
+        self._child = child
+        self._control = control
+        self._answers = answers
+        self.data = data
+        self._log = log
+
+    def enable(self) -> None:
+        """Start sampling; returns when perf has said that it samples."""
+        self._command("enable")
+
+    def disable(self) -> None:
+        """Stop sampling for now; returns when perf has said so."""
+        self._command("disable")
+
+    def finish(self) -> str:
+        """Let perf write its file and return what it said.
+
+        Raises:
+            PerfkitError: there is no file, by name where perf's words are known.
+        """
+        self._child.signal(signal.SIGINT)
+        code = self._child.wait(_WRITE_S)
+        said = self.said()
+        if not self.data.is_file() or self.data.stat().st_size == 0:
+            where = process.show(self._child.argv)
+            raise messages.failure(NAME, said, where=where, returncode=code)
+        return said
+
+    def said(self) -> str:
+        """perf's stderr so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
+
+    def _command(self, word: str) -> None:
+        os.write(self._control, f"{word}\n".encode())
+        got = b""
+        end = time.monotonic() + _ANSWER_S
+        poll = select.poll()
+        poll.register(self._answers, select.POLLIN)
+        while not got.endswith(ACK):
+            if poll.poll(_POLL_MS):
+                got += os.read(self._answers, 64)
+            elif self._child.returncode is not None:
+                where = process.show(self._child.argv)
+                code = self._child.returncode
+                raise messages.failure(NAME, self.said(), where=where, returncode=code)
+            elif time.monotonic() > end:
+                message = f"perf did not answer `{word}` within {_ANSWER_S:g} s"
+                raise ToolTimedOutError(
+                    message, where=process.show(self._child.argv), details=self.said()
+                )
+
+
+@contextlib.contextmanager
+def attached(
+    pid: int, settings: RecordSettings, data: Path, environ: Mapping[str, str]
+) -> Iterator[Recorder]:
+    """Attach perf to a process and all threads it has or gets; detach when the block is left.
+
+    Args:
+        data: where perf writes.
+        environ: perf's whole environment.
+
+    Raises:
+        ToolMissingError: there is no perf.
+        PermissionRefusedError: the system refuses; the message says which switch it is.
+    """
+    program = process.require_program("perf", environ)
+    data.unlink(missing_ok=True)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perfkit-perf-")))
+        control, answers, log = folder / "control", folder / "answers", folder / "log"
+        descriptors = []
+        for pipe in (control, answers):
+            os.mkfifo(pipe)
+            # Both ends at once: opening never waits, whether perf starts or not.
+            descriptors.append(os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+            stack.callback(os.close, descriptors[-1])
+        argv: list[str | Path] = [
+            program, "record", "--delay", "-1", "--control", f"fifo:{control},{answers}",
+            "--pid", str(pid), "-e", settings.event, "-F", str(settings.rate_hz),
+            "--call-graph", settings.call_graph, "--clockid", "mono", "-o", data,
+        ]  # fmt: skip
+        child = stack.enter_context(process.started(argv, env=environ, stderr=log))
+        recorder = Recorder(child, descriptors[0], descriptors[1], data, log)
+        recorder.disable()  # answered once everything is open: readiness without waiting blindly
+        yield recorder
+
+
+def write_script(
+    data: Path, output: Path, environ: Mapping[str, str], *, timeout_s: float = _SCRIPT_S
+) -> str:
+    """Turn a perf.data into text, and return what perf said about it.
+
+    Raises:
+        PerfkitError: perf cannot read it, or it holds no sample.
+        ToolTimedOutError: symbols took too long; the remedy names the knobs.
+    """
+    program = process.require_program("perf", environ)
+    argv: list[str | Path] = [program, "script", "--force", "-i", data, "--no-inline", "-F", FIELDS]
+    try:
+        done = process.run(argv, env=environ, stdout=output, timeout_s=timeout_s, ok_codes=None)
+    except ToolTimedOutError as error:
+        error.remedy = "profile for a shorter --duration, or at a lower --rate"
+        raise
+    if done.returncode != 0 or not output.stat().st_size:
+        said = done.stderr or "zero-sized data"
+        where = process.show(done.argv)
+        raise messages.failure(NAME, said, where=where, returncode=done.returncode)
+    return done.stderr

@@ -1,0 +1,113 @@
+"""The gate before any table: is this capture large, whole and named enough to be believed? Pure
+functions of counts; the flame graph is drawn either way, and marked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perfkit.records import Note
+from perfkit.units import format_share
+
+if TYPE_CHECKING:
+    from perfkit.config import Profiling
+    from perfkit.records import Interval
+
+UNROOTED_LIMIT = 0.2
+"""Share of stacks without a thread's entry above which callers are guesses. A leaf function's
+prologue and epilogue alone make 1 to 2 %."""
+LOST_LIMIT = 0.01
+OUTSIDE_LIMIT = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What a capture is made of; shares are of `samples`, None where the profiler cannot tell."""
+
+    samples: int
+    unresolved: int
+    unrooted: int | None = None
+    lost: int = 0
+    outside: int = 0
+    slowdown: Interval | None = None
+
+    @property
+    def unresolved_share(self) -> float | None:
+        """Samples whose leaf has no name."""
+        return self.unresolved / self.samples if self.samples else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a table may be made, why not, and remarks that do not forbid it."""
+
+    accepted: bool
+    reason: str
+    remedy: str
+    notes: tuple[Note, ...]
+
+
+def judge(quality: Quality, limits: Profiling, *, needs_slowdown: bool = True) -> Verdict:
+    """Apply the limits of the config.
+
+    Args:
+        needs_slowdown: False for a profiler whose own cost does not change what it counts.
+    """
+    faults = [*_size_faults(quality, limits)]
+    if quality.samples:
+        faults += _stack_faults(quality, limits)
+    if needs_slowdown:
+        faults += _cost_faults(quality, limits)
+    notes = [Note(id=id_, text=text, remedy=remedy) for id_, text, remedy in faults]
+    if not faults:
+        return Verdict(accepted=True, reason="", remedy="", notes=())
+    return Verdict(
+        accepted=False,
+        reason="; ".join(text for _, text, _ in faults),
+        remedy=faults[0][2],
+        notes=tuple(notes),
+    )
+
+
+Fault = tuple[str, str, str]
+
+
+def _size_faults(quality: Quality, limits: Profiling) -> list[Fault]:
+    if quality.samples >= limits.min_samples:
+        return []
+    text = f"{quality.samples} samples; a table needs {limits.min_samples}"
+    return [("few_samples", text, "profile for longer with --duration, or at a higher rate")]
+
+
+def _stack_faults(quality: Quality, limits: Profiling) -> list[Fault]:
+    faults = []
+    unresolved = quality.unresolved / quality.samples
+    if unresolved > limits.unresolved_limit:
+        text = f"{format_share(unresolved)} of the samples end in a frame without a name"
+        remedy = "profile a build with symbols (perfkit builds one), not a stripped module"
+        faults.append(("unresolved", text, remedy))
+    if quality.unrooted is not None and quality.unrooted / quality.samples > UNROOTED_LIMIT:
+        text = f"{format_share(quality.unrooted / quality.samples)} of the stacks are cut short"
+        faults.append(("unrooted", text, "use deeper stack copies, or frame pointers throughout"))
+    lost = quality.lost / (quality.samples + quality.lost)
+    if lost > LOST_LIMIT:
+        text = f"{format_share(lost)} of the samples were lost"
+        faults.append(("lost", text, "choose a lower rate"))
+    outside = quality.outside / (quality.samples + quality.outside)
+    if outside > OUTSIDE_LIMIT:
+        text = f"{format_share(outside)} of the process's samples lie outside the measured region"
+        faults.append(("outside", text, "profile for longer"))
+    return faults
+
+
+def _cost_faults(quality: Quality, limits: Profiling) -> list[Fault]:
+    limit = format_share(limits.slowdown_limit)
+    remedy = "choose a lower rate with --rate, or a quieter machine and a longer --duration"
+    if quality.slowdown is None:
+        return [("slowdown_unknown", "what the profiler cost was not measured", remedy)]
+    if quality.slowdown.high >= limits.slowdown_limit:
+        shown = f"{format_share(quality.slowdown.low)} to {format_share(quality.slowdown.high)}"
+        text = f"the profiler's slowdown of {shown} is not shown to be below {limit}"
+        return [("slowdown", text, remedy)]
+    return []

@@ -1,0 +1,69 @@
+"""What is asked of a profiler, and the protocol every one of them keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from perfkit.config import Project, Workload
+    from perfkit.records import Build, Capture, Check
+    from perfkit.store import Run
+    from perfkit.subject.build import Builder
+    from perfkit.subject.parameters import Assignment
+
+Progress = "Callable[[str, float | None], None]"
+
+
+def quiet(_message: str, _fraction: float | None) -> None:
+    """The progress callback of whoever has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureRequest:
+    """One workload at one size, to be looked at.
+
+    Attributes:
+        build: the profiling build; for perf and py-spy the process that runs it is proved.
+        builder: makes the criterion bench for `cargo-flamegraph`; None where there is none.
+        rate_hz: samples per second that the user asked for.
+        duration_s: seconds under the profiler.
+        assignment: parameter values handed over at run time.
+        threads: size of the subject's thread pools; the config's when None.
+        label: what names this capture's files, such as `call_price-10000`.
+    """
+
+    project: Project
+    build: Build
+    name: str
+    workload: Workload
+    size: int
+    rate_hz: float
+    duration_s: float
+    label: str
+    builder: Builder | None = None
+    assignment: Assignment | None = None
+    threads: int | None = None
+    seed: int = 0
+    progress: Callable[[str, float | None], None] = quiet
+
+
+class Profiler(Protocol):
+    """A source of stacks or counts."""
+
+    name: str
+
+    def probe(self, environ: Mapping[str, str]) -> Check:
+        """Whether it is installed and permitted, and the line that fixes it where not."""
+        ...
+
+    def capture(self, request: CaptureRequest, run: Run) -> Capture:
+        """Profile the workload; raw output is on disk before it is read.
+
+        Raises:
+            PerfkitError: there is no capture; a capture that cannot be believed is returned, not
+            accepted, with its reason.
+        """
+        ...

@@ -1,0 +1,162 @@
+"""Where the time of one call goes: folded stacks of a known region to seconds per layer and call.
+
+Sampled time is samples divided by rate. Shares are of the wall clock of the region, on the calling
+thread, and add up to one because `waiting` (wall clock in which that thread is on no CPU) is a
+layer; nothing is rescaled. What other threads spend is shown joined to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perfkit.errors import CaptureError
+from perfkit.records import FFI_LAYERS, Interval, Layer, LayerTime
+from perfkit.stacks.intervals import Z, wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from perfkit.stacks.layers import Layers
+
+CALLING_THREAD = "[perfkit calling thread]"
+OTHER_THREADS = "[perfkit other threads]"
+"""Root frames of the folded files perfkit writes: process and thread ids differ from run to run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """One capture of one workload at one size, per call.
+
+    Attributes:
+        layers: every layer that has samples, and `waiting`; shares of the region's wall clock.
+        workers: layers of the other threads' on-CPU time, likewise per call and per wall clock, so
+            that their sum may be above one with several threads.
+        call_s: wall clock per call under the profiler.
+        on_cpu_s: on-CPU seconds per call of the calling thread.
+        workers_s: the same of all other threads.
+        samples: of the calling thread.
+        worker_samples: of the other threads.
+        ffi: `glue + convert_in + convert_out + gil`, as a share.
+    """
+
+    layers: tuple[LayerTime, ...]
+    workers: tuple[LayerTime, ...]
+    call_s: float
+    on_cpu_s: float
+    workers_s: float
+    samples: int
+    worker_samples: int
+    ffi: Interval
+
+    def seconds(self, layer: Layer) -> float:
+        """Seconds per call in a layer of the calling thread; zero when no sample fell there."""
+        return next((item.seconds for item in self.layers if item.layer is layer), 0.0)
+
+    def share(self, layer: Layer) -> float:
+        """The layer's share of the call's wall clock."""
+        return next((item.share for item in self.layers if item.layer is layer), 0.0)
+
+
+def split(
+    stacks: Iterable[tuple[Sequence[str], int]],
+    *,
+    layers: Layers,
+    rate_hz: float,
+    region_s: float,
+    calls: int,
+    windows: int = 1,
+) -> Split:
+    """Put each stack into its layer.
+
+    Args:
+        stacks: root first, with `CALLING_THREAD` or `OTHER_THREADS` as the root frame.
+        rate_hz: samples per second and thread.
+        region_s: wall clock of the region, seconds.
+        calls: calls inside the region.
+        windows: parts that the region was cut into; each end may be off by one sample.
+
+    Raises:
+        CaptureError: the region is empty.
+    """
+    if region_s <= 0 or calls <= 0 or rate_hz <= 0:
+        message = f"the region holds {calls} calls in {region_s:g} s at {rate_hz:g} samples/s"
+        raise CaptureError(message, remedy="profile for longer")
+    main: Counter[Layer] = Counter()
+    others: Counter[Layer] = Counter()
+    for stack, count in stacks:
+        target = main if stack and stack[0] == CALLING_THREAD else others
+        target[layers.classify(stack[1:])] += count
+    total = region_s * rate_hz  # the samples that a thread on a CPU all the time would have
+    call_s = region_s / calls
+    on_cpu = sum(main.values())
+    rows = [_row(layer, count, total, call_s) for layer, count in main.most_common()]
+    rows.append(_waiting(on_cpu, total, call_s, windows))
+    return Split(
+        layers=tuple(rows),
+        workers=tuple(_row(layer, count, total, call_s) for layer, count in others.most_common()),
+        call_s=call_s,
+        on_cpu_s=on_cpu / rate_hz / calls,
+        workers_s=sum(others.values()) / rate_hz / calls,
+        samples=on_cpu,
+        worker_samples=sum(others.values()),
+        ffi=wilson(sum(main[layer] for layer in FFI_LAYERS), total),
+    )
+
+
+def with_thread_roots(
+    stacks: Iterable[tuple[Sequence[str], int]], main_tid: int | None
+) -> list[tuple[tuple[str, ...], int]]:
+    """Replace the collapser's root `name-pid/tid` by the calling thread's or the others' name."""
+    merged: Counter[tuple[str, ...]] = Counter()
+    for stack, count in stacks:
+        own = main_tid is None or thread_id(stack[0]) == main_tid
+        merged[(CALLING_THREAD if own else OTHER_THREADS, *stack[1:])] += count
+    return sorted(merged.items())
+
+
+def thread_id(root: str) -> int | None:
+    """The thread id in a root frame such as `python-13079/13082`."""
+    tail = root.rpartition("/")[2]
+    return int(tail) if tail.isdigit() and "/" in root else None
+
+
+def ffi_seconds(split_: Split) -> float:
+    """FFI seconds per call."""
+    return sum(split_.seconds(layer) for layer in FFI_LAYERS)
+
+
+def by_layer(rows: Iterable[LayerTime]) -> Mapping[Layer, LayerTime]:
+    """The rows by layer."""
+    return {row.layer: row for row in rows}
+
+
+def _row(layer: Layer, count: int, total: float, call_s: float) -> LayerTime:
+    share = wilson(count, total)
+    return LayerTime(
+        layer=layer,
+        seconds=share.estimate * call_s,
+        share=share.estimate,
+        low=share.low,
+        high=share.high,
+    )
+
+
+def _waiting(on_cpu: int, total: float, call_s: float, windows: int) -> LayerTime:
+    """Wall clock minus on-CPU time. It can come out below zero by the clock's phase at the ends of
+    the windows; that is shown as it is.
+    """
+    busy = min(on_cpu / total, 1.0)
+    # Each end of a window cuts a sampling period at a random point: standard deviation 1/sqrt(12).
+    edges = Z * math.sqrt(2 * windows / 12) / total
+    half = Z * math.sqrt(busy * (1 - busy) / total) + edges
+    share = 1 - on_cpu / total
+    return LayerTime(
+        layer=Layer.WAITING,
+        seconds=share * call_s,
+        share=share,
+        low=share - half,
+        high=share + half,
+    )
