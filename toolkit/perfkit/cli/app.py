@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import typer
 
@@ -31,6 +31,9 @@ app = typer.Typer(
     # Plain help texts: rich costs more than half of what `perfkit --help` takes.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    # An option of the group itself makes typer load pydantic before any `COMMAND --help`, which
+    # then takes twice as long: so no completion options here, and `--version` is read by `main`.
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(doctor.doctor)
@@ -46,19 +49,11 @@ app.add_typer(config.app, name="config")
 app.add_typer(cache.app, name="cache")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"perfkit {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def perfkit(
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
-    ] = False,
-) -> None:
+def perfkit() -> None:
     """Where the time of a call into a Rust extension goes, and what to do about it.
+
+    `perfkit --version` prints the version.
 
     Exit codes: 0 judged and good, 1 error, 2 usage or config, 3 a gate is not met, 4 measured but
     no verdict, 5 the build failed, 6 a tool or permission is missing, 130 interrupted.
@@ -73,6 +68,9 @@ def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
 def main() -> None:
     """Run the command line; an error perfkit knows ends it with its message and its code."""
     signal.signal(signal.SIGTERM, _terminated)
+    if sys.argv[1:] == ["--version"]:
+        print(f"perfkit {__version__}")
+        return
     try:
         app(prog_name="perfkit")
     except PerfkitError as error:
