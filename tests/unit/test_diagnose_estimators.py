@@ -17,7 +17,6 @@ from perfkit.diagnose.estimators import (
     sampled_stacks,
     scales,
     twin,
-    wilson,
 )
 from perfkit.records import Interval, Layer
 
@@ -140,16 +139,6 @@ def test_samples_give_the_ffi_and_what_others_should_see() -> None:
     assert reading.seconds.low < 4e-6 < reading.seconds.high
     boundary = split.covering(Covers.BOUNDARY)
     assert boundary.estimate == pytest.approx(4e-6 + 2e-6 + 1e-6 - LOOP)
-
-
-def test_wilson_matches_the_published_figures() -> None:
-    # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
-    low, high = wilson(81, 263)
-    assert (low, high) == (pytest.approx(0.2553, abs=1e-4), pytest.approx(0.3662, abs=1e-4))
-    assert wilson(0, 10)[0] == 0.0
-    assert wilson(10, 10)[1] == 1.0
-    with pytest.raises(ValueError, match="no samples"):
-        wilson(0, 0)
 
 
 def test_a_full_response_to_a_delay_holds_and_half_of_one_does_not() -> None:

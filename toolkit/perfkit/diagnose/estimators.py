@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from perfkit.records import FFI_LAYERS, Interval, Layer
+from perfkit.stacks.intervals import Z, wilson
 from perfkit.units import format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Sampled:
 
     Attributes:
         layers: seconds of each layer that was seen.
-        samples: stacks inside the region on the calling thread.
+        samples: that the region has at this rate, whether the thread was on a CPU or not.
         sample_s: seconds per call that one sample stands for.
         boundary_allocation_s: the part of `allocation` and `page_fault` that was asked for outside
             compute.
@@ -83,16 +84,16 @@ class Sampled:
     """
 
     layers: Mapping[Layer, float]
-    samples: int
+    samples: float
     sample_s: float
     boundary_allocation_s: float
     loop_s: float
 
     def interval(self, seconds: float) -> Interval:
         """Seconds per call with the counting error of their samples (Wilson at 95 %)."""
-        low, high = wilson(seconds / self.sample_s, self.samples)
+        share = wilson(seconds / self.sample_s, self.samples)
         total = self.samples * self.sample_s
-        return Interval(estimate=seconds, low=low * total, high=high * total)
+        return Interval(estimate=seconds, low=share.low * total, high=share.high * total)
 
     def covering(self, covers: Covers) -> Interval:
         """What another estimator of that coverage should have found, by these samples."""
@@ -104,24 +105,6 @@ class Sampled:
         left = self.layers.get(Layer.INTERPRETER, 0.0)
         found = self.interval(ffi + self.boundary_allocation_s + left)
         return shifted(found, -self.loop_s)
-
-
-def wilson(count: float, total: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share; `count` may be no whole number.
-
-    Raises:
-        ValueError: without samples there is no share.
-    """
-    if total <= 0:
-        message = "a share of no samples is not defined"
-        raise ValueError(message)
-    z = 1.959963984540054
-    share = count / total
-    middle = share + z * z / (2 * total)
-    spread = z * math.sqrt(max(share * (1 - share), 0.0) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    # The bounds reach the estimate itself at its ends; rounding must not push them past it.
-    return min((middle - spread) / scale, share), max((middle + spread) / scale, share)
 
 
 def shifted(interval: Interval, by: float) -> Interval:
@@ -274,7 +257,7 @@ def sampled_stacks(sampled: Sampled) -> Reading:
         method=Method.SAMPLES,
         seconds=sampled.covering(Covers.FFI),
         covers=Covers.FFI,
-        reason=f"{sampled.samples} samples",
+        reason=f"{sampled.samples:.0f} samples",
     )
 
 
@@ -317,9 +300,9 @@ def response(of: str, points: Sequence[tuple[float, Interval]]) -> Response:
         )
         / spread
     )
-    half = 1.96 / math.sqrt(spread)
+    half = Z / math.sqrt(spread)
     return Response(of=of, slope=Interval(estimate=slope, low=slope - half, high=slope + half))
 
 
 def _sigma(interval: Interval) -> float:
-    return (interval.high - interval.low) / (2 * 1.96)
+    return (interval.high - interval.low) / (2 * Z)

@@ -1,0 +1,166 @@
+"""What was seen of one workload at one size, as the rules of `rules.py` read it.
+
+Records and questions about stacks; what a finding is, is not known here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from perfkit.records import Evidence, FfiEstimate, Interval, Layer
+from perfkit.stacks.intervals import wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from perfkit.checks.audit import RustcLine
+    from perfkit.diagnose.model import Crossover
+    from perfkit.records import LayerTime, SizeResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackTime:
+    """One stack with the samples that fell on it.
+
+    Attributes:
+        frames: root first, without the root that names the thread.
+        decider: index of the frame that decided the layer; None when none did.
+        calling: whether it is of the thread that made the call.
+    """
+
+    frames: tuple[str, ...]
+    layer: Layer
+    decider: int | None
+    count: int
+    calling: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branches:
+    """Both branches of a threshold, forced and timed at this size.
+
+    Attributes:
+        above_gain: time of the branch below over time of the branch above; above one means that
+            the branch above the threshold is faster here.
+    """
+
+    parameter: str
+    value: int
+    above_gain: Interval
+    crossover: Crossover
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """Everything recorded about one workload at one size.
+
+    Attributes:
+        call_s: time per call without any profiler.
+        region_samples: samples that the profiled region has at its rate: the base of all shares.
+        layers: of the calling thread, by layer.
+        workers_s: on-CPU seconds per call of other threads; None where nothing could see them.
+        threads: threads the subject may use.
+        smallest: whether this is the smallest size of the workload.
+        gil_held: share of the call's time in which no other Python thread could run; None where
+            it was not probed.
+        instructions: per element, by callgrind; None where it did not run.
+        reference_stacks: of the reference's own profile, in the same form.
+        line: the rustc line of the extension; None for a wheel.
+        locations: `file:line` of functions in the subject's sources, by name.
+    """
+
+    workload: str
+    size: int
+    call_s: Interval
+    result: SizeResult | None = None
+    ffi: FfiEstimate | None = None
+    stacks: tuple[StackTime, ...] = ()
+    region_samples: float = 0.0
+    layers: Mapping[Layer, LayerTime] = field(default_factory=dict)
+    workers_s: float | None = None
+    threads: int = 1
+    smallest: bool = False
+    gil_held: Interval | None = None
+    instructions: float | None = None
+    reference_stacks: tuple[StackTime, ...] = ()
+    reference_samples: float = 0.0
+    branches: tuple[Branches, ...] = ()
+    line: RustcLine | None = None
+    locations: Mapping[str, str] = field(default_factory=dict)
+
+    def share(self, chosen: Iterable[StackTime]) -> Interval | None:
+        """Share of the call's wall clock; None without a profile."""
+        if self.region_samples <= 0:
+            return None
+        return wilson(sum(stack.count for stack in chosen), self.region_samples)
+
+    def where(self, rule: Callable[[StackTime], bool]) -> list[StackTime]:
+        """The stacks that a rule picks."""
+        return [stack for stack in self.stacks if rule(stack)]
+
+    def evidence(
+        self, chosen: Sequence[StackTime], pattern: re.Pattern[str] | None = None, limit: int = 3
+    ) -> tuple[Evidence, ...]:
+        """The frames that carry most of the chosen stacks, with their shares of the call.
+
+        Args:
+            pattern: the frame to show of a stack is the outermost that matches; the one that
+                decided the layer when it is None.
+        """
+        base = self.region_samples
+        return tuple(
+            Evidence(
+                frame=frame,
+                layer=layer,
+                share=count / base,
+                location=self.locations.get(function_name(frame), ""),
+            )
+            for (frame, layer), count in _totals(chosen, pattern)[:limit]
+        )
+
+
+def _totals(
+    chosen: Sequence[StackTime], pattern: re.Pattern[str] | None
+) -> list[tuple[tuple[str, Layer], int]]:
+    totals: dict[tuple[str, Layer], int] = {}
+    for stack in chosen:
+        frame = shown_frame(stack, pattern)
+        totals[frame, stack.layer] = totals.get((frame, stack.layer), 0) + stack.count
+    return sorted(totals.items(), key=lambda item: (-item[1], item[0][0]))
+
+
+def shown_frame(stack: StackTime, pattern: re.Pattern[str] | None) -> str:
+    """The frame that speaks for a stack."""
+    if pattern is not None:
+        for frame in stack.frames:
+            if pattern.search(frame):
+                return frame
+    if stack.decider is not None:
+        return stack.frames[stack.decider]
+    return stack.frames[-1] if stack.frames else "[no stack]"
+
+
+_GENERICS = re.compile(r"<[^<>]*>")
+
+
+def function_name(frame: str) -> str:
+    """The function's own name: `pricing::plain::<impl Foo>::call::{{closure}}` gives `call`."""
+    previous = None
+    name = frame
+    while previous != name:
+        previous, name = name, _GENERICS.sub("", name)
+    parts = [part for part in name.split("::") if part and not part.startswith("{")]
+    return parts[-1].removesuffix("_[k]") if parts else frame
+
+
+def matches(stack: StackTime, pattern: re.Pattern[str]) -> bool:
+    """Whether any frame of a stack matches."""
+    return any(pattern.search(frame) for frame in stack.frames)
+
+
+def below(stack: StackTime, pattern: re.Pattern[str]) -> bool:
+    """Whether a frame nearer to the leaf than the deciding one matches."""
+    start = 0 if stack.decider is None else stack.decider
+    return any(pattern.search(frame) for frame in stack.frames[start:])
