@@ -31,8 +31,8 @@ app = typer.Typer(
     # Plain help texts: rich costs more than half of what `perfkit --help` takes.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    # An option of the group itself makes typer load pydantic before any `COMMAND --help`, which
-    # then takes twice as long: so no completion options here, and `--version` is read by `main`.
+    # typer coerces each option of the group before any `COMMAND --help`, which `benches/startup.py`
+    # sees: so the group has no completion options, and `--version` is read by `main`.
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
