@@ -151,10 +151,9 @@ def test_shares_follow_from_the_definition(rows: Stacks) -> None:
 def test_any_bytes_are_read_or_refused(tmp_path: Path, data: bytes) -> None:
     try:
         folded = read(tmp_path, data)
-    except _engine.EngineInputError as error:
-        assert error.path == tmp_path / "some.folded"
-    else:
-        assert folded.total == sum(count for _, count in folded.stacks())
+    except _engine.EngineInputError:
+        return
+    assert folded.total == sum(count for _, count in folded.stacks())
 
 
 def test_demangling() -> None:
