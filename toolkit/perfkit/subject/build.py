@@ -25,12 +25,12 @@ from perfkit import environment, process, store
 from perfkit.config import Backend, Bench, did_you_mean
 from perfkit.errors import BuildError, ConfigError, StoreError, ToolTimedOutError, UsageError
 from perfkit.records import Build, Note, ParameterProof, Profile, Proof
-from perfkit.subject import cargo, kept, parameters, remedies, shadow, wheel
+from perfkit.subject import cargo, inputs, kept, parameters, remedies, shadow, wheel
 from perfkit.subject import recipe as recipes
 from perfkit.subject.kept import BenchBuild
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from perfkit.config import Project
     from perfkit.records import Value
@@ -64,9 +64,10 @@ class _Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Recipe:
-    """Everything that decides what one build is; equal recipes have equal keys.
+    """Everything that decides what one build is.
 
     Attributes:
+        base: hash over everything but the sources, whose part in it `inputs.py` finds out.
         edits: edited contents by relative path.
         params: the `const` parameters whose text was changed.
         unchanged: those asked for with the value that the sources have.
@@ -77,7 +78,7 @@ class _Recipe:
         target: cargo's folder for its results.
     """
 
-    key: str
+    base: str
     tree: SourceTree
     edits: Mapping[str, bytes]
     params: Mapping[str, Value]
@@ -118,6 +119,7 @@ class Builder:
         self._progress = progress or (lambda _message: None)
         self._known_place: _Place | None = None
         self._toolchains: dict[Path, cargo.Toolchain] = {}
+        self._roots: dict[Path, Path] = {}
 
     def build(
         self,
@@ -138,15 +140,14 @@ class Builder:
             SourceError: a constant is not there, or is not to be edited.
         """
         recipe = self._recipe(params or {}, profile, source, bench=None)
-        entry = self._place.builds / recipe.key
-        known = self._load(entry)
+        known = self._find(recipe)
         if known is not None:
             return known
         with self._locked():
-            known = self._load(entry)
-            built = known if known is not None else self._compile(recipe, entry)
+            known = self._find(recipe)
+            built = known if known is not None else self._compile(recipe)
         if profile is Profile.PROFILING and known is None:
-            self._prove_same(built, self.build(params, source=source), entry)
+            self._prove_same(built, self.build(params, source=source))
         return built
 
     def revision(self, name: str) -> SourceTree:
@@ -192,13 +193,12 @@ class Builder:
             BuildError: it does not compile.
         """
         recipe = self._recipe(params or {}, profile, source, bench=self._bench_of(workload))
-        entry = self._place.builds / recipe.key
-        known = self._load_bench(entry)
+        known = self._find_bench(recipe)
         if known is not None:
             return known
         with self._locked():
-            known = self._load_bench(entry)
-            return known if known is not None else self._compile_bench(recipe, entry)
+            known = self._find_bench(recipe)
+            return known if known is not None else self._compile_bench(recipe)
 
     def copy(self, build: Build) -> Build:
         """A byte copy of a build in a folder of its own: the A/A arm.
@@ -211,7 +211,8 @@ class Builder:
         known = self._load(entry)
         if known is not None and known.file_sha256 == build.file_sha256:
             return known
-        with self._locked(), self._entry(entry) as temporary:
+        with self._locked(), self._entry() as (temporary, name):
+            name(entry.name)
             shutil.copytree(build.root, temporary / "root")
             module_file = temporary / "root" / build.module_file.relative_to(build.root)
             if wheel.file_hash(module_file) != build.file_sha256:
@@ -240,7 +241,8 @@ class Builder:
         known = self._load(entry)
         if known is not None:
             return known
-        with self._locked(), self._entry(entry) as temporary:
+        with self._locked(), self._entry() as (temporary, name):
+            name(entry.name)
             wheel.unpack(path, temporary / "root")
             module = self._project.config.subject.module
             found = kept.describe_root(temporary / "root", entry / "root", module)
@@ -314,7 +316,9 @@ class Builder:
 
     def _lock_name(self, manifest: Path) -> str:
         """The Cargo.lock of a manifest's workspace, relative to the tree."""
-        members = cargo.workspace_root(manifest, self._place.base)
+        if manifest not in self._roots:
+            self._roots[manifest] = cargo.workspace_root(manifest, self._place.base)
+        members = self._roots[manifest]
         if not members.is_relative_to(self._place.tree_root):
             return shadow.LOCK_FILE
         return (members.relative_to(self._place.tree_root) / shadow.LOCK_FILE).as_posix()
@@ -387,11 +391,10 @@ class Builder:
         if inner is not None:
             variables["PERFKIT_INNER_WRAPPER"] = inner
         features = subject.features if bench is None else bench.features
-        own = self._relative_or_none(self._project.file)
         ingredients = [
             _LAYOUT,
-            tree.digest(without=frozenset({own} if own and own.endswith("perfkit.toml") else ())),
-            {name: hashlib.sha256(content).hexdigest() for name, content in edits.contents.items()},
+            dict(edits.changed),
+            configs,
             toolchain.version,
             importlib.metadata.version("maturin"),
             [profile, subject.profile, features, str(cwd), str(manifest), flags, subject.module],
@@ -400,7 +403,7 @@ class Builder:
             str(place.shadow),
         ]
         return _Recipe(
-            key=recipes.digest(ingredients)[:24],
+            base=recipes.digest(ingredients)[:20],
             tree=tree,
             edits=edits.contents,
             params=edits.changed,
@@ -438,12 +441,6 @@ class Builder:
             raise ConfigError(message, where=str(self._project.file), remedy="move it inside")
         return PurePosixPath(full.relative_to(self._place.tree_root).as_posix())
 
-    def _relative_or_none(self, path: Path) -> str | None:
-        full = path.resolve()
-        if not full.is_relative_to(self._place.tree_root):
-            return None
-        return full.relative_to(self._place.tree_root).as_posix()
-
     def _config_files(self, tree: SourceTree, cwd: PurePosixPath) -> list[Path]:
         """The cargo configurations that hold in the shadow copy, nearest first."""
         inside = [
@@ -471,19 +468,50 @@ class Builder:
             lock.release()
 
     @contextlib.contextmanager
-    def _entry(self, entry: Path) -> Iterator[Path]:
-        """A folder that becomes a cache entry when the block ends well, and vanishes when not."""
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        for left in entry.parent.glob(".*.tmp"):  # of builds that were killed
+    def _entry(self) -> Iterator[tuple[Path, Callable[[str], Path]]]:
+        """A folder that becomes a cache entry when the block ends well, and vanishes when not.
+
+        The block names the entry by calling the second value, which returns the entry's place.
+        """
+        builds = self._place.builds
+        builds.mkdir(parents=True, exist_ok=True)
+        for left in builds.glob(".*.tmp"):  # of builds that were killed
             shutil.rmtree(left, ignore_errors=True)
-        temporary = entry.parent / f".{entry.name}.{secrets.token_hex(4)}.tmp"
+        temporary = builds / f".{secrets.token_hex(8)}.tmp"
         temporary.mkdir()
+        named: list[Path] = []
+
+        def name(text: str) -> Path:
+            named.append(builds / text)
+            return named[-1]
+
         try:
-            yield temporary
-            store.remove_tree(entry)
-            temporary.rename(entry)
+            yield temporary, name
+            store.remove_tree(named[-1])
+            temporary.rename(named[-1])
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def _inputs(
+        self,
+        recipe: _Recipe,
+        workspace: cargo.Workspace,
+        package: cargo.Package,
+        artifacts: Sequence[cargo.Artifact],
+        lines: Iterable[cargo.RustcLine],
+    ) -> inputs.Inputs:
+        """What of the tree decided the build that has just been made."""
+        own = {item.id for item in workspace.packages}
+        return inputs.of_build(
+            recipe.tree,
+            copy=self._place.shadow,
+            workspace=workspace,
+            package=package,
+            artifacts=[artifact for artifact in artifacts if artifact.package_id in own],
+            lines=lines,
+            pyproject=recipe.cwd,
+            module=self._project.config.subject.module,
+        )
 
     def _prepare(self, recipe: _Recipe) -> tuple[cargo.Workspace, cargo.Package]:
         """Bring the shadow up to date, and make sure that the crate is compiled afresh."""
@@ -520,9 +548,9 @@ class Builder:
         if done.returncode != 0:
             raise _failure(done, "cargo")
 
-    def _compile(self, recipe: _Recipe, entry: Path) -> Build:
+    def _compile(self, recipe: _Recipe) -> Build:
         workspace, package = self._prepare(recipe)
-        with self._entry(entry) as temporary:
+        with self._entry() as (temporary, name):
             out = temporary / "wheel"
             words = recipes.maturin_words(
                 manifest=self._place.shadow / recipe.manifest,
@@ -541,6 +569,8 @@ class Builder:
             _check_fresh(artifacts, workspace, package, recipe, self._place.shadow)
             lines = _own_lines(artifacts, workspace, recipe)
             own = lines[package.name]
+            decisive = self._inputs(recipe, workspace, package, artifacts, lines.values())
+            entry = name(recipes.entry_name(recipe.base, decisive))
             cargo.refuse_debug(own, recipe.cargo_profile)
             wheels = sorted(out.glob("*.whl"))
             if len(wheels) != 1:
@@ -555,7 +585,7 @@ class Builder:
             module = self._project.config.subject.module
             found = kept.describe_root(temporary / "root", entry / "root", module)
             build = Build(
-                key=recipe.key,
+                key=entry.name,
                 module=module,
                 profile=recipe.profile,
                 params=dict(recipe.params),
@@ -568,12 +598,12 @@ class Builder:
                 notes=(*recipe.tree.notes, *_notes(own)),
                 **_of(found),
             )
-            kept.save(temporary, build, _circumstances(recipe, done))
+            kept.save(temporary, build, _circumstances(recipe, done, decisive))
             (temporary / "messages.json").write_text(messages, encoding="utf-8")
             (temporary / "output.txt").write_text(done.stderr, encoding="utf-8")
         return build
 
-    def _compile_bench(self, recipe: _Recipe, entry: Path) -> BenchBuild:
+    def _compile_bench(self, recipe: _Recipe) -> BenchBuild:
         if recipe.bench is None:
             raise AssertionError
         workspace, package = self._prepare(recipe)
@@ -585,7 +615,7 @@ class Builder:
             features=recipe.features,
             flags=recipe.flags,
         )
-        with self._entry(entry) as temporary:
+        with self._entry() as (temporary, name):
             argv = [recipe.environment["PERFKIT_CARGO"], "bench", "--no-run", *arguments]
             argv.append("--message-format=json-render-diagnostics")
             done = self._run_build(recipe, argv, "cargo")
@@ -607,14 +637,17 @@ class Builder:
             if own is None:
                 message = f"the rustc line of the bench `{recipe.bench.target}` was not seen"
                 raise BuildError(message, remedy="`perfkit cache clean`, then run this again")
+            every = [*lines.values(), own]
+            decisive = self._inputs(recipe, workspace, package, artifacts, every)
+            entry = name(recipes.entry_name(recipe.base, decisive))
             build = BenchBuild(
-                key=recipe.key,
+                key=entry.name,
                 executable=entry / recipe.bench.target,
                 file_sha256=wheel.file_hash(executable),
                 profile=recipe.profile,
                 params=dict(recipe.params),
                 opt_level=own.opt_level,
-                rustc=(*(line.show() for line in lines.values()), own.show()),
+                rustc=tuple(line.show() for line in every),
                 directory=package.folder,
                 manifest=package.manifest,
                 environment=self._bench_environment(recipe, executable),
@@ -623,7 +656,7 @@ class Builder:
                 build_s=done.wall_s,
                 cached=False,
             )
-            kept.save(temporary, build, _circumstances(recipe, done))
+            kept.save(temporary, build, _circumstances(recipe, done, decisive))
         return build
 
     def _bench_environment(self, recipe: _Recipe, executable: Path) -> dict[str, str]:
@@ -670,6 +703,27 @@ class Builder:
 
     # The cache -------------------------------------------------------------------------------
 
+    def _find(self, recipe: _Recipe) -> Build | None:
+        """The build of a recipe, if one is there whose sources were the same where it counts."""
+        for entry in self._candidates(recipe):
+            found = self._load(entry)
+            if found is not None:
+                return found
+        return None
+
+    def _find_bench(self, recipe: _Recipe) -> BenchBuild | None:
+        for entry in self._candidates(recipe):
+            found = self._load_bench(entry)
+            if found is not None:
+                return found
+        return None
+
+    def _candidates(self, recipe: _Recipe) -> Iterator[Path]:
+        for entry in sorted(self._place.builds.glob(f"{recipe.base}-*")):
+            document = self._read(entry)
+            if document is not None and recipes.read_inputs(document).match(recipe.tree):
+                yield entry
+
     def _load(self, entry: Path) -> Build | None:
         """A build from the cache; None when it is not there or damaged."""
         document = self._read(entry)
@@ -710,7 +764,7 @@ class Builder:
             self._progress(f"the cached build {entry.name} is damaged and is made again")
             return None
 
-    def _prove_same(self, profiling: Build, release: Build, entry: Path) -> None:
+    def _prove_same(self, profiling: Build, release: Build) -> None:
         """See that a profiling build is the release build plus what was added on purpose.
 
         Raises:
@@ -718,7 +772,7 @@ class Builder:
         """
         problems = _line_differences(release, profiling)
         if problems:
-            store.remove_tree(entry)
+            store.remove_tree(self._place.builds / profiling.key)
             message = "the profiling build differs from the release build in more than its flags"
             remedy = "look for profile or flag settings that depend on the environment"
             raise BuildError(message, details="\n".join(problems), remedy=remedy)
@@ -852,9 +906,12 @@ def _notes(line: cargo.RustcLine) -> tuple[Note, ...]:
     return (Note(id="debug-build", text=text, remedy=remedy),)
 
 
-def _circumstances(recipe: _Recipe, done: process.Completed) -> dict[str, object]:
+def _circumstances(
+    recipe: _Recipe, done: process.Completed, decisive: inputs.Inputs
+) -> dict[str, object]:
     """What led to a build, kept beside it."""
     return {
+        "inputs": decisive,
         "command": list(done.argv),
         "environment": dict(recipe.environment),
         "toolchain": recipe.toolchain,

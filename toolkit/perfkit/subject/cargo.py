@@ -74,6 +74,7 @@ class Package:
     lib_source: Path | None
     lib_name: str
     path_dependencies: tuple[Path, ...]
+    has_build_script: bool
 
     @property
     def folder(self) -> Path:
@@ -115,7 +116,7 @@ class Artifact:
     package_id: str
     target: str
     kinds: tuple[str, ...]
-    source: Path
+    crate_types: tuple[str, ...]
     fresh: bool
     executable: Path | None
     filenames: tuple[Path, ...]
@@ -206,6 +207,7 @@ def _package(item: Mapping[str, Any]) -> Package:
         manifest=Path(item["manifest_path"]),
         lib_source=Path(libs[0]["src_path"]) if libs else None,
         lib_name=libs[0]["name"] if libs else item["name"].replace("-", "_"),
+        has_build_script=any("custom-build" in target["kind"] for target in item["targets"]),
         path_dependencies=tuple(
             Path(dependency["path"])
             for dependency in item["dependencies"]
@@ -364,7 +366,7 @@ def read_artifacts(text: str) -> list[Artifact]:
                     package_id=message["package_id"],
                     target=target["name"],
                     kinds=tuple(target["kind"]),
-                    source=Path(target["src_path"]),
+                    crate_types=tuple(sorted(target["crate_types"])),
                     fresh=message["fresh"],
                     executable=Path(executable) if executable else None,
                     filenames=tuple(Path(name) for name in message["filenames"]),
@@ -510,10 +512,15 @@ def only_added(
 def crate_line(lines: Sequence[RustcLine], artifact: Artifact) -> RustcLine | None:
     """The newest line that compiled an artifact."""
     name = artifact.target.replace("-", "_")
+    folders = {str(file.parent) for file in artifact.filenames}
+    folders |= {str(file.parent / "deps") for file in artifact.filenames}
     for line in reversed(lines):
-        if line.crate == name and line.option("--out-dir") in {
-            str(file.parent) for file in artifact.filenames
-        } | {str(file.parent / "deps") for file in artifact.filenames}:
+        if line.crate != name or line.option("--out-dir") not in folders:
+            continue
+        if artifact.executable is not None:
+            if artifact.executable.name == name + (line.codegen("extra-filename") or ""):
+                return line
+        elif line.crate_types == artifact.crate_types:
             return line
     return None
 

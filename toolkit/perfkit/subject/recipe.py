@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from perfkit import store
 from perfkit.errors import BuildError, ConfigError
 from perfkit.records import Profile
-from perfkit.subject import cargo
+from perfkit.subject import cargo, inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +28,22 @@ def digest(value: object) -> str:
     """A hash over anything that has a place in a record."""
     text = json.dumps(store.to_json(value), sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def entry_name(base: str, decisive: inputs.Inputs) -> str:
+    """The name of a cache entry: everything but the sources, then the sources that count."""
+    return f"{base}-{digest(dict(decisive.hashes))[:12]}"
+
+
+def read_inputs(document: Mapping[str, Any]) -> inputs.Inputs:
+    """What decided a cached build; something that matches nothing where the record is broken."""
+    try:
+        value = document["inputs"]
+        return inputs.Inputs(
+            folders=tuple(value["folders"]), files=tuple(value["files"]), hashes=value["hashes"]
+        )
+    except (KeyError, TypeError):
+        return inputs.Inputs(folders=(), files=(), hashes={"": "unreadable"})
 
 
 def interpreter(project: Project) -> Path:

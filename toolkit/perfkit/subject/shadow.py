@@ -53,16 +53,6 @@ class SourceTree:
     label: str = "working tree"
     notes: tuple[Note, ...] = field(default=())
 
-    def digest(self, *, without: frozenset[str] = frozenset()) -> str:
-        """A hash over all names, modes and contents, except the files named."""
-        total = hashlib.sha256()
-        for name in sorted(self.files):
-            if name not in without:
-                file = self.files[name]
-                line = f"{name}\0{file.sha256}\0{file.executable}\0{file.link}\n"
-                total.update(line.encode("utf-8", "surrogateescape"))
-        return total.hexdigest()
-
     def read(self, name: str) -> bytes:
         """A file's content.
 

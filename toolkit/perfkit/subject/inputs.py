@@ -1,0 +1,156 @@
+"""Which files of a tree decide what a build is, so that an edit elsewhere costs no build.
+
+What counts is told by the compiler and cargo after a build (their dep-info files) and by rules on
+names and folders before the next one. Where neither can tell, the whole folder counts.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from perfkit.subject.cargo import Artifact, Package, RustcLine, Workspace
+    from perfkit.subject.shadow import SourceTree
+
+_BY_NAME = frozenset(
+    {
+        "Cargo.toml",
+        "Cargo.lock",
+        "build.rs",
+        "pyproject.toml",
+        "rust-toolchain",
+        "rust-toolchain.toml",
+        "setup.py",
+        "setup.cfg",
+    }
+)
+"""Files that can decide a build wherever they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What decided one build.
+
+    Attributes:
+        folders: everything below these counts, also what is added later.
+        files: what else counts, by path relative to the tree.
+        hashes: of everything that counts, by path.
+    """
+
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+    hashes: Mapping[str, str]
+
+    def match(self, tree: SourceTree) -> bool:
+        """Whether a tree would give the same build."""
+        return select(tree, self.folders, self.files) == dict(self.hashes)
+
+
+def select(tree: SourceTree, folders: Sequence[str], files: Sequence[str]) -> dict[str, str]:
+    """What counts in a tree, with a hash of content, mode and link."""
+    wanted = frozenset(files)
+    below = tuple("" if folder == "." else f"{folder}/" for folder in folders)
+    return {
+        name: f"{file.sha256}:{file.executable:d}:{file.link or ''}"
+        for name, file in tree.files.items()
+        if name in wanted or name.startswith(below) or _counts_by_name(name)
+    }
+
+
+def _counts_by_name(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.name in _BY_NAME or path.parent.name == ".cargo"
+
+
+def of_build(
+    tree: SourceTree,
+    *,
+    copy: Path,
+    workspace: Workspace,
+    package: Package,
+    artifacts: Iterable[Artifact],
+    lines: Iterable[RustcLine],
+    pyproject: PurePosixPath,
+    module: str,
+) -> Inputs:
+    """Gather what decided a build that has just been made.
+
+    Args:
+        tree: the sources it was made from.
+        copy: the shadow copy.
+        workspace: of the crate.
+        package: the crate.
+        artifacts: cargo's messages.
+        lines: the rustc lines of the workspace's own crates.
+        pyproject: the folder of pyproject.toml, relative to the tree.
+        module: the Python module that was built.
+    """
+    folders: set[str] = set()
+    for item in closure(workspace, package):
+        folder = item.folder.relative_to(copy)
+        # A build script may read whatever is in its crate, and cargo looks at all of it.
+        if not item.has_build_script and item.lib_source is not None:
+            folder = item.lib_source.parent.relative_to(copy)
+        folders.add(folder.as_posix())
+    folders |= _python_folders(tree, copy, pyproject, module)
+    read: set[Path] = set()
+    for artifact in artifacts:
+        for file in artifact.filenames:
+            read |= _dep_info(file.with_suffix(".d"), workspace.root)
+    for line in lines:
+        name = f"{line.crate}{line.codegen('extra-filename') or ''}.d"
+        read |= _dep_info(Path(line.option("--out-dir") or "") / name, workspace.root)
+    files = sorted(path.relative_to(copy).as_posix() for path in read if path.is_relative_to(copy))
+    chosen = tuple(sorted(folders))
+    return Inputs(folders=chosen, files=tuple(files), hashes=select(tree, chosen, files))
+
+
+def closure(workspace: Workspace, package: Package) -> list[Package]:
+    """A crate and every crate of the workspace that it depends on by path."""
+    by_folder = {item.folder: item for item in workspace.packages}
+    found = [package]
+    for item in found:
+        for folder in item.path_dependencies:
+            dependency = by_folder.get(folder)
+            if dependency is not None and dependency not in found:
+                found.append(dependency)
+    return found
+
+
+def _python_folders(
+    tree: SourceTree, copy: Path, pyproject: PurePosixPath, module: str
+) -> set[str]:
+    """Where the Python files of the wheel come from, as maturin looks for them."""
+    file = pyproject / "pyproject.toml"
+    if file.as_posix() not in tree.files:
+        return set()
+    # maturin has read this file a moment ago, so that it is TOML.
+    document = tomllib.loads((copy / file).read_text(encoding="utf-8"))
+    settings = document.get("tool", {}).get("maturin", {})
+    if settings.get("include"):
+        return {pyproject.as_posix()}
+    source = pyproject / settings.get("python-source", ".")
+    named = settings.get("module-name", module).partition(".")[0]
+    packages = [named, *settings.get("python-packages", [])]
+    return {(source / name).as_posix() for name in packages} | {
+        (source / f"{name}.pyi").as_posix() for name in packages
+    }
+
+
+def _dep_info(file: Path, folder: Path) -> set[Path]:
+    """The files named in make's format, `result: source source`; a space in a name is `\\\\ `."""
+    if not file.is_file():
+        return set()
+    found: set[Path] = set()
+    for line in file.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        _, colon, sources = line.partition(": ")
+        if colon and not line.startswith("#"):
+            words = re.split(r"(?<!\\) +", sources.strip())
+            found |= {folder / word.replace("\\ ", " ") for word in words if word}
+    return found
