@@ -392,6 +392,8 @@ class Trial:
     reason: str = ""
     profile: tuple[Mapping[str, object], ...] = ()  # rows of the hot-frame table, every third one
     files: Mapping[str, str] = field(default_factory=dict)
+    signature: str = ""  # equal for equal code, data and values handed over at run time
+    noise_floor: float | None = None  # of this trial's own measurement, as a fraction
 
 
 class TuneStatus(StrEnum):

@@ -1,0 +1,113 @@
+"""What the finished trials say beyond the best one: dead parameters, trade-offs, missing proofs.
+
+Pure functions of trials; the loop calls them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perfkit.records import Confirmed, Note, Proof, TrialOutcome
+from perfkit.tune import space
+from perfkit.tune.score import is_slower, meets, score
+from perfkit.units import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from perfkit.records import Trial, TrialSize, Value
+
+
+def confirmed_sizes(sizes: Sequence[TrialSize]) -> tuple[Confirmed, ...]:
+    """Measured sizes as the report gives them, with each target judged."""
+    return tuple(
+        Confirmed(
+            workload=size.workload,
+            size=size.size,
+            speedup=size.speedup,
+            change_vs_start=size.change,
+            target=size.target,
+            met=meets(size),
+        )
+        for size in sizes
+    )
+
+
+def dead_parameters(trials: Sequence[Trial], start: Mapping[str, Value]) -> tuple[str, ...]:
+    """Parameters that reach no code: by proof, or by equal code for two values of one alone."""
+    found = {proof.name for trial in trials for proof in trial.proofs if proof.proof is Proof.DEAD}
+    for trial in trials:
+        if trial.outcome is TrialOutcome.SAME_CODE:
+            found |= {name for other in trials if (name := _only_change(trial, other)) is not None}
+    return tuple(name for name in start if name in found)
+
+
+def closing_notes(
+    dead: Sequence[str],
+    confirmed: Sequence[Confirmed],
+    best: Trial | None,
+    noise_floor: float | None,
+) -> tuple[Note, ...]:
+    """What the reader of the result has to know about it."""
+    notes = [_dead_note(name) for name in dead]
+    if best is not None and best.iteration:
+        slower = [one for one in confirmed if is_slower(one.change_vs_start, noise_floor)]
+        notes += [_slower_note(size) for size in slower]
+    unproved = [
+        proof.name for proof in (best.proofs if best else ()) if proof.proof is Proof.UNPROVED
+    ]
+    if unproved:
+        notes.append(_unproved_note(unproved))
+    return tuple(notes)
+
+
+def rejected_note(trial: Trial, sizes: Sequence[TrialSize]) -> Note:
+    """A trial that did not hold what it promised, with both figures."""
+    before, after = score(trial.sizes), score(sizes)
+    text = (
+        f"{before.estimate:.3f}x [{before.low:.3f}, {before.high:.3f}] against the start when it "
+        f"was tried, {after.estimate:.3f}x [{after.low:.3f}, {after.high:.3f}] when it was "
+        "measured afresh (geometric mean of the sizes): not confirmed"
+    )
+    return Note(id="not_confirmed", text=text, where=f"trial {trial.iteration}")
+
+
+def _only_change(trial: Trial, other: Trial) -> str | None:
+    """The one parameter in which two trials of equal code differ.
+
+    Source text may be the other value written another way; then equal code says nothing.
+    """
+    if not trial.signature or trial.signature != other.signature:
+        return None
+    names = space.difference(trial.params, other.params)
+    if len(names) != 1:
+        return None
+    values = (trial.params.get(names[0]), other.params.get(names[0]))
+    return None if any(value is None or isinstance(value, str) for value in values) else names[0]
+
+
+def _unproved_note(names: Sequence[str]) -> Note:
+    return Note(
+        id="unproved",
+        text=f"nothing proves that {', '.join(names)} reached the build as asked for",
+        remedy="name a function in `subject.parameters` that returns the compiled values",
+    )
+
+
+def _dead_note(name: str) -> Note:
+    return Note(
+        id="dead_parameter",
+        text=f"{name} reaches no machine code: other values of it compile to the same code",
+        remedy="look for another place in the sources that holds the same number",
+    )
+
+
+def _slower_note(size: Confirmed) -> Note:
+    change = size.change_vs_start
+    return Note(
+        id="trade_off",
+        text=f"surely slower than with the starting values ({change.estimate:.3f}x "
+        f"[{change.low:.3f}, {change.high:.3f}])",
+        where=f"{size.workload} at {format_count(size.size)}",
+        remedy="weigh it against what the other sizes gain",
+    )

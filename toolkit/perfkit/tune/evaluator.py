@@ -1,0 +1,89 @@
+"""What the loop asks of whoever builds and measures: the protocol and its records.
+
+`live.py` does it for real, `replay.py` from a recorded table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from perfkit.records import (
+        MeasureVerdict,
+        Note,
+        ParameterProof,
+        TrialSize,
+        Value,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A candidate that is built and proved, and can be measured.
+
+    Attributes:
+        text_hash: of the machine code; None where there is no build to hash.
+        signature: equal for two candidates that run the same code on the same data with the same
+            values handed over at run time.
+        build_s: seconds spent building; zero when nothing had to be built.
+    """
+
+    params: Mapping[str, Value]
+    proofs: tuple[ParameterProof, ...]
+    text_hash: str | None
+    signature: str
+    build_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one measurement of a candidate, the starting build and the reference found."""
+
+    verdict: MeasureVerdict
+    sizes: tuple[TrialSize, ...]
+    noise_floor: float | None
+    bench_s: float
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profiled:
+    """The hot frames of one profiled trial, and the files they came from."""
+
+    rows: tuple[Mapping[str, object], ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+
+
+class Evaluator(Protocol):
+    """Builds and measures candidates. Builds never run while something is timed."""
+
+    def prepare(self, params: Mapping[str, Value]) -> Prepared:
+        """Build a candidate (or find it built) and prove its values.
+
+        Raises:
+            PerfkitError: it could not be built, or is not what was asked for.
+        """
+        ...
+
+    def measure(self, prepared: Prepared, *, fresh: bool) -> Measured:
+        """Verify the answer, then time it interleaved with the starting build and the reference.
+
+        Args:
+            fresh: with inputs that no trial has seen, as a confirmation needs.
+
+        Raises:
+            PerfkitError: it crashed, hung, gave a wrong result, or the machine had no room.
+        """
+        ...
+
+    def profile(self, prepared: Prepared, size: int, iteration: int) -> Profiled:
+        """Profile a candidate at one size.
+
+        Raises:
+            PerfkitError: no profiler could be used.
+        """
+        ...

@@ -1,0 +1,413 @@
+"""The loop: propose, build, prove, verify, measure, judge, keep; then confirm the best afresh.
+
+It knows neither how a candidate is built nor how it is timed (`evaluator.py`), nor which one comes
+next (`search.py`), nor when to end (`stop.py`). What goes wrong with one candidate is an outcome
+of that trial; what goes wrong with the run is an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from perfkit.diagnose.recommend import worst
+from perfkit.errors import (
+    BuildError,
+    MachineBusyError,
+    NoVerdictError,
+    PermissionRefusedError,
+    SubjectMismatchError,
+    ToolError,
+    ToolMissingError,
+    ToolTimedOutError,
+    WorkerError,
+    WorkloadError,
+    WrongResultError,
+)
+from perfkit.records import (
+    Confirmed,
+    MeasureVerdict,
+    Note,
+    Trial,
+    TrialOutcome,
+    TuneReport,
+    TuneStatus,
+)
+from perfkit.tune.conclusions import (
+    closing_notes,
+    confirmed_sizes,
+    dead_parameters,
+    rejected_note,
+)
+from perfkit.tune.score import is_faster, meets, score
+from perfkit.tune.search import results_of
+from perfkit.tune.space import Candidate, Stage
+from perfkit.tune.stop import Rules, Stop, best_of, converged, decide
+from perfkit.units import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from perfkit.records import Value
+    from perfkit.tune.evaluator import Evaluator, Measured, Prepared, Profiled
+    from perfkit.tune.log import Journal
+    from perfkit.tune.search import Strategy
+
+_OUTCOMES: tuple[tuple[type[Exception], TrialOutcome], ...] = (
+    (BuildError, TrialOutcome.BUILD_FAILED),
+    (SubjectMismatchError, TrialOutcome.NOT_APPLIED),
+    (WrongResultError, TrialOutcome.WRONG_RESULT),
+    (MachineBusyError, TrialOutcome.BUSY),
+    (ToolTimedOutError, TrialOutcome.TIMED_OUT),
+    (WorkerError, TrialOutcome.CRASHED),
+    (WorkloadError, TrialOutcome.CRASHED),
+    (ToolError, TrialOutcome.CRASHED),
+)
+"""What may go wrong with one candidate, and what the trial is called then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What decides one search besides its parts.
+
+    Attributes:
+        time_limit_s: no trial begins that would most likely end after it; the confirmation of the
+            best one is reckoned with, but never left out.
+        profile_every: profile every n-th trial; 0 means never.
+    """
+
+    workload: str
+    start: Mapping[str, Value]
+    rules: Rules
+    time_limit_s: float | None = None
+    profile_every: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The clocks and the ear of a run, so that tests own them."""
+
+    clock: Callable[[], float]
+    now: Callable[[], str]
+    progress: Callable[[str, float | None], None]
+
+
+class Loop:
+    """One tuning run."""
+
+    def __init__(
+        self,
+        *,
+        evaluator: Evaluator,
+        strategy: Strategy,
+        journal: Journal,
+        settings: Settings,
+        world: World,
+    ) -> None:
+        self._evaluator = evaluator
+        self._strategy = strategy
+        self._journal = journal
+        self._settings = settings
+        self._world = world
+        self._trials: list[Trial] = []
+        self._unconfirmed: set[int] = set()
+        self._notes: list[Note] = []
+        self._noise_floor: float | None = None
+        self._next = 1
+        self._begun = world.clock()
+
+    def run(self, earlier: Sequence[Trial] = ()) -> TuneReport:
+        """Search until a rule ends it, and report.
+
+        Args:
+            earlier: trials of the same run that were made before an interruption.
+
+        Raises:
+            PerfkitError: the starting build cannot be built, verified or measured; or what is not
+                a single candidate's fault (a full disk, a broken config).
+        """
+        self._trials = [trial for trial in earlier if trial.outcome not in _NO_VERDICTS]
+        self._next = max((trial.iteration for trial in earlier), default=0) + 1
+        floors = [t.noise_floor for t in self._trials if t.noise_floor is not None]
+        self._noise_floor = max(floors, default=None)
+        self._tell("the starting build", 0)
+        start = self._evaluator.prepare(self._settings.start)
+        if not self._trials:
+            stop = self._measure_start(start)
+            if stop is not None:
+                return self._report(stop, confirmed=())
+        advice = self._strategy.advice(self._trials[:1], self._trials[0], ())
+        report = self._judged_start() or self._search()
+        return replace(report, recommendation=advice)
+
+    def _measure_start(self, prepared: Prepared) -> Stop | None:
+        """Trial 0: the starting build against a copy of itself and the reference."""
+        measured = self._evaluator.measure(prepared, fresh=False)
+        self._note(measured)
+        trial = self._trial(
+            Candidate(params=self._settings.start, stage=Stage.START, reason=""),
+            prepared,
+            measured,
+            iteration=0,
+        )
+        self._keep(trial)
+        if trial.outcome is TrialOutcome.OK:
+            return None
+        status = TuneStatus(trial.outcome.value)
+        return Stop(status=status, reason=f"the starting build: {trial.reason}")
+
+    def _judged_start(self) -> TuneReport | None:
+        """Nothing is tuned where the start meets every target already."""
+        start = self._trials[0]
+        with_target = [size for size in start.sizes if size.target is not None]
+        if not with_target or not all(meets(size) for size in with_target):
+            return None
+        reason = "the starting values meet every target already; nothing was tried"
+        stop = Stop(status=TuneStatus.SUCCESS, reason=reason)
+        return self._report(stop, confirmed=confirmed_sizes(start.sizes), best=start)
+
+    def _search(self) -> TuneReport:
+        while True:
+            stop = decide(self._trials, self._settings.rules, self._noise_floor)
+            stop = stop or self._out_of_time()
+            candidate = None
+            if stop is None:
+                candidate = self._strategy.propose(
+                    self._trials, self._best(), dead_parameters(self._trials, self._settings.start)
+                )
+            if candidate is None:
+                return self._end(stop or self._exhausted())
+            trial = self._try(candidate)
+            self._keep(trial)
+            report = self._success(trial)
+            if report is not None:
+                return report
+
+    def _try(self, candidate: Candidate) -> Trial:
+        """One candidate from its build to its figures; what goes wrong is its outcome."""
+        iteration, self._next = self._next, self._next + 1
+        self._tell(f"trial {iteration}: building", iteration)
+        prepared: Prepared | None = None
+        try:
+            prepared = self._evaluator.prepare(candidate.params)
+            twin = self._same_code(prepared)
+            if twin is not None:
+                reason = f"the same machine code as trial {twin.iteration}; not measured again"
+                return self._bare(candidate, iteration, TrialOutcome.SAME_CODE, reason, prepared)
+            self._tell(f"trial {iteration}: measuring", iteration)
+            measured = self._evaluator.measure(prepared, fresh=False)
+        except tuple(error for error, _ in _OUTCOMES) as error:
+            outcome = next(found for kind, found in _OUTCOMES if isinstance(error, kind))
+            return self._bare(candidate, iteration, outcome, str(error), prepared)
+        self._note(measured)
+        trial = self._trial(candidate, prepared, measured, iteration)
+        every = self._settings.profile_every
+        if every and iteration % every == 0 and trial.outcome is TrialOutcome.OK:
+            trial = self._profiled(trial, prepared)
+        return trial
+
+    def _profiled(self, trial: Trial, prepared: Prepared) -> Trial:
+        """The trial with its hot frames at the size that is farthest from its target."""
+        found = worst(results_of(trial))
+        size = found[0].size if found is not None else self._settings.rules.main_size
+        self._tell(f"trial {trial.iteration}: profiling at {format_count(size)}", trial.iteration)
+        try:
+            profiled: Profiled = self._evaluator.profile(prepared, size, trial.iteration)
+        except (
+            BuildError,
+            NoVerdictError,
+            PermissionRefusedError,
+            ToolError,
+            ToolMissingError,
+            WorkerError,
+        ) as error:
+            where = f"trial {trial.iteration}"
+            note = Note(id="no_profile", text=str(error.message), where=where, remedy=error.remedy)
+            self._notes.append(note)
+            return trial
+        self._notes += profiled.notes
+        return replace(trial, profile=profiled.rows, files=profiled.files)
+
+    def _success(self, trial: Trial) -> TuneReport | None:
+        """Confirm a trial that meets the targets; the search goes on when that fails."""
+        if trial.outcome is not TrialOutcome.OK:
+            return None
+        why = converged(trial, self._trials[0], self._settings.rules)
+        if why is None:
+            return None
+        measured = self._confirm(trial)
+        if measured is None or measured.verdict in _WITHHELD:
+            return self._unjudged(trial, measured)
+        again = replace(trial, sizes=measured.sizes)
+        why_again = converged(again, self._trials[0], self._settings.rules)
+        if why_again is None or not self._gained(measured):
+            self._unconfirmed.add(trial.iteration)
+            self._notes.append(rejected_note(trial, measured.sizes))
+            return None
+        reason = f"trial {trial.iteration}, measured afresh: {why_again}"
+        stop = Stop(status=TuneStatus.SUCCESS, reason=reason)
+        return self._report(stop, confirmed=confirmed_sizes(measured.sizes), best=trial)
+
+    def _end(self, stop: Stop) -> TuneReport:
+        """Confirm the best trial, or keep the start."""
+        if stop.status in (TuneStatus.FAILED, TuneStatus.BUSY, TuneStatus.UNTRUSTED):
+            return self._report(stop, confirmed=())
+        best = self._best()
+        if best.iteration == 0:
+            return self._kept(f"no candidate was surely faster than the start ({stop.reason})")
+        measured = self._confirm(best)
+        if measured is None or measured.verdict in _WITHHELD:
+            return self._unjudged(best, measured)
+        if not self._gained(measured):
+            reason = (
+                f"trial {best.iteration} looked faster, but measured afresh its gain is within "
+                f"the noise ({stop.reason})"
+            )
+            self._notes.append(rejected_note(best, measured.sizes))
+            return self._kept(reason)
+        reason = f"{stop.reason}; trial {best.iteration} is faster than the start, measured afresh"
+        return self._report(
+            Stop(status=stop.status, reason=reason),
+            confirmed=confirmed_sizes(measured.sizes),
+            best=best,
+        )
+
+    def _confirm(self, trial: Trial) -> Measured | None:
+        """The final build of a trial, on inputs that no trial has seen; None when it failed."""
+        self._tell(f"trial {trial.iteration}: measuring afresh", trial.iteration)
+        try:
+            measured = self._evaluator.measure(self._evaluator.prepare(trial.params), fresh=True)
+        except tuple(error for error, _ in _OUTCOMES) as error:
+            text = f"could not be measured afresh: {error}"
+            note = Note(id="no_confirmation", text=text, where=f"trial {trial.iteration}")
+            self._notes.append(note)
+            return None
+        self._note(measured)
+        return measured
+
+    def _gained(self, measured: Measured) -> bool:
+        return is_faster(score(measured.sizes), self._noise_floor)
+
+    def _unjudged(self, trial: Trial, measured: Measured | None) -> TuneReport:
+        untrusted = measured is not None and measured.verdict is MeasureVerdict.UNTRUSTED
+        busy = measured is not None and measured.verdict is MeasureVerdict.BUSY
+        status = TuneStatus.UNTRUSTED if untrusted else TuneStatus.FAILED
+        status = TuneStatus.BUSY if busy else status
+        reason = f"trial {trial.iteration} looked best, and could not be confirmed"
+        return self._report(Stop(status=status, reason=reason), confirmed=())
+
+    def _kept(self, reason: str) -> TuneReport:
+        """The start stays: its own figures are those of trial 0, which nobody chose by its luck."""
+        start = self._trials[0]
+        stop = Stop(status=TuneStatus.KEPT, reason=reason)
+        return self._report(stop, confirmed=confirmed_sizes(start.sizes), best=start)
+
+    def _best(self) -> Trial:
+        candidates = [t for t in self._trials if t.iteration not in self._unconfirmed]
+        return best_of(candidates, self._noise_floor)
+
+    def _same_code(self, prepared: Prepared) -> Trial | None:
+        measured = (trial for trial in self._trials if trial.outcome is TrialOutcome.OK)
+        return next((trial for trial in measured if trial.signature == prepared.signature), None)
+
+    def _stop(self) -> Stop | None:
+        rules, floor = self._settings.rules, self._noise_floor
+        return decide(self._trials, rules, floor, self._unconfirmed) or self._out_of_time()
+
+    def _out_of_time(self) -> Stop | None:
+        limit = self._settings.time_limit_s
+        if limit is None:
+            return None
+        elapsed = self._world.clock() - self._begun
+        durations = [trial.build_s + trial.bench_s for trial in self._trials[1:]]
+        benches = [trial.bench_s for trial in self._trials]
+        expected = max(durations) + max(benches) if durations else 0.0
+        if elapsed + expected < limit:
+            return None
+        reason = f"the time limit of {limit:g} s leaves no room for another trial"
+        return Stop(status=TuneStatus.MAX_ITERATIONS, reason=reason)
+
+    def _exhausted(self) -> Stop:
+        return Stop(
+            status=TuneStatus.STAGNATION,
+            reason=f"all candidates were tried ({len(self._trials) - 1} trials)",
+        )
+
+    def _trial(
+        self, candidate: Candidate, prepared: Prepared, measured: Measured, iteration: int
+    ) -> Trial:
+        outcome, reason = TrialOutcome.OK, candidate.reason
+        if measured.verdict is MeasureVerdict.BUSY:
+            outcome, reason = TrialOutcome.BUSY, "the machine had no room for the measurement"
+        if measured.verdict is MeasureVerdict.UNTRUSTED:
+            outcome, reason = TrialOutcome.UNTRUSTED, "identical code measured as different"
+        return replace(
+            self._bare(candidate, iteration, outcome, reason, prepared),
+            sizes=measured.sizes if outcome is TrialOutcome.OK else (),
+            bench_s=measured.bench_s,
+            noise_floor=measured.noise_floor,
+        )
+
+    def _bare(
+        self,
+        candidate: Candidate,
+        iteration: int,
+        outcome: TrialOutcome,
+        reason: str,
+        prepared: Prepared | None,
+    ) -> Trial:
+        return Trial(
+            iteration=iteration,
+            params=dict(candidate.params),
+            outcome=outcome,
+            sizes=(),
+            proofs=prepared.proofs if prepared else (),
+            build_s=prepared.build_s if prepared else 0.0,
+            bench_s=0.0,
+            text_hash=prepared.text_hash if prepared else None,
+            timestamp=self._world.now(),
+            stage=candidate.stage.value,
+            reason=reason,
+            signature=prepared.signature if prepared else "",
+        )
+
+    def _keep(self, trial: Trial) -> None:
+        self._trials.append(trial)
+        self._journal.append(trial)
+
+    def _note(self, measured: Measured) -> None:
+        """Keep the notes once, and the largest noise floor: the most careful reading."""
+        self._notes += [note for note in measured.notes if note not in self._notes]
+        floors = [floor for floor in (self._noise_floor, measured.noise_floor) if floor is not None]
+        self._noise_floor = max(floors) if floors else None
+
+    def _tell(self, text: str, iteration: int) -> None:
+        self._world.progress(text, min(1.0, iteration / (self._settings.rules.max_iterations + 1)))
+
+    def _report(
+        self, stop: Stop, confirmed: tuple[Confirmed, ...], best: Trial | None = None
+    ) -> TuneReport:
+        dead = dead_parameters(self._trials, self._settings.start)
+        closing = closing_notes(dead, confirmed, best, self._noise_floor)
+        return TuneReport(
+            status=stop.status,
+            reason=stop.reason,
+            builds=sum(trial.build_s > 0 for trial in self._trials),
+            evaluations=sum(bool(trial.sizes) for trial in self._trials),
+            wall_s=self._world.clock() - self._begun,
+            trials=tuple(self._trials),
+            best_params=dict(best.params) if best is not None else None,
+            best_iteration=best.iteration if best is not None else None,
+            confirmed=confirmed,
+            dead_parameters=dead,
+            notes=(*self._notes, *closing),
+            workload=self._settings.workload,
+            start_params=dict(self._settings.start),
+            noise_floor=self._noise_floor,
+        )
+
+
+_NO_VERDICTS = (TrialOutcome.BUSY, TrialOutcome.UNTRUSTED)
+"""Trials that are made again after an interruption: they say nothing about their candidate."""
+
+_WITHHELD = (MeasureVerdict.BUSY, MeasureVerdict.UNTRUSTED)

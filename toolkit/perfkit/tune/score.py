@@ -1,0 +1,73 @@
+"""One figure per trial, and when one trial is better than another.
+
+Trials never meet in one measurement; each was measured interleaved with the starting build. So
+only ratios to that build are compared here, and only on their intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from perfkit.records import Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perfkit.records import TrialSize
+
+UNCHANGED = Interval(estimate=1.0, low=1.0, high=1.0)
+"""The starting build against itself: exactly one, by definition and not by measurement."""
+
+
+def score(sizes: Sequence[TrialSize]) -> Interval:
+    """The geometric mean of the changes over all sizes, each of them counting alike.
+
+    The bounds are the geometric means of the bounds. That is the widest the interval can be (all
+    sizes off in the same direction), because the sizes shared one machine and one session.
+
+    Raises:
+        ValueError: there is no size.
+    """
+    if not sizes:
+        message = "a trial without sizes has no score"
+        raise ValueError(message)
+    count = len(sizes)
+    return Interval(
+        estimate=math.exp(sum(math.log(size.change.estimate) for size in sizes) / count),
+        low=math.exp(sum(math.log(size.change.low) for size in sizes) / count),
+        high=math.exp(sum(math.log(size.change.high) for size in sizes) / count),
+    )
+
+
+def gain(challenger: Interval, incumbent: Interval) -> Interval:
+    """How many times faster the challenger is than the incumbent, from their scores.
+
+    The interval of a difference (of logarithms) of two independent estimates by MOVER: Zou and
+    Donner 2008, Statistics in Medicine 27, 1693.
+    """
+    c = [math.log(value) for value in (challenger.low, challenger.estimate, challenger.high)]
+    i = [math.log(value) for value in (incumbent.low, incumbent.estimate, incumbent.high)]
+    estimate = c[1] - i[1]
+    return Interval(
+        estimate=math.exp(estimate),
+        low=math.exp(estimate - math.hypot(c[1] - c[0], i[2] - i[1])),
+        high=math.exp(estimate + math.hypot(c[2] - c[1], i[1] - i[0])),
+    )
+
+
+def is_faster(change: Interval, noise_floor: float | None) -> bool:
+    """Whether a ratio is surely above one, and by more than identical code differs."""
+    return change.low > 1.0 and change.estimate > 1.0 + (noise_floor or 0.0)
+
+
+def is_slower(change: Interval, noise_floor: float | None) -> bool:
+    """Whether a ratio is surely below one, and by more than identical code differs."""
+    return change.high < 1.0 and change.estimate < 1.0 / (1.0 + (noise_floor or 0.0))
+
+
+def meets(size: TrialSize) -> bool | None:
+    """Whether the lower bound of a size's speed-up reaches its target; None without a target."""
+    if size.target is None:
+        return None
+    return size.speedup is not None and size.speedup.low >= size.target
