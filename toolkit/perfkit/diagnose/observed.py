@@ -117,13 +117,14 @@ class Observed:
                 share=count / base,
                 location=self.locations.get(function_name(frame), ""),
             )
-            for (frame, layer), count in _totals(chosen, pattern)[:limit]
+            for (frame, layer), count in frame_totals(chosen, pattern)[:limit]
         )
 
 
-def _totals(
+def frame_totals(
     chosen: Sequence[StackTime], pattern: re.Pattern[str] | None
 ) -> list[tuple[tuple[str, Layer], int]]:
+    """Samples by the frame that speaks for each stack, the most first."""
     totals: dict[tuple[str, Layer], int] = {}
     for stack in chosen:
         frame = shown_frame(stack, pattern)

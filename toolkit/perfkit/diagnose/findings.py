@@ -1,0 +1,40 @@
+"""Which findings a report has, and in which order: by what fixing each would gain.
+
+The rules themselves are in `rules.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perfkit.diagnose.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perfkit.diagnose.observed import Observed
+    from perfkit.records import Finding
+
+
+def find(observations: Sequence[Observed]) -> tuple[Finding, ...]:
+    """Ask every rule about every size.
+
+    A finding that holds at several sizes is reported once, at the size where fixing it would gain
+    most: a page that says the same thing four times is read by nobody.
+    """
+    best: dict[tuple[str, str], Finding] = {}
+    for seen in observations:
+        for rule in RULES:
+            finding = rule(seen)
+            if finding is None:
+                continue
+            key = (finding.id, finding.workload)
+            if key not in best or _rank(finding) > _rank(best[key]):
+                best[key] = finding
+    return tuple(sorted(best.values(), key=_rank, reverse=True))
+
+
+def _rank(finding: Finding) -> tuple[float, float, float]:
+    """What is surely gained, then what may be, then the share."""
+    low, high = finding.predicted_gain["low"], finding.predicted_gain["high"]
+    return (low + high) / 2, low, finding.share

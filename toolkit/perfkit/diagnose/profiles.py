@@ -1,0 +1,168 @@
+"""Captures as the estimators and the rules need them: split by layer, with every stack's layer.
+
+Profiling itself is in `perfkit.profile`, the layers in `perfkit.stacks`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perfkit import _engine
+from perfkit.diagnose.estimators import Sampled
+from perfkit.diagnose.observed import StackTime
+from perfkit.records import FFI_LAYERS, Layer
+from perfkit.stacks.layers import Layers, crate_names
+from perfkit.stacks.split import CALLING_THREAD, Split, split
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from perfkit.config import Project
+    from perfkit.records import Build, Capture
+    from perfkit.store import Run
+
+_FUNCTION = re.compile(
+    r"^\s*(?:pub(?:\([^)]*\))?\s+)?(?:(?:const|unsafe|async)\s+)*fn\s+(\w+)", re.M
+)
+_AT_THE_BOUNDARY = (*FFI_LAYERS, Layer.ALLOCATION, Layer.INTERPRETER, Layer.OTHER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profiled:
+    """One accepted capture, read.
+
+    Attributes:
+        region_samples: what the region has at its rate; the base of all shares.
+    """
+
+    capture: Capture
+    split: Split
+    stacks: tuple[StackTime, ...]
+    region_samples: float
+    boundary_allocation_s: float
+
+    def sampled(self, loop_s: float) -> Sampled:
+        """As the estimator of sampled stacks wants it."""
+        return Sampled(
+            layers={row.layer: row.seconds for row in self.split.layers},
+            samples=self.region_samples,
+            sample_s=self.split.call_s / self.region_samples,
+            boundary_allocation_s=self.boundary_allocation_s,
+            loop_s=loop_s,
+        )
+
+
+def can_split(capture: Capture) -> bool:
+    """Whether a capture's stacks can be put into layers of the call's wall clock.
+
+    Only samples of the CPU clock inside a region of known calls can: a wall-clock sampler counts
+    differently, and one that does not see native threads cannot tell waiting from work.
+    """
+    return (
+        capture.accepted
+        and capture.clock == "cpu"
+        and capture.calls is not None
+        and capture.region_s is not None
+        and "folded" in capture.files
+        and capture.profiler == "perf"
+    )
+
+
+def layers_of(project: Project, build: Build) -> Layers:
+    """The layer rules for this subject."""
+    crates = crate_names(build.rustc, project.config.subject.module)
+    return Layers(crates, project.config.layers)
+
+
+def read(capture: Capture, run: Run, layers: Layers) -> Profiled:
+    """Split one capture.
+
+    Args:
+        capture: one that `can_split` allows.
+
+    Raises:
+        CaptureError: the region is empty.
+        ValueError: the capture cannot be split.
+    """
+    if capture.region_s is None or capture.calls is None:
+        message = "a capture without region cannot be split"
+        raise ValueError(message)
+    folded = run.path(capture.files["folded"])
+    raw = _engine.read_folded(folded).stacks()
+    found = split(
+        raw,
+        layers=layers,
+        rate_hz=capture.rate_hz,
+        region_s=capture.region_s,
+        calls=capture.calls,
+    )
+    stacks = tuple(_stack(frames, count, layers) for frames, count in raw)
+    region_samples = capture.region_s * capture.rate_hz
+    boundary = sum(s.count for s in stacks if s.calling and _boundary_memory(s, layers))
+    return Profiled(
+        capture=capture,
+        split=found,
+        stacks=stacks,
+        region_samples=region_samples,
+        boundary_allocation_s=boundary / region_samples * found.call_s,
+    )
+
+
+def _stack(frames: Sequence[str], count: int, layers: Layers) -> StackTime:
+    inner = tuple(frames[1:])
+    decision = layers.decide(inner)
+    return StackTime(
+        frames=inner,
+        layer=decision.layer,
+        decider=decision.index,
+        count=count,
+        calling=bool(frames) and frames[0] == CALLING_THREAD,
+    )
+
+
+def _boundary_memory(stack: StackTime, layers: Layers) -> bool:
+    """Whether a stack is memory work that the boundary asked for; faults below compute are not."""
+    if stack.layer is Layer.ALLOCATION:
+        return True
+    if stack.layer is not Layer.PAGE_FAULT or stack.decider is None:
+        return False
+    return layers.classify(stack.frames[: stack.decider]) in _AT_THE_BOUNDARY
+
+
+def hot_frames(profiled: Profiled) -> list[Mapping[str, object]]:
+    """The table of hot frames: what the innermost named frame of each sample is.
+
+    Returns:
+        One row per frame and layer with its share of the call and its seconds per call.
+    """
+    counts: Counter[tuple[str, str, bool]] = Counter()
+    for stack in profiled.stacks:
+        leaf = stack.frames[-1] if stack.frames else "[no stack]"
+        counts[leaf, stack.layer.value, stack.calling] += stack.count
+    base = profiled.region_samples
+    return [
+        {
+            "frame": frame,
+            "layer": layer,
+            "thread": "calling" if calling else "other",
+            "samples": count,
+            "share": count / base,
+            "seconds_per_call": count / base * profiled.split.call_s,
+        }
+        for (frame, layer, calling), count in counts.most_common()
+    ]
+
+
+def functions(root: Path) -> dict[str, str]:
+    """`file:line` of each function of the sources by name, where only one has the name."""
+    found: dict[str, list[str]] = {}
+    for file in _engine.rust_sources(root):
+        text = file.read_text(encoding="utf-8", errors="replace")
+        for match in _FUNCTION.finditer(text):
+            line = text.count("\n", 0, match.start(1)) + 1
+            found.setdefault(match[1], []).append(f"{file.relative_to(root)}:{line}")
+    return {name: places[0] for name, places in found.items() if len(places) == 1}

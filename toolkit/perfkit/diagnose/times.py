@@ -1,0 +1,285 @@
+"""The timed figures that the estimators need: call, twin, inner timer, reference, small sizes.
+
+Asks `perfkit.measure` and the worker; what the figures mean is in `estimators.py`.
+"""
+
+from __future__ import annotations
+
+import statistics as plain_statistics
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perfkit.diagnose import gil_probe
+from perfkit.diagnose.estimators import SMALL_SIZES, Method, Response, response
+from perfkit.errors import WorkloadError
+from perfkit.measure import statistics
+from perfkit.measure.plan import Plan, Variant
+from perfkit.measure.session import measure
+from perfkit.records import Interval, MeasureVerdict, Note, Role
+from perfkit.subject.child import spec_for, worker
+from perfkit.subject.workloads import verify
+from perfkit.units import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from perfkit.config import Measure, Project, Workload
+    from perfkit.measure.results import Measurement, Point
+    from perfkit.records import Build
+    from perfkit.store import Run
+    from perfkit.subject.child import Which, WorkerSpec
+    from perfkit.subject.parameters import Assignment
+
+    Progress = Callable[[str, float | None], None]
+
+SUBJECT, COPY, REFERENCE, TWIN, INNER = "subject", "copy", "reference", "twin", "inner_timer"
+WIDTH = 0.02
+LIMIT_S = 8.0
+SMALL_LIMIT_S = 1.5
+"""Seconds per size at the most: a diagnosis has many arms, and two percent is enough for it."""
+LOOP_REPEATS = 15
+PROBE_FROM_S = 1e-3
+"""The GIL probe needs a call that is long beside the hand-over of the lock."""
+PROBE_BATCHES = 9
+DELAY_FACTORS = (0.0, 2.0, 5.0)
+LEAST_DELAY_S = 2e-7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is diagnosed, and how its workers are made."""
+
+    project: Project
+    name: str
+    workload: Workload
+    build: Build
+    copy: Build | None
+    assignment: Assignment
+    threads: int
+    seed: int
+    run: Run
+    patience_s: float | None
+    progress: Progress
+
+    def spec(self, build: Build | None = None, **overrides: object) -> WorkerSpec:
+        """A worker of the subject's build, or of another one."""
+        chosen = build if build is not None else self.build
+        return spec_for(self.project, chosen, self.assignment, threads=self.threads, **overrides)
+
+    def settings(self, *, limit_s: float, width: float, blocks: int) -> Measure:
+        """The project's settings, made quick enough for many arms."""
+        own = self.project.config.measure
+        update: dict[str, object] = {
+            "width": max(own.width, width),
+            "time_limit_s": min(own.time_limit_s, limit_s),
+            "min_blocks": min(own.min_blocks, blocks),
+            "sessions": 1,
+        }
+        if self.patience_s is not None:
+            update["patience_s"] = self.patience_s
+        return own.model_copy(update=update)
+
+
+def check_results(subject: Subject, sizes: Sequence[int]) -> tuple[Note, ...]:
+    """See that subject and reference agree before anything is timed.
+
+    Raises:
+        WrongResultError: they do not.
+        WorkloadError: the workload raised.
+    """
+    notes: dict[Note, None] = {}
+    for size in sizes:
+        subject.progress(f"checking the result at {format_count(size)}", None)
+        _, found = verify(subject.spec(), subject.name, subject.workload, size, seed=subject.seed)
+        notes.update(dict.fromkeys(found))
+    return tuple(notes)
+
+
+def measure_main(subject: Subject, sizes: Sequence[int]) -> tuple[Plan, Measurement]:
+    """Call, copy, reference, twin and inner timer in the same blocks, at every size."""
+    spec = subject.spec()
+    variants = [Variant(name=SUBJECT, role=Role.SUBJECT, spec=spec)]
+    if subject.copy is not None:
+        variants.append(Variant(name=COPY, role=Role.COPY, spec=subject.spec(subject.copy)))
+    if subject.workload.reference is not None:
+        threads = subject.project.config.measure.reference_threads
+        own = spec_for(subject.project, subject.build, subject.assignment, threads=threads)
+        variants.append(Variant(name=REFERENCE, role=Role.REFERENCE, spec=own, which="reference"))
+    if subject.workload.twin is not None:
+        variants.append(Variant(name=TWIN, role=Role.TWIN, spec=spec, which="twin"))
+    if subject.workload.inner_timer is not None:
+        variants.append(Variant(name=INNER, role=Role.TWIN, spec=spec, which="inner_timer"))
+    plan = Plan(
+        workload_name=subject.name,
+        workload=subject.workload,
+        sizes=tuple(sizes),
+        variants=tuple(variants),
+        threads=subject.threads,
+        settings=subject.settings(limit_s=LIMIT_S, width=WIDTH, blocks=20),
+        seed=subject.seed,
+        run=subject.run,
+    )
+    return plan, measure(plan, progress=subject.progress)
+
+
+def inner_outside(point: Point, variant: str = INNER) -> Interval | None:
+    """Time per call outside the inner clock's region: median over blocks of call less inner.
+
+    Returns:
+        None with too few valid blocks for an interval.
+    """
+    values = [
+        plain_statistics.median(
+            whole - inside
+            for whole, inside in zip(block.per_call_s[variant], block.inner_s[variant], strict=True)
+        )
+        for session in point.sessions
+        for block in session
+        if block.valid and variant in block.inner_s
+    ]
+    return statistics.rank_interval(values) if len(values) >= statistics.LEAST_VALUES else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallTimes:
+    """Time per call at the small sizes, and why there are none."""
+
+    times: Mapping[int, Interval]
+    reason: str
+
+
+def measure_small(subject: Subject) -> SmallTimes:
+    """Time the sizes of the intercept's fit; sizes that the workload refuses are left out."""
+    usable, refused = _usable(subject, SMALL_SIZES)
+    if not usable:
+        return SmallTimes(times={}, reason=refused)
+    plan = Plan(
+        workload_name=subject.name,
+        workload=subject.workload,
+        sizes=usable,
+        variants=(Variant(name=SUBJECT, role=Role.SUBJECT, spec=subject.spec()),),
+        # Below any pool's use: one free core is enough.
+        threads=1,
+        settings=subject.settings(limit_s=SMALL_LIMIT_S, width=WIDTH, blocks=12),
+        seed=subject.seed,
+        run=subject.run,
+    )
+    found = measure(plan, progress=subject.progress)
+    if found.verdict is MeasureVerdict.BUSY:
+        return SmallTimes(times={}, reason="the machine was busy while small sizes were timed")
+    times = {size: found.at(size).absolute(SUBJECT) for size in usable}
+    return SmallTimes(times=times, reason=refused)
+
+
+def _usable(subject: Subject, sizes: Sequence[int]) -> tuple[tuple[int, ...], str]:
+    """The sizes that the workload takes, and what it says of the others."""
+    usable: list[int] = []
+    refused = ""
+    with worker(subject.spec()) as running:
+        for size in sizes:
+            try:
+                arm = running.prepare(
+                    subject.workload, size, which="call", seed=subject.seed, name=subject.name
+                )
+                running.calibrate(arm, warm_s=0.0)
+            except WorkloadError as error:
+                refused = f"the workload refuses size {size}: {error.message}"
+            else:
+                usable.append(size)
+    return tuple(usable), refused
+
+
+def loop_overhead(subject: Subject) -> Interval:
+    """What a turn of the timing loop with a call of nothing takes, in the project's interpreter."""
+    with worker(subject.spec()) as running:
+        values = [running.loop_overhead() for _ in range(LOOP_REPEATS)]
+    return statistics.rank_interval(values)
+
+
+def probe_gil(subject: Subject, size: int) -> Interval:
+    """Share of the call's time in which a second Python thread could not run.
+
+    Raises:
+        PerfkitError: the probe failed in the worker.
+    """
+    call = subject.workload.call
+    place, _, function = call.rpartition(":")
+    if place.endswith(".py"):
+        call = f"{subject.project.resolve(Path(place))}:{function}"
+    probe = f"{Path(gil_probe.__file__).resolve()}:held"
+    workload = subject.workload.model_copy(update={"inner_timer": probe})
+    spec = subject.spec()
+    spec = replace(spec, environment={**spec.environment, gil_probe.CALL_VARIABLE: call})
+    with worker(spec) as running:
+        arm = running.prepare(
+            workload, size, which="inner_timer", seed=subject.seed, name=subject.name
+        )
+        running.calibrate(arm, warm_s=0.0)
+        shares = []
+        for _ in range(PROBE_BATCHES):
+            timing = running.time(arm, 2)
+            if timing.inner_s is not None:
+                shares.append(timing.inner_s / timing.seconds)
+    return statistics.rank_interval(shares)
+
+
+def measure_delays(subject: Subject, size: int, fixed_s: float) -> tuple[Response, ...]:
+    """Inject known delays at the boundary and see how call, twin and inner timer answer.
+
+    Args:
+        fixed_s: what the boundary takes by itself; the delays are multiples of it.
+
+    Raises:
+        MachineBusyError: the machine had no room.
+    """
+    hook = subject.project.config.subject.delay_hook
+    if hook is None:
+        return ()
+    unit = max(fixed_s, LEAST_DELAY_S)
+    delays = {f"{factor:g}": round(factor * unit * 1e9) for factor in DELAY_FACTORS}
+    arms: list[tuple[str, Which]] = [(SUBJECT, "call")]
+    if subject.workload.twin is not None:
+        arms.append((TWIN, "twin"))
+    if subject.workload.inner_timer is not None:
+        arms.append((INNER, "inner_timer"))
+    variants = []
+    for arm, which in arms:
+        for label, nanoseconds in delays.items():
+            calls = {**subject.assignment.calls, hook: nanoseconds}
+            variants.append(
+                Variant(
+                    name=f"{arm}+{label}",
+                    role=Role.SUBJECT if which == "call" else Role.TWIN,
+                    spec=subject.spec(calls=calls),
+                    which=which,
+                )
+            )
+    plan = Plan(
+        workload_name=subject.name,
+        workload=subject.workload,
+        sizes=(size,),
+        variants=tuple(variants),
+        threads=subject.threads,
+        settings=subject.settings(limit_s=LIMIT_S, width=WIDTH, blocks=20),
+        seed=subject.seed,
+        run=subject.run,
+    )
+    found = measure(plan, progress=subject.progress)
+    if found.verdict is MeasureVerdict.BUSY:
+        raise found.refusal()
+    point = found.at(size)
+    names = {SUBJECT: "call", TWIN: Method.TWIN.value, INNER: Method.INNER_TIMER.value}
+    answers = []
+    for arm, _ in arms:
+        points = [
+            (nanoseconds * 1e-9, value)
+            for label, nanoseconds in delays.items()
+            if (value := _answer(point, arm, f"{arm}+{label}")) is not None
+        ]
+        answers.append(response(names[arm], points))
+    return tuple(answers)
+
+
+def _answer(point: Point, arm: str, variant: str) -> Interval | None:
+    return inner_outside(point, variant) if arm == INNER else point.absolute(variant)
