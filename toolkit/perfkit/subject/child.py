@@ -340,10 +340,25 @@ class Worker:
         calls: int,
         *,
         pattern: Pattern = Pattern.HOT,
+        untimed: int = 3,
+        cpu: int | None = None,
         timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> Timing:
-        """Time one batch, garbage collection off."""
-        told = self.ask("time", timeout_s, arm=arm, calls=calls, pattern=str(pattern))
+        """Time one batch, garbage collection off.
+
+        Args:
+            untimed: calls right before a hot batch; fewer when they take long.
+            cpu: the core on which the calling thread begins; it is not pinned there.
+        """
+        told = self.ask(
+            "time",
+            timeout_s,
+            arm=arm,
+            calls=calls,
+            pattern=str(pattern),
+            untimed=untimed,
+            cpu=cpu,
+        )
         return Timing(**told)
 
     def loop(self, arm: str, seconds: float) -> LoopResult:
@@ -379,6 +394,11 @@ class Worker:
     def sentinel(self, threads: int) -> float:
         """Seconds of perfkit's own fixed work on `threads` threads at once."""
         return float(self.ask("sentinel", ANSWER_TIMEOUT_S, threads=threads)["seconds"])
+
+    def sentinels(self, threads: int) -> tuple[float, float]:
+        """The same work on one thread and on `threads` at once, next to each other; seconds."""
+        told = self.ask("sentinels", ANSWER_TIMEOUT_S, threads=threads)
+        return float(told["one_s"]), float(told["all_s"])
 
     def loop_overhead(self, calls: int = 4096) -> float:
         """Seconds that one turn of the timing loop takes with a call of nothing."""

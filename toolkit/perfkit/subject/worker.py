@@ -38,11 +38,13 @@ if TYPE_CHECKING:
     Function = Callable[..., Any]
 
 CHANNELS_VARIABLE = "PERFKIT_WORKER_CHANNELS"
-UNTIMED_CALLS = 3  # before a hot batch, at the most
+UNTIMED_CALLS = 3  # before a hot batch, where nobody says how many
 UNTIMED_S = 1e-3  # no further untimed call after this
 IDLE_S = 2e-3  # after this the pools of the field have parked their threads
 MAX_CALLS = 1 << 22  # per batch
-SENTINEL_S = 1e-3  # of one sentinel: long beside a thread's wake-up, short beside a block
+SENTINEL_S = 2e-3  # of one sentinel: long beside a time slice's start, short beside a block
+SENTINEL_WARM_S = 1.2e-2  # a core that slept shares another's hardware for up to 10 ms (measured)
+SENTINEL_AWAKE = 0.9  # share of the cores at which waking them ends early
 
 
 class Refusal(Exception):
@@ -105,6 +107,7 @@ class Worker:
         self.arguments: dict[str, Any] = {}
         self.sentinel_rounds: int | None = None
         self.helpers: list[_Helper] = []
+        self.cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
     # -- loading ---------------------------------------------------------------------------------
 
@@ -293,25 +296,36 @@ class Worker:
             "seconds": self._batch(Arm(_noop, [()], False, "nothing"), calls)["seconds"] / calls
         }
 
-    def time(self, arm: str, calls: int, pattern: str) -> Reply:
+    def time(self, arm: str, calls: int, pattern: str, untimed: int, cpu: int | None) -> Reply:
+        """One batch, begun on the given core where one is given."""
         chosen = self.arms[arm]
+        if cpu is not None:
+            self._move_to(cpu)
         if pattern == "idle":
-            total = cpu = inner = 0.0
+            total = cpu_s = inner = 0.0
             for _ in range(calls):
                 time.sleep(IDLE_S)
                 timed = self._batch(chosen, 1)
                 total += timed["seconds"]
-                cpu += timed["cpu_s"]
+                cpu_s += timed["cpu_s"]
                 inner += timed["inner_s"] or 0.0
             known = inner if chosen.returns_seconds else None
-            return {"seconds": total, "calls": calls, "cpu_s": cpu, "inner_s": known}
-        self._wake(chosen)
+            return {"seconds": total, "calls": calls, "cpu_s": cpu_s, "inner_s": known}
+        self._wake(chosen, untimed)
         return self._batch(chosen, calls)
 
-    def _wake(self, arm: Arm) -> None:
+    def _move_to(self, cpu: int) -> None:
+        """Move this thread to a core and let it go again: it stays while nobody pushes it away.
+
+        It is not left pinned: a pool's threads, born later, would inherit the one core.
+        """
+        os.sched_setaffinity(0, {cpu})
+        os.sched_setaffinity(0, self.cores)
+
+    def _wake(self, arm: Arm, calls: int) -> None:
         """Untimed calls: while others had the token, caches cooled and the pool went to sleep."""
         spent = 0.0
-        for _ in range(UNTIMED_CALLS):
+        for _ in range(calls):
             spent += self._batch(arm, 1)["seconds"]
             if spent > UNTIMED_S:
                 return
@@ -345,7 +359,7 @@ class Worker:
     def loop(self, arm: str, seconds: float, calls: int) -> Reply:
         """Batches back to back for about `seconds`: the region a profiler looks at."""
         chosen = self.arms[arm]
-        self._wake(chosen)
+        self._wake(chosen, UNTIMED_CALLS)
         done, spent, cpu = 0, 0.0, 0.0
         begin = time.perf_counter()
         while True:
@@ -409,23 +423,38 @@ class Worker:
     def sentinel(self, threads: int) -> Reply:
         """perfkit's own fixed work on so many threads at once; OpenSSL releases the GIL."""
         rounds = self.sentinel_rounds or self._calibrate_sentinel()
+        return {"seconds": self._fixed_work_on(threads, rounds)}
+
+    def sentinels(self, threads: int) -> Reply:
+        """The work on all threads and on one, next to each other, after waking the cores."""
+        rounds = self.sentinel_rounds or self._calibrate_sentinel()
+        if threads > 1:
+            half = max(1, rounds // 2)
+            alone = self._fixed_work_on(1, half)
+            spent = 0.0
+            while spent < SENTINEL_WARM_S:
+                together = self._fixed_work_on(threads, half)
+                spent += together
+                if alone / together >= SENTINEL_AWAKE:
+                    break
+        return {
+            "all_s": self._fixed_work_on(threads, rounds),
+            "one_s": self._fixed_work_on(1, rounds),
+        }
+
+    def _fixed_work_on(self, threads: int, rounds: int) -> float:
         while len(self.helpers) < threads - 1:
             self.helpers.append(_Helper())
         helpers = self.helpers[: threads - 1]
-        gc.disable()
         for helper in helpers:
             helper.ready(rounds)
-        cpu_begin = time.process_time_ns()
         begin = time.perf_counter_ns()
         for helper in helpers:
             helper.go.release()
         _fixed_work(rounds)
         for helper in helpers:
             helper.done.acquire()
-        end = time.perf_counter_ns()
-        cpu_end = time.process_time_ns()
-        gc.enable()
-        return {"seconds": (end - begin) * 1e-9, "cpu_s": (cpu_end - cpu_begin) * 1e-9}
+        return (time.perf_counter_ns() - begin) * 1e-9
 
     def _calibrate_sentinel(self) -> int:
         rounds = 64

@@ -1,0 +1,1 @@
+"""Measuring so that the answer is true: blocks, sentinels, intervals, refusal."""

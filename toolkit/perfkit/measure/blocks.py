@@ -1,0 +1,206 @@
+"""Randomised blocks: every variant of one size, in rounds of random order, between two looks at the
+machine. Which blocks count is the gate's rule (`sentinels.py`); when to stop is in `stop.py`.
+
+The token is the answer to a command: exactly one worker runs at any time.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from perfkit.measure.plan import BLOCK_LIMIT_S
+from perfkit.records import Pattern
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Mapping, Sequence
+
+    from perfkit.measure.plan import Arm
+    from perfkit.measure.sentinels import Reading
+    from perfkit.subject.child import Timing
+
+LONG_CALL_S = 2e-2
+"""A call this long is not preceded by an untimed one: waking a pool is 0.3 % of it."""
+
+SHORT_CALL_S = 3e-4
+"""Calls shorter than this get three untimed ones before their batch, others one."""
+
+IDLE_CALLS = 2
+"""Calls per batch of an idle arm: each waits until the pool sleeps."""
+
+MAX_ROUNDS = 64
+
+
+class Lab(Protocol):
+    """Everything that touches the world while blocks run; unit tests have one without a world."""
+
+    def time(self, arm: Arm, calls: int, *, untimed: int, cpu: int | None) -> Timing:
+        """Time one batch of an arm."""
+
+    def look(self) -> Reading:
+        """Run the sentinels."""
+
+    def now(self) -> float:
+        """Seconds on a clock that never goes back."""
+
+    def rest(self, seconds: float) -> None:
+        """Let the machine alone for a while."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How one size in one pattern is measured: calls per batch of each arm, rounds per block."""
+
+    size: int
+    pattern: Pattern
+    calls: Mapping[str, int]
+    per_call_s: Mapping[str, float]
+    rounds: int
+
+    @property
+    def round_s(self) -> float:
+        """What one round of all arms takes, untimed calls and all; seconds."""
+        return sum(
+            per_call * (self.calls[name] + untimed_calls(per_call, self.pattern))
+            for name, per_call in self.per_call_s.items()
+        )
+
+    @property
+    def too_long(self) -> bool:
+        """Whether one round is longer than pairing reaches."""
+        return self.round_s > BLOCK_LIMIT_S
+
+
+def untimed_calls(per_call_s: float, pattern: Pattern) -> int:
+    """How many calls come right before a batch, off the clock."""
+    if pattern is Pattern.IDLE or per_call_s > LONG_CALL_S:
+        return 0
+    return 3 if per_call_s < SHORT_CALL_S else 1
+
+
+def pace(
+    size: int,
+    pattern: Pattern,
+    calls: Mapping[str, int],
+    per_call_s: Mapping[str, float],
+    block_s: float,
+) -> Pace:
+    """Choose the rounds per block: as many as fit, an odd number, whose median is one of them."""
+    if pattern is Pattern.IDLE:
+        calls = dict.fromkeys(calls, IDLE_CALLS)
+    once = Pace(size=size, pattern=pattern, calls=calls, per_call_s=per_call_s, rounds=1)
+    idle_s = len(calls) * IDLE_CALLS * 2e-3 if pattern is Pattern.IDLE else 0.0
+    fit = int(block_s / max(once.round_s + idle_s, 1e-9))
+    rounds = min(max(fit, 1), MAX_ROUNDS)
+    rounds -= rounds > 1 and rounds % 2 == 0
+    return Pace(size=size, pattern=pattern, calls=calls, per_call_s=per_call_s, rounds=rounds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One block as it is written to the journal.
+
+    Attributes:
+        session: number of the set of processes.
+        number: of the block in its session.
+        order: the variants of each round, in the order they ran.
+        cores: the core each round began on; empty when nothing was moved.
+        per_call_s: seconds per call, by variant, one for each round in turn.
+        cpu_share: CPU time over wall clock, by variant, over the whole block.
+        begin: look at the machine before it.
+        end: look at the machine after it.
+        reason: why it does not count; empty when it does.
+        seconds: how long it took.
+        inner_s: seconds per call by the subject's own clock, where a variant has one.
+    """
+
+    session: int
+    number: int
+    size: int
+    pattern: Pattern
+    order: tuple[tuple[str, ...], ...]
+    cores: tuple[int, ...]
+    per_call_s: Mapping[str, tuple[float, ...]]
+    cpu_share: Mapping[str, float]
+    begin: Reading
+    end: Reading
+    reason: str
+    seconds: float
+    inner_s: Mapping[str, tuple[float, ...]]
+
+    @property
+    def valid(self) -> bool:
+        """Whether it counts."""
+        return not self.reason
+
+    @property
+    def effective_cores(self) -> float:
+        """The lower of the two looks."""
+        return min(self.begin.effective_cores, self.end.effective_cores)
+
+    def typical_s(self, variant: str) -> float:
+        """Seconds per call of a variant: the median over the rounds."""
+        return statistics.median(self.per_call_s[variant])
+
+    def log_ratio(self, slow: str, fast: str) -> float:
+        """Median over the rounds of ln(time of `slow` / time of `fast`)."""
+        pairs = zip(self.per_call_s[slow], self.per_call_s[fast], strict=True)
+        return statistics.median(math.log(a / b) for a, b in pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounds:
+    """What the arms of one block took, before anybody says whether it counts."""
+
+    order: tuple[tuple[str, ...], ...]
+    cores: tuple[int, ...]
+    per_call_s: Mapping[str, tuple[float, ...]]
+    cpu_share: Mapping[str, float]
+    inner_s: Mapping[str, tuple[float, ...]]
+
+
+def run_rounds(
+    lab: Lab,
+    arms: Sequence[Arm],
+    pace: Pace,
+    chance: random.Random,
+    cores: Sequence[int],
+) -> Rounds:
+    """Run all rounds of one block.
+
+    Each round has all arms once, in a fresh random order, and begins on one random core: the
+    scheduler keeps a process where it was, and two cores need not be equally fast.
+
+    Args:
+        cores: to choose from; nothing is moved when it is empty.
+    """
+    order, began = [], []
+    timings: dict[str, list[Timing]] = {arm.variant: [] for arm in arms}
+    for _ in range(pace.rounds):
+        turn = list(arms)
+        chance.shuffle(turn)
+        cpu = chance.choice(cores) if cores else None
+        if cpu is not None:
+            began.append(cpu)
+        order.append(tuple(arm.variant for arm in turn))
+        for arm in turn:
+            untimed = untimed_calls(pace.per_call_s[arm.variant], pace.pattern)
+            calls = pace.calls[arm.variant]
+            timings[arm.variant].append(lab.time(arm, calls, untimed=untimed, cpu=cpu))
+    return Rounds(
+        order=tuple(order),
+        cores=tuple(began),
+        per_call_s={name: tuple(t.per_call_s for t in found) for name, found in timings.items()},
+        cpu_share={
+            name: sum(t.cpu_s for t in found) / sum(t.seconds for t in found)
+            for name, found in timings.items()
+        },
+        inner_s={
+            name: tuple(t.inner_s / t.calls for t in found if t.inner_s is not None)
+            for name, found in timings.items()
+            if all(t.inner_s is not None for t in found)
+        },
+    )

@@ -1,0 +1,274 @@
+"""The real laboratory: one worker process per variant, one for the sentinels, and their pace.
+
+Policies (order, validity, stopping) are in the modules that need no process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perfkit import environment
+from perfkit.errors import WorkloadError
+from perfkit.measure import blocks, sentinels
+from perfkit.measure.plan import Arm
+from perfkit.records import Note, Role
+from perfkit.subject.child import Worker, WorkerSpec, worker
+from perfkit.subject.workloads import data_sets_for
+from perfkit.units import format_count, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from perfkit.measure.blocks import Pace
+    from perfkit.measure.plan import Plan
+    from perfkit.measure.sentinels import Reading
+    from perfkit.records import LoadedModule, Pattern
+    from perfkit.subject.child import Timing
+
+OVERHEAD_SHARE = 0.1
+"""Above this share of a call, perfkit's own loop is worth a note."""
+
+OWN_THREADS = 1.25
+"""A reference that uses this many times the cores it was given has threads of its own."""
+
+LEAK_BYTES = 32 << 20
+"""Growth of a worker below this is what allocators do."""
+
+_PADDING = "PERFKIT_PADDING"
+_TIMEOUT_FACTOR = 20.0
+_LEAST_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A set of fresh processes, ready to be timed."""
+
+    lab: WorkerLab
+    paces: tuple[Pace, ...]
+    loaded: tuple[LoadedModule, ...]
+    notes: tuple[Note, ...]
+
+
+class WorkerLab:
+    """Times arms by asking their workers."""
+
+    def __init__(
+        self, workers: Mapping[str, Worker], watchman: Worker, threads: int, ids: Mapping[Arm, str]
+    ) -> None:
+        self._workers = workers
+        self._watchman = watchman
+        self._threads = threads
+        self._ids = ids
+        self._expected: dict[Arm, float] = {}
+        pids = [os.getpid(), watchman.pid, *(one.pid for one in workers.values())]
+        self.foreign = sentinels.ForeignLoad(pids)
+        self.foreign.cores()
+
+    def time(self, arm: Arm, calls: int, *, untimed: int, cpu: int | None) -> Timing:
+        """One batch in the arm's worker."""
+        known = self._expected.get(arm, 0.0) * (calls + untimed)
+        timing = self._workers[arm.variant].time(
+            self._ids[arm],
+            calls,
+            pattern=arm.pattern,
+            untimed=untimed,
+            cpu=cpu,
+            timeout_s=max(_LEAST_TIMEOUT_S, _TIMEOUT_FACTOR * known),
+        )
+        self._expected[arm] = timing.per_call_s
+        return timing
+
+    def look(self) -> Reading:
+        """Run the sentinels in their own worker."""
+        one_s, all_s = self._watchman.sentinels(self._threads)
+        return sentinels.Reading(
+            one_s=one_s, all_s=all_s, threads=self._threads, foreign_cores=self.foreign.cores()
+        )
+
+    def now(self) -> float:
+        """The monotonic clock."""
+        return time.perf_counter()
+
+    def rest(self, seconds: float) -> None:
+        """Leave the machine alone."""
+        time.sleep(seconds)
+
+    def memory(self) -> dict[str, int]:
+        """Resident bytes by variant."""
+        return {name: one.memory_bytes() for name, one in self._workers.items()}
+
+    def thread_counts(self) -> dict[str, int]:
+        """Threads by variant."""
+        return {name: len(one.native_thread_ids()) for name, one in self._workers.items()}
+
+
+@contextlib.contextmanager
+def open_lab(
+    plan: Plan, session: int, progress: Callable[[str, float | None], None] | None = None
+) -> Iterator[Opened]:
+    """Start fresh processes for a session, make their inputs and find their pace.
+
+    Raises:
+        WorkloadError: a call is too slow for the time limit, or inputs are not reproducible.
+        SubjectMismatchError: a worker loaded another build than the one it was given.
+    """
+    seed = plan.seed + 1_000 * session
+    padding = "x" * ((session * 1_361) % 4_096)  # moves the stack by another amount each session
+    with contextlib.ExitStack() as stack:
+        workers: dict[str, Worker] = {}
+        for variant in plan.variants:
+            if progress:
+                progress(f"starting {variant.name}", None)
+            spec = dataclasses.replace(
+                variant.spec, environment={**variant.spec.environment, _PADDING: padding}
+            )
+            workers[variant.name] = stack.enter_context(worker(spec))
+        watchman = stack.enter_context(worker(_watchman_spec(plan)))
+        ids: dict[Arm, str] = {}
+        for size in plan.sizes:
+            prepared = _prepare(plan, workers, size, seed)
+            ids.update(
+                {
+                    Arm(variant=n, size=size, pattern=p): arm
+                    for n, arm in prepared.items()
+                    for p in plan.patterns
+                }
+            )
+        lab = WorkerLab(workers, watchman, plan.threads, ids)
+        paces = tuple(
+            _pace(plan, workers, ids, size, pattern, progress)
+            for size in plan.sizes
+            for pattern in plan.patterns
+        )
+        while lab.foreign.cores() is None and sentinels.processor_seconds() is not None:
+            lab.look()  # until half a second is known about other programs
+        notes = _overhead_notes(plan, watchman, paces)
+        yield Opened(
+            lab=lab,
+            paces=paces,
+            loaded=tuple(workers[variant.name].loaded for variant in plan.variants),
+            notes=notes,
+        )
+
+
+def _watchman_spec(plan: Plan) -> WorkerSpec:
+    """perfkit's own work in perfkit's own interpreter."""
+    first = plan.variants[0].spec
+    plain = environment.base_environment(first.environment, extra={})
+    return WorkerSpec(
+        python=Path(sys.executable),
+        root=None,
+        module=None,
+        expected_sha256=None,
+        environment=plain,
+        cwd=first.cwd,
+    )
+
+
+def _prepare(plan: Plan, workers: Mapping[str, Worker], size: int, seed: int) -> dict[str, str]:
+    """The arms of one size; all variants must have been given the same inputs."""
+    count = data_sets_for(size, plan.settings.data_sets)
+    arms, inputs = {}, {}
+    for variant in plan.variants:
+        one = workers[variant.name]
+        arm = one.prepare(
+            plan.workload,
+            size,
+            which=variant.which,
+            seed=seed,
+            data_sets=count,
+            name=plan.workload_name,
+        )
+        arms[variant.name] = arm
+        inputs[variant.name] = one.inputs[arm]
+    known = {digest for digest in inputs.values() if digest is not None}
+    if len(known) > 1:
+        message = f"`{plan.workload.setup}` gave different inputs in different processes"
+        raise WorkloadError(
+            message,
+            where=f"workload `{plan.workload_name}` at size {format_count(size)}",
+            remedy="make what setup(n, seed) returns depend on n and seed alone",
+        )
+    return arms
+
+
+def _pace(
+    plan: Plan,
+    workers: Mapping[str, Worker],
+    ids: Mapping[Arm, str],
+    size: int,
+    pattern: Pattern,
+    progress: Callable[[str, float | None], None] | None,
+) -> Pace:
+    """Calls per batch of each variant at one size."""
+    limit_s = plan.settings.time_limit_s
+    calls, per_call = {}, {}
+    for variant in plan.variants:
+        if progress:
+            progress(f"calibrating {variant.name} at {format_count(size)}", None)
+        one = workers[variant.name]
+        arm = ids[Arm(variant=variant.name, size=size, pattern=pattern)]
+        calls[variant.name] = one.calibrate(arm, batch_s=plan.batch_s, limit_s=limit_s)
+        per_call[variant.name] = one.calibrated[arm].per_call_s
+    return blocks.pace(size, pattern, calls, per_call, plan.block_s)
+
+
+def _overhead_notes(plan: Plan, watchman: Worker, paces: tuple[Pace, ...]) -> tuple[Note, ...]:
+    """Calls so short that perfkit's loop is part of what is seen."""
+    loop_s = watchman.loop_overhead()
+    notes = []
+    for pace in paces:
+        shortest = min(pace.per_call_s, key=lambda name: pace.per_call_s[name])
+        share = loop_s / pace.per_call_s[shortest]
+        if share > OVERHEAD_SHARE:
+            text = (
+                f"a call of `{shortest}` takes {format_seconds(pace.per_call_s[shortest])}, of "
+                f"which perfkit's own loop is about {format_seconds(loop_s)}: ratios are nearer to "
+                "one than they are without it"
+            )
+            where = f"{plan.workload_name} at {format_count(pace.size)}"
+            notes.append(Note(id="loop_overhead", text=text, where=where))
+    return tuple(notes)
+
+
+def aftermath(
+    plan: Plan,
+    lab: WorkerLab,
+    *,
+    memory_before: Mapping[str, int],
+    cpu_shares: Mapping[str, float],
+) -> list[Note]:
+    """What the processes look like after a session: memory that grew, threads nobody asked for."""
+    notes = []
+    for name, after in lab.memory().items():
+        grown = after - memory_before[name]
+        if grown > max(LEAK_BYTES, memory_before[name] // 4):
+            text = f"the process of `{name}` grew by {grown / (1 << 20):.0f} MiB while it was timed"
+            notes.append(
+                Note(
+                    id="memory_grows",
+                    text=text,
+                    where=plan.workload_name,
+                    remedy="look for objects that calls leave behind",
+                )
+            )
+    allowed = plan.settings.reference_threads
+    for variant in plan.variants:
+        share = cpu_shares.get(variant.name, 0.0)
+        if variant.role is Role.REFERENCE and share > OWN_THREADS * allowed:
+            text = (
+                f"the reference used {share:.1f} cores although its pools were given {allowed} "
+                f"thread{'s' if allowed > 1 else ''}: it starts threads of its own"
+            )
+            remedy = "limit its threads in the reference function, or allow them: "
+            remedy += "`measure.reference_threads`"
+            where = plan.workload_name
+            notes.append(Note(id="reference_threads", text=text, where=where, remedy=remedy))
+    return notes

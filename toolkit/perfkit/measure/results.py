@@ -1,0 +1,246 @@
+"""What a measurement found: points (one size in one pattern), ratios, the noise floor, the verdict.
+
+Everything here is computed from blocks, so it can be computed again from the journal. How blocks
+come about is in `session.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from perfkit.errors import MachineBusyError, UsageError
+from perfkit.measure import sentinels, statistics
+from perfkit.records import Interval, MeasureVerdict, Note, Pattern, Role
+from perfkit.units import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perfkit.measure.blocks import Block
+    from perfkit.measure.plan import Plan
+    from perfkit.measure.stop import Stop
+    from perfkit.records import LoadedModule
+
+LEAST_FLOOR = 0.005
+"""No effect below half a percent is called a change, whatever the copies say."""
+
+
+class Change(StrEnum):
+    """What may be said about one variant against another."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    NONE = "no difference detectable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One size in one call pattern.
+
+    Attributes:
+        sessions: the blocks of each set of processes, valid and not, in order.
+        stop: why the last session ended.
+        least: valid blocks below which nothing is said.
+    """
+
+    size: int
+    pattern: Pattern
+    sessions: tuple[tuple[Block, ...], ...]
+    stop: Stop | None
+    least: int
+
+    @property
+    def blocks(self) -> int:
+        """All blocks."""
+        return sum(len(session) for session in self.sessions)
+
+    @property
+    def valid_blocks(self) -> int:
+        """The blocks that count."""
+        return sum(block.valid for session in self.sessions for block in session)
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are enough valid blocks to say anything."""
+        return self.valid_blocks >= self.least
+
+    def absolute(self, variant: str) -> Interval:
+        """Seconds per call: the median over blocks with its rank interval."""
+        kept = [[block.typical_s(variant) for block in session] for session in self._valid()]
+        values = [value for session in kept for value in session]
+        return statistics.log_interval(values)
+
+    def differences(self, slow: str, fast: str, *, valid: bool = True) -> list[list[float]]:
+        """Per-block ln(time of `slow` / time of `fast`), by session."""
+        return [
+            [block.log_ratio(slow, fast) for block in session if block.valid is valid]
+            for session in self.sessions
+        ]
+
+    def log_ratio(self, a: str, b: str) -> Interval:
+        """ln(time of b / time of a): above zero means that a is faster."""
+        return statistics.over_sessions(self.differences(b, a))
+
+    def ratio(self, a: str, b: str) -> Interval:
+        """Time of b over time of a: above one means that a is faster than b."""
+        return statistics.exponentiated(self.log_ratio(a, b))
+
+    def contended_ratio(self, a: str, b: str) -> Interval | None:
+        """The same ratio over the blocks that did *not* count, where there are enough of them."""
+        values = [d for session in self.differences(b, a, valid=False) for d in session]
+        if len(values) < self.least:
+            return None
+        return statistics.exponentiated(statistics.log_interval(values))
+
+    def noise_floor(self, a: str, copy: str) -> float:
+        """What two equal builds differ by at most, as a fraction: nothing below it is a change."""
+        same = self.log_ratio(a, copy)
+        return max(LEAST_FLOOR, math.expm1(abs(same.low)), math.expm1(abs(same.high)))
+
+    def change(self, a: str, b: str, floor: float) -> Change:
+        """Whether a is faster or slower than b: the interval leaves zero, and the estimate the
+        floor.
+        """
+        found = self.log_ratio(a, b)
+        beyond = abs(found.estimate) > math.log1p(floor)
+        if beyond and found.low > 0:
+            return Change.FASTER
+        if beyond and found.high < 0:
+            return Change.SLOWER
+        return Change.NONE
+
+    def widest(self, subject: str, others: Sequence[str]) -> float | None:
+        """The largest half width of the log-ratios against the subject."""
+        try:
+            return max(
+                (statistics.half_width(self.log_ratio(subject, other)) for other in others),
+                default=statistics.half_width(self.absolute(subject))
+                / self.absolute(subject).estimate,
+            )
+        except ValueError:
+            return None
+
+    def _valid(self) -> list[list[Block]]:
+        return [[block for block in session if block.valid] for session in self.sessions]
+
+
+def copies_agree(point: Point, a: str, copy: str, comparisons: int) -> bool:
+    """Whether two equal builds look equal: they may not differ by more than the least floor with
+    confidence, over all comparisons of the run (Bonferroni).
+    """
+    confidence = 1 - (1 - statistics.CONFIDENCE) / comparisons
+    values = statistics.merged([d for session in point.differences(copy, a) for d in session])
+    try:
+        found = statistics.rank_interval(values, confidence)
+    except ValueError:  # too few blocks for so much confidence: then all of them have to agree
+        found = Interval(
+            estimate=statistics.log_interval(values).estimate, low=min(values), high=max(values)
+        )
+    resolved = found.low > 0 or found.high < 0
+    return not (resolved and abs(found.estimate) > math.log1p(LEAST_FLOOR))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Everything one call of `measure` found out.
+
+    Attributes:
+        points: one per size and pattern; empty unless the verdict allows figures.
+        raw: the same with all blocks, whatever the verdict: for refusals and for analysis.
+        effective_cores: one figure per block, from the sentinels.
+    """
+
+    verdict: MeasureVerdict
+    noise_floor: float | None
+    points: tuple[Point, ...]
+    raw: tuple[Point, ...]
+    notes: tuple[Note, ...]
+    loaded: tuple[LoadedModule, ...]
+    effective_cores: tuple[float, ...]
+    threads: int
+    seconds: float
+
+    def at(self, size: int, pattern: Pattern = Pattern.HOT) -> Point:
+        """The point of a size.
+
+        Raises:
+            MachineBusyError: the machine had no room, so there is none.
+            UsageError: the size was not measured.
+        """
+        if self.verdict is MeasureVerdict.BUSY:
+            raise self.refusal()
+        for point in self.points:
+            if point.size == size and point.pattern is pattern:
+                return point
+        message = f"size {format_count(size)} ({pattern}) was not measured"
+        raise UsageError(message)
+
+    def refusal(self) -> MachineBusyError:
+        """The error that says that there was no room, with the histogram in place of a figure."""
+        most = float(max(self.threads, 1)) * 1.25
+        return MachineBusyError(
+            "the machine had no room for the measurement",
+            details=sentinels.histogram(self.effective_cores, most),
+            remedy="end what else runs here, or wait longer with --patience 120s",
+        )
+
+
+def judge(
+    plan: Plan,
+    points: Sequence[Point],
+    *,
+    notes: Sequence[Note],
+    loaded: Sequence[LoadedModule],
+    seconds: float,
+) -> Measurement:
+    """Draw the verdict from the blocks: busy, untrusted, unchecked or ok."""
+    subject = plan.variants[0].name
+    copy = plan.of_role(Role.COPY)
+    cores = tuple(
+        block.effective_cores for point in points for part in point.sessions for block in part
+    )
+    base = Measurement(
+        verdict=MeasureVerdict.BUSY,
+        noise_floor=None,
+        points=(),
+        raw=tuple(points),
+        notes=tuple(notes),
+        loaded=tuple(loaded),
+        effective_cores=cores,
+        threads=plan.threads,
+        seconds=seconds,
+    )
+    if not all(point.enough for point in points):
+        return base
+    measured = dataclasses.replace(base, points=tuple(points))
+    if copy is None or not plan.gated:
+        return dataclasses.replace(measured, verdict=MeasureVerdict.UNCHECKED)
+    floor = max(point.noise_floor(subject, copy.name) for point in points)
+    differing = [
+        point for point in points if not copies_agree(point, subject, copy.name, len(points))
+    ]
+    extra = tuple(_differs(plan, point, subject, copy.name) for point in differing)
+    return dataclasses.replace(
+        measured,
+        verdict=MeasureVerdict.UNTRUSTED if differing else MeasureVerdict.OK,
+        noise_floor=floor,
+        notes=(*notes, *extra),
+    )
+
+
+def _differs(plan: Plan, point: Point, subject: str, copy: str) -> Note:
+    found = point.ratio(subject, copy)
+    text = (
+        f"two processes with the same build differ by {100 * (found.estimate - 1):+.2f} % "
+        f"[{100 * (found.low - 1):+.2f}, {100 * (found.high - 1):+.2f}]"
+    )
+    return Note(
+        id="copies_differ",
+        text=text,
+        where=f"{plan.workload_name} at {format_count(point.size)} ({point.pattern})",
+        remedy="measure again with more sessions: --sessions 3",
+    )

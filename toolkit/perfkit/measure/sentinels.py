@@ -1,0 +1,164 @@
+"""Was the machine free? perfkit's own fixed work and the system's counters say so, and only they
+decide which blocks count: a rule that looked at the code under test would bias the comparison.
+
+What a block is, and what follows from a block that does not count, is known elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CORES_SHARE = 0.8
+"""Share of the wanted cores that the sentinel must really get, at both ends of a block."""
+
+SLOW_FACTOR = 2.0
+"""How much slower than its fastest tenth the one-thread sentinel may be."""
+
+FOREIGN_CORES = 0.25
+"""Cores that other programs may use of those the measurement needs."""
+
+FOREIGN_WINDOW_S = 0.5
+"""The system counts CPU time in ticks of 10 ms: over half a second one core is 50 of them."""
+
+_STAT = Path("/proc/stat")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One look at the machine.
+
+    Attributes:
+        one_s: perfkit's fixed work on one thread, seconds.
+        all_s: the same work on each of `threads` threads at once, seconds.
+        threads: how many.
+        foreign_cores: cores that other programs used around it; None where it is not known.
+    """
+
+    one_s: float
+    all_s: float
+    threads: int
+    foreign_cores: float | None = None
+
+    @property
+    def effective_cores(self) -> float:
+        """How many cores the work on all threads got, by time: `threads` on a free machine."""
+        return self.threads * self.one_s / self.all_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The rule for a valid block, fixed before anything is measured."""
+
+    threads: int
+    cores: int
+    cores_share: float = CORES_SHARE
+    slow_factor: float = SLOW_FACTOR
+    foreign_cores: float = FOREIGN_CORES
+
+    def reason_against(self, ends: Sequence[Reading], usual_s: float) -> str:
+        """Why a block between these readings does not count, or nothing.
+
+        Args:
+            ends: the readings at both ends of the block.
+            usual_s: the one-thread work's time when nothing disturbs it.
+        """
+        effective = min(end.effective_cores for end in ends)
+        if self.threads > 1 and effective < self.cores_share * self.threads:
+            return f"{effective:.2f} of {self.threads} cores"
+        slowest = max(end.one_s for end in ends)
+        if slowest > self.slow_factor * usual_s:
+            return f"{slowest / usual_s:.2f} times slower than usual"
+        room = self.cores - self.threads + self.foreign_cores
+        for end in ends:
+            if end.foreign_cores is not None and end.foreign_cores > room:
+                return f"others use {end.foreign_cores:.2f} cores"
+        return ""
+
+
+class Usual:
+    """The one-thread work's usual time: the tenth percentile of what was seen so far."""
+
+    def __init__(self) -> None:
+        self._seen: list[float] = []
+
+    def see(self, reading: Reading) -> float:
+        """Take a reading in, and return the usual time with it, in seconds."""
+        self._seen.append(reading.one_s)
+        return float(np.quantile(self._seen, 0.1))
+
+
+def processor_seconds(path: Path = _STAT) -> float | None:
+    """CPU time of all programs since the start of the machine, or None where nobody counts it.
+
+    Grammar of the first line: `cpu  user nice system idle iowait irq softirq steal …`, in ticks.
+    """
+    try:
+        with path.open(encoding="ascii") as stream:
+            words = stream.readline().split()
+        user, nice, system, _idle, _wait, irq, soft = (int(word) for word in words[1:8])
+    except (OSError, ValueError):
+        return None
+    return (user + nice + system + irq + soft) * _TICK_S
+
+
+def _tick_seconds() -> float:
+    import os
+
+    return 1.0 / os.sysconf("SC_CLK_TCK")
+
+
+_TICK_S = _tick_seconds()
+
+
+def process_seconds(pid: int) -> float | None:
+    """CPU time of another process with all its threads, by its own clock (Linux)."""
+    try:
+        return time.clock_gettime((~pid << 3) | 2)  # MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED)
+    except OSError:
+        return None
+
+
+class ForeignLoad:
+    """Cores used by programs that are not ours, over the last half second."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = tuple(pids)
+        self._marks: deque[tuple[float, float]] = deque()
+
+    def cores(self) -> float | None:
+        """None before the window is full, and where the system does not count."""
+        spent = processor_seconds()
+        own = [process_seconds(pid) for pid in self._pids]
+        known = [seconds for seconds in own if seconds is not None]
+        if spent is None or len(known) != len(own):
+            return None
+        now = time.perf_counter()
+        self._marks.append((now, spent - sum(known)))
+        while len(self._marks) > 2 and now - self._marks[1][0] >= FOREIGN_WINDOW_S:
+            self._marks.popleft()
+        begin, foreign = self._marks[0]
+        if now - begin < FOREIGN_WINDOW_S:
+            return None
+        return (self._marks[-1][1] - foreign) / (now - begin)
+
+
+def histogram(values: Sequence[float], most: float) -> str:
+    """The effective cores as lines of text: what a refusal shows instead of a figure."""
+    if not values:
+        return "no block was measured"
+    edges = np.linspace(0.0, most, 11)
+    counts, _ = np.histogram(np.clip(values, 0.0, most), bins=edges)
+    widest = max(int(counts.max()), 1)
+    return "\n".join(
+        f"{low:4.1f} to {high:4.1f} cores {'#' * round(30 * count / widest):30} {count}"
+        for low, high, count in zip(edges[:-1], edges[1:], counts.tolist(), strict=True)
+    )

@@ -1,0 +1,361 @@
+"""The loop that measures: blocks in turn over all sizes, until each is exact enough, out of time,
+or the machine has no room. Every decision is a rule of another module; this one keeps the order.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from perfkit.errors import WorkloadError
+from perfkit.measure import blocks, lab, results, sentinels, statistics
+from perfkit.measure.plan import Arm
+from perfkit.measure.stop import Looks, Patience, Room, Stop
+from perfkit.records import MeasureVerdict, Note
+from perfkit.units import format_count, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from perfkit.measure.blocks import Block, Lab, Pace
+    from perfkit.measure.plan import Plan
+    from perfkit.measure.results import Measurement, Point
+    from perfkit.measure.sentinels import Gate, Reading
+    from perfkit.records import LoadedModule, Pattern
+
+    Progress = Callable[[str, float | None], None]
+
+JOURNAL = "raw/blocks.jsonl"
+JOURNAL_EVERY_S = 1.0
+"""Blocks are written this often, not after each: a synced write is time the machine is not ours."""
+
+DRIFT_LIMIT = 0.05
+DRIFT_P = 1e-4
+DRIFT_BLOCKS = 20
+
+
+@dataclass(slots=True, kw_only=True)
+class _State:
+    """One size in one pattern while it is measured."""
+
+    pace: Pace
+    looks: Looks
+    least: int
+    done: list[Block] = field(default_factory=list)
+    spent_s: float = 0.0
+    stop: Stop | None = None
+
+    def point(self, earlier: Sequence[tuple[Block, ...]] = ()) -> Point:
+        return results.Point(
+            size=self.pace.size,
+            pattern=self.pace.pattern,
+            sessions=(*earlier, tuple(self.done)),
+            stop=self.stop,
+            least=self.least,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionResult:
+    """The blocks of one set of processes, by size and pattern; `busy` when it was given up."""
+
+    points: tuple[Point, ...]
+    busy: bool
+
+
+class Journal:
+    """Raw blocks, appended to the run about once a second."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._run = plan.run
+        self._workload = plan.workload_name
+        self._waiting: list[Block] = []
+        self._last = -math.inf
+
+    def add(self, block: Block, now: float) -> None:
+        """Take one block, and write when it is time."""
+        self._waiting.append(block)
+        if now - self._last >= JOURNAL_EVERY_S:
+            self.flush()
+            self._last = now
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._run is not None:
+            for block in self._waiting:
+                self._run.append(JOURNAL, {"workload": self._workload, **_row(block)})
+        self._waiting.clear()
+
+
+def _row(block: Block) -> dict[str, object]:
+    from perfkit.store import to_json
+
+    return {**to_json(block), "valid": block.valid, "effective_cores": block.effective_cores}
+
+
+def run_session(
+    plan: Plan,
+    hands: Lab,
+    paces: Sequence[Pace],
+    gate: Gate,
+    *,
+    session: int,
+    cores: Sequence[int],
+    patience: Patience,
+    journal: Journal,
+    progress: Progress | None = None,
+) -> SessionResult:
+    """Measure all sizes with one set of processes.
+
+    Args:
+        hands: what touches the world.
+        cores: the cores a round may begin on; empty: nothing is moved.
+        patience: shared by all sessions of a run.
+
+    Raises:
+        WorkloadError: a size is too slow for its time limit.
+    """
+    chance = random.Random(f"{plan.seed}/{session}")
+    states = [_state(plan, pace) for pace in paces]
+    usual, room = sentinels.Usual(), Room(recent=[])
+    last: Reading | None = None
+    while any(state.stop is None for state in states):
+        turn = [state for state in states if state.stop is None]
+        chance.shuffle(turn)
+        for state in turn:
+            if last is None:
+                last = hands.look()
+                usual.see(last)
+            begin_s = hands.now()
+            block, last = _block(plan, hands, state, gate, usual, chance, cores, session, last)
+            now = hands.now()
+            state.done.append(block)
+            state.spent_s += now - begin_s
+            journal.add(block, now)
+            room.see(now, block.valid)
+            _decide(plan, state)
+            if progress:
+                progress(*_told(plan, states, state))
+            if room.lacking():
+                pause = patience.pause()
+                if pause is None:
+                    journal.flush()
+                    return SessionResult(points=tuple(s.point() for s in states), busy=True)
+                if progress:
+                    progress(f"the machine is busy; waiting {pause:g} s", None)
+                hands.rest(pause)
+                room.forget()
+                last = None
+    journal.flush()
+    return SessionResult(points=tuple(state.point() for state in states), busy=False)
+
+
+def _state(plan: Plan, pace: Pace) -> _State:
+    settings, count = plan.settings, plan.settings.sessions
+    time_limit_s = settings.time_limit_s / count
+    fit = int(time_limit_s / max(pace.round_s * pace.rounds, 1e-9))
+    if fit < statistics.LEAST_VALUES:
+        needed = statistics.LEAST_VALUES * pace.round_s * count
+        message = (
+            f"one round of calls takes {format_seconds(pace.round_s)}: too slow for the time limit "
+            f"of {format_seconds(settings.time_limit_s)} per size"
+        )
+        where = f"workload `{plan.workload_name}` at size {format_count(pace.size)}"
+        remedy = f"give it at least {format_seconds(needed)}, or choose smaller sizes"
+        raise WorkloadError(message, where=where, remedy=remedy)
+    least = max(statistics.LEAST_VALUES, min(math.ceil(settings.min_blocks / count), fit))
+    return _State(
+        pace=pace,
+        least=least,
+        looks=Looks(
+            first=least,
+            most=max(settings.max_blocks // count, least),
+            time_limit_s=time_limit_s,
+            width=settings.width * math.sqrt(count),
+            patience_s=settings.patience_s,
+        ),
+    )
+
+
+def _block(
+    plan: Plan,
+    hands: Lab,
+    state: _State,
+    gate: Gate,
+    usual: sentinels.Usual,
+    chance: random.Random,
+    cores: Sequence[int],
+    session: int,
+    begin: Reading,
+) -> tuple[Block, Reading]:
+    """One block with the look after it, which is also the look before the next one."""
+    pace = state.pace
+    arms = [
+        Arm(variant=variant.name, size=pace.size, pattern=pace.pattern) for variant in plan.variants
+    ]
+    begin_s = hands.now()
+    rounds = blocks.run_rounds(hands, arms, pace, chance, cores)
+    seconds = hands.now() - begin_s
+    end = hands.look()
+    usual_s = usual.see(end)
+    reason = gate.reason_against((begin, end), usual_s) if plan.gated else ""
+    block = blocks.Block(
+        session=session,
+        number=len(state.done),
+        size=pace.size,
+        pattern=pace.pattern,
+        order=rounds.order,
+        cores=rounds.cores,
+        per_call_s=rounds.per_call_s,
+        cpu_share=rounds.cpu_share,
+        inner_s=rounds.inner_s,
+        begin=begin,
+        end=end,
+        reason=reason,
+        seconds=seconds,
+    )
+    return block, end
+
+
+def _decide(plan: Plan, state: _State) -> None:
+    valid = sum(block.valid for block in state.done)
+    widest = None
+    if state.looks.due(valid):
+        first, *others = (variant.name for variant in plan.variants)
+        widest = state.point().widest(first, others)
+    state.stop = state.looks.decide(
+        valid=valid, blocks=len(state.done), spent_s=state.spent_s, widest=widest
+    )
+
+
+def _told(plan: Plan, states: Sequence[_State], state: _State) -> tuple[str, float]:
+    """The live line: where it stands, and how much of the time is used up at the most."""
+    valid = sum(block.valid for block in state.done)
+    shares = [1.0 if one.stop else min(one.spent_s / one.looks.time_limit_s, 1.0) for one in states]
+    size = format_count(state.pace.size)
+    text = f"{plan.workload_name} {size}: {valid} of {len(state.done)} blocks count"
+    return text, sum(shares) / len(shares)
+
+
+def measure(plan: Plan, *, progress: Progress | None = None) -> Measurement:
+    """Measure everything in a plan, in `settings.sessions` sets of fresh processes.
+
+    A run whose copies of one build differ is repeated once in fresh processes; when they differ
+    again, it is untrusted.
+
+    Raises:
+        WorkloadError: the workload raised, is too slow, or its inputs are not reproducible.
+        WorkerError: a process died.
+    """
+    measurement = _attempt(plan, 0, progress)
+    if measurement.verdict is MeasureVerdict.UNTRUSTED:
+        again = _attempt(plan, plan.settings.sessions, progress)
+        if again.verdict is not MeasureVerdict.BUSY:
+            return again
+    return measurement
+
+
+def _attempt(plan: Plan, first_session: int, progress: Progress | None) -> Measurement:
+    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    cores = available if plan.move and len(available) > 1 else []
+    gate = sentinels.Gate(threads=plan.threads, cores=len(available) or (os.cpu_count() or 1))
+    patience = Patience(limit_s=plan.settings.patience_s)
+    journal = Journal(plan)
+    found: dict[tuple[int, Pattern], list[tuple[Block, ...]]] = {}
+    points: tuple[Point, ...] = ()
+    notes: dict[Note, None] = {}
+    loaded: tuple[LoadedModule, ...] = ()
+    seconds = 0.0
+    for session in range(first_session, first_session + plan.settings.sessions):
+        with lab.open_lab(plan, session, progress) as opened:
+            memory = opened.lab.memory()
+            begin = opened.lab.now()
+            try:
+                result = run_session(
+                    plan,
+                    opened.lab,
+                    opened.paces,
+                    gate,
+                    session=session,
+                    cores=cores,
+                    patience=patience,
+                    journal=journal,
+                    progress=progress,
+                )
+            finally:
+                journal.flush()
+            seconds += opened.lab.now() - begin
+            told = lab.aftermath(
+                plan, opened.lab, memory_before=memory, cpu_shares=_cpu_shares(result.points)
+            )
+            loaded = opened.loaded
+        for point in result.points:
+            found.setdefault((point.size, point.pattern), []).extend(point.sessions)
+        points = tuple(
+            _joined(plan, point, found[point.size, point.pattern]) for point in result.points
+        )
+        notes.update(dict.fromkeys((*opened.notes, *told, *_pace_notes(plan, opened.paces))))
+        if result.busy:
+            break
+    notes.update(dict.fromkeys(_drift_notes(plan, points)))
+    return results.judge(plan, points, notes=tuple(notes), loaded=loaded, seconds=seconds)
+
+
+def _joined(plan: Plan, point: Point, sessions: Sequence[tuple[Block, ...]]) -> Point:
+    return results.Point(
+        size=point.size,
+        pattern=point.pattern,
+        sessions=tuple(sessions),
+        stop=point.stop,
+        least=point.least * plan.settings.sessions,
+    )
+
+
+def _cpu_shares(points: Sequence[Point]) -> Mapping[str, float]:
+    """The cores each variant used at its busiest size: median over blocks."""
+    shares: dict[str, float] = {}
+    for point in points:
+        done = [block for part in point.sessions for block in part]
+        for name in done[0].cpu_share if done else ():
+            middle = sorted(block.cpu_share[name] for block in done)[len(done) // 2]
+            shares[name] = max(shares.get(name, 0.0), middle)
+    return shares
+
+
+def _pace_notes(plan: Plan, paces: Sequence[Pace]) -> list[Note]:
+    return [
+        Note(
+            id="long_blocks",
+            text=f"a round takes {format_seconds(pace.round_s)}; over so long a time the machine "
+            "changes, so intervals are wider than they are for short calls",
+            where=f"{plan.workload_name} at {format_count(pace.size)}",
+        )
+        for pace in paces
+        if pace.too_long
+    ]
+
+
+def _drift_notes(plan: Plan, points: Sequence[Point]) -> list[Note]:
+    """Variants that get slower as they run, seen beside perfkit's own work in the same blocks."""
+    notes = []
+    for point in points:
+        for variant in plan.variants:
+            for part in point.sessions:
+                kept = [block for block in part if block.valid]
+                if len(kept) < DRIFT_BLOCKS:
+                    continue
+                series = [block.typical_s(variant.name) / block.begin.one_s for block in kept]
+                moved, p_value = statistics.drift(series)
+                if p_value < DRIFT_P and moved > math.log1p(DRIFT_LIMIT):
+                    text = (
+                        f"`{variant.name}` gets slower as it runs: by "
+                        f"{100 * math.expm1(moved):.0f} % over {len(kept)} blocks"
+                    )
+                    where = f"{plan.workload_name} at {format_count(point.size)} ({point.pattern})"
+                    remedy = "look for what calls leave behind: caches, lists, memory"
+                    notes.append(Note(id="slows_down", text=text, where=where, remedy=remedy))
+                    break
+    return notes

@@ -1,0 +1,146 @@
+"""The statistics of measuring, as pure functions; scipy where scipy has it. Nothing here decides
+which blocks count or when to stop.
+
+All ratios are handled as natural logarithms, so that `a` against `b` and `b` against `a` give the
+same answer with the sign turned; `exponentiated` makes a ratio of one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from perfkit.records import Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONFIDENCE = 0.95
+LEAST_VALUES = 6
+"""Below six values no rank interval reaches 95 %: the extremes of five cover 93.75 %."""
+
+AUTOCORRELATION_LIMIT = 0.2
+"""Above this lag-1 correlation, neighbouring blocks do not count as independent and are merged."""
+
+
+def rank_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """The median with the interval between two order statistics: true for any distribution.
+
+    Raises:
+        ValueError: there are too few values for the confidence.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    count = len(ordered)
+    # The largest k with P(Binomial(n, 1/2) < k) <= (1 - confidence) / 2.
+    rank = int(stats.binom.ppf((1 - confidence) / 2, count, 0.5)) if count else 0
+    if stats.binom.cdf(rank, count, 0.5) <= (1 - confidence) / 2:
+        rank += 1
+    if rank < 1:
+        message = f"{count} values carry no interval at {confidence:.0%}"
+        raise ValueError(message)
+    return Interval(
+        estimate=float(np.median(ordered)),
+        low=float(ordered[rank - 1]),
+        high=float(ordered[count - rank]),
+    )
+
+
+def lag_one(values: Sequence[float]) -> float:
+    """Correlation of neighbours; zero for a constant series."""
+    series = np.asarray(values, dtype=np.float64)
+    series = series - np.median(series)
+    # A single interrupt must not make two neighbours look alike: clip to the bulk.
+    spread = float(np.median(np.abs(series)))
+    if spread == 0.0 or len(series) < 3:
+        return 0.0
+    series = np.clip(series, -5 * spread, 5 * spread)
+    total = float(np.dot(series, series))
+    return float(np.dot(series[1:], series[:-1])) / total
+
+
+def merged(values: Sequence[float], least: int = LEAST_VALUES) -> list[float]:
+    """Means of neighbours until they no longer follow each other, or too few would be left."""
+    series = [float(value) for value in values]
+    while len(series) // 2 >= least and lag_one(series) > AUTOCORRELATION_LIMIT:
+        pairs = len(series) // 2
+        joined = [(series[2 * i] + series[2 * i + 1]) / 2 for i in range(pairs)]
+        if len(series) % 2:  # an odd one out joins the last pair: nothing is thrown away
+            joined[-1] = (2 * joined[-1] + series[-1]) / 3
+        series = joined
+    return series
+
+
+def log_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Median of per-block log-ratios with its rank interval, neighbours merged where they must
+    be.
+    """
+    series = merged(differences)
+    found = rank_interval(series, confidence)
+    centre = float(np.median(np.asarray(differences)))
+    return Interval(
+        estimate=min(max(centre, found.low), found.high), low=found.low, high=found.high
+    )
+
+
+def over_sessions(sessions: Sequence[Sequence[float]]) -> Interval:
+    """One interval from several sets of fresh processes: the wider of the blocks' own and Student's
+    over the session medians.
+
+    Two sessions carry no usable Student interval (its factor is 12.7); their medians then only
+    widen the blocks' interval.
+    """
+    kept = [list(session) for session in sessions if session]
+    whole = log_interval([value for session in kept for value in session])
+    if len(kept) < 2:
+        return whole
+    medians = np.array([float(np.median(session)) for session in kept])
+    if len(kept) == 2:
+        low, high = float(medians.min()), float(medians.max())
+    else:
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(kept) - 1)) * float(
+            stats.sem(medians, ddof=1)
+        )
+        centre = float(medians.mean())
+        low, high = centre - half, centre + half
+    return Interval(estimate=whole.estimate, low=min(low, whole.low), high=max(high, whole.high))
+
+
+def half_width(interval: Interval) -> float:
+    """Half the width of an interval."""
+    return (interval.high - interval.low) / 2
+
+
+def exponentiated(interval: Interval) -> Interval:
+    """An interval of log-ratios as ratios."""
+    return Interval(
+        estimate=math.exp(interval.estimate),
+        low=math.exp(interval.low),
+        high=math.exp(interval.high),
+    )
+
+
+def wilson(hits: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
+    """Wilson's interval for a share.
+
+    Raises:
+        ValueError: there was no trial.
+    """
+    if trials < 1:
+        message = "no trial, no share"
+        raise ValueError(message)
+    bounds = stats.binomtest(hits, trials).proportion_ci(confidence, method="wilson")
+    return Interval(estimate=hits / trials, low=float(bounds.low), high=float(bounds.high))
+
+
+def drift(values: Sequence[float]) -> tuple[float, float]:
+    """How a series of times moves from its first to its last: (log change, p value).
+
+    The change is Theil-Sen's slope over the whole series, the p value Kendall's.
+    """
+    logs = np.log(np.asarray(values, dtype=np.float64))
+    steps = np.arange(len(logs))
+    slope = float(stats.theilslopes(logs, steps)[0])
+    return slope * (len(logs) - 1), float(stats.kendalltau(steps, logs).pvalue)
