@@ -8,7 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read};
+use std::ops::Range;
 use std::path::Path;
 
 use inferno::collapse::Collapse;
@@ -20,7 +21,6 @@ use crate::intern::{Names, Sequences};
 use crate::lines::{excerpt, for_each_line};
 use crate::perf_script::{self, FIELDS, FrameLine, event_line, frame_line};
 use crate::symbols;
-use crate::whole::write_whole;
 use crate::{Error, Result};
 
 /// How a capture is collapsed.
@@ -76,20 +76,13 @@ pub struct Stats {
 /// [`Error::Input`] with the line that is not text of `perf script`, or for a capture without
 /// samples; [`Error::Panic`] where inferno panics.
 pub fn collapse_perf(script: &Path, output: &Path, settings: &Settings) -> Result<Stats> {
-    let (text, mut stats) = if settings.strict {
+    let (folded, mut stats) = if settings.strict {
         strictly(script, settings)?
     } else {
         as_inferno_does(script, settings)?
     };
-    let mut lines: Vec<&str> = text.lines().collect();
-    lines.sort_unstable();
-    stats.stacks = lines.len() as u64;
-    write_whole(output, |writer| {
-        for line in lines {
-            writeln!(writer, "{line}").map_err(Error::write(output))?;
-        }
-        Ok(())
-    })?;
+    stats.stacks = folded.len() as u64;
+    folded.write(output)?;
     Ok(stats)
 }
 
@@ -97,26 +90,23 @@ fn folder(settings: &Settings) -> Folder {
     let mut options = Options::default();
     options.annotate_kernel = true;
     options.include_tid = settings.include_tid;
+    options.event_filter.clone_from(&settings.event);
     options.nthreads = 1;
     options.into()
 }
 
-fn as_inferno_does(script: &Path, settings: &Settings) -> Result<(String, Stats)> {
+fn as_inferno_does(script: &Path, settings: &Settings) -> Result<(Folded, Stats)> {
     let file = File::open(script).map_err(Error::read(script))?;
     let bytes = file.metadata().map_err(Error::read(script))?.len();
-    let mut options = Options::default();
-    options.annotate_kernel = true;
-    options.include_tid = settings.include_tid;
-    options.event_filter.clone_from(&settings.event);
-    options.nthreads = 1;
-    let mut folder = Folder::from(options);
+    let mut folder = folder(settings);
     let mut text = Vec::new();
     guard("collapsing perf's text", || {
         folder
             .collapse(BufReader::with_capacity(1 << 17, file), &mut text)
             .map_err(Error::read(script))
     })?;
-    let folded = Folded::parse(&text, script)?;
+    let mut folded = Folded::default();
+    folded.extend(&text, script)?;
     if folded.total() == 0 {
         return Err(no_samples(script));
     }
@@ -132,10 +122,10 @@ fn as_inferno_does(script: &Path, settings: &Settings) -> Result<(String, Stats)
         stats.unresolved_frames += frames.iter().filter(|id| unresolved(id)).count() as u64 * count;
         stats.unresolved_leaf += u64::from(frames.last().is_some_and(unresolved)) * count;
     }
-    Ok((String::from_utf8_lossy(&text).into_owned(), stats))
+    Ok((folded, stats))
 }
 
-fn strictly(script: &Path, settings: &Settings) -> Result<(String, Stats)> {
+fn strictly(script: &Path, settings: &Settings) -> Result<(Folded, Stats)> {
     let mut reader = Reader::default();
     let seen = for_each_line(script, |number, line| {
         reader.line(number, line).map_err(|message| {
@@ -164,7 +154,7 @@ fn strictly(script: &Path, settings: &Settings) -> Result<(String, Stats)> {
     capture.stats.bytes = seen.bytes;
     let event = chosen_event(&capture, settings, script)?;
     capture.settle(event);
-    let mut stats = capture.stats.clone();
+    let stats = capture.stats.clone();
     if stats.samples == 0 {
         return Err(if stats.no_stack > 0 {
             Error::in_file(
@@ -179,16 +169,51 @@ fn strictly(script: &Path, settings: &Settings) -> Result<(String, Stats)> {
             no_samples(script)
         });
     }
-    let text = guard("collapsing perf's text", || {
-        let mut folded = Vec::new();
-        folder(settings)
-            .collapse(BufReader::new(Feed::new(&capture, event)), &mut folded)
-            .map_err(Error::read(script))?;
-        String::from_utf8(folded).map_err(|_| Error::in_file(script, "not UTF-8 text"))
-    })?;
-    let text = restore(text);
-    check_sum(&text, &mut stats)?;
-    Ok((text, stats))
+    let folded = through_inferno(&capture, event, settings, script)?;
+    if folded.total() != stats.samples {
+        // Whatever inferno dropped would be missing from every share that is computed later.
+        let message = format!(
+            "{} samples went in, {} came out",
+            stats.samples,
+            folded.total()
+        );
+        return Err(Error::Panic {
+            doing: "collapsing perf's text",
+            message,
+        });
+    }
+    Ok((folded, stats))
+}
+
+/// inferno keeps every different stack as text: given all at once, a long capture would need as
+/// much memory as its text.
+const BATCH: usize = 10_000;
+
+fn through_inferno(
+    capture: &Capture,
+    event: u32,
+    settings: &Settings,
+    script: &Path,
+) -> Result<Folded> {
+    let settings = Settings {
+        event: Some(FED_EVENT.to_owned()),
+        ..settings.clone()
+    };
+    let mut folded = Folded::default();
+    let mut text = Vec::new();
+    for first in (0..capture.samples.len()).step_by(BATCH) {
+        let last = capture.samples.len().min(first + BATCH);
+        text.clear();
+        guard("collapsing perf's text", || {
+            let feed = Feed::new(capture, event, first as u32..last as u32);
+            folder(&settings)
+                .collapse(BufReader::new(feed), &mut text)
+                .map_err(Error::read(script))
+        })?;
+        let restored = restore(&String::from_utf8_lossy(&text));
+        folded.extend(restored.as_bytes(), script)?;
+    }
+    Ok(folded)
 }
 
 /// Whether the fault is in a last line that has no line feed.
@@ -230,23 +255,6 @@ fn chosen_event(capture: &Capture, settings: &Settings, script: &Path) -> Result
     };
     let position = capture.events.iter().position(|known| known == name);
     Ok(position.unwrap_or_default() as u32)
-}
-
-/// inferno's counts must be the samples that were read: whatever it dropped would be missing from
-/// every share that is computed later.
-fn check_sum(text: &str, stats: &mut Stats) -> Result<()> {
-    let count = |line: &str| {
-        line.rsplit_once(' ')
-            .and_then(|(_, n)| n.parse::<u64>().ok())
-    };
-    let total: Option<u64> = text.lines().map(count).sum();
-    if total == Some(stats.samples) {
-        return Ok(());
-    }
-    Err(Error::Panic {
-        doing: "collapsing perf's text",
-        message: format!("{} samples went in, {total:?} came out", stats.samples),
-    })
 }
 
 /// The samples of a text, equal ones counted once.
@@ -423,6 +431,9 @@ const CLOSE: char = '\u{fdd2}';
 const SPACE: char = '\u{fdd3}';
 const NOTHING: char = '\u{fdd4}';
 
+/// The name that every event has for inferno.
+const FED_EVENT: &str = "e";
+
 /// The thread as inferno reads it.
 fn thread_name(comm: &str, id: &str) -> String {
     // In a name such as `rayon 1` inferno would take the 1 for the thread's number.
@@ -456,10 +467,7 @@ fn fed(frame: FrameLine<'_>) -> String {
 }
 
 /// Puts back what [`fed`] and [`thread_name`] replaced.
-fn restore(text: String) -> String {
-    if !text.contains(|c| (ARROW..=NOTHING).contains(&c)) {
-        return text;
-    }
+fn restore(text: &str) -> String {
     let mut restored = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -478,17 +486,17 @@ fn restore(text: String) -> String {
 struct Feed<'a> {
     capture: &'a Capture,
     event: u32,
-    next: u32,
+    left: Range<u32>,
     text: Vec<u8>,
     taken: usize,
 }
 
 impl<'a> Feed<'a> {
-    fn new(capture: &'a Capture, event: u32) -> Self {
+    fn new(capture: &'a Capture, event: u32, samples: Range<u32>) -> Self {
         Self {
             capture,
             event,
-            next: 0,
+            left: samples,
             text: Vec::new(),
             taken: 0,
         }
@@ -497,9 +505,10 @@ impl<'a> Feed<'a> {
     fn refill(&mut self) {
         self.text.clear();
         self.taken = 0;
-        while self.text.is_empty() && (self.next as usize) < self.capture.samples.len() {
-            let (sample, count) = self.capture.samples.get(self.next);
-            self.next += 1;
+        while self.text.is_empty()
+            && let Some(number) = self.left.next()
+        {
+            let (sample, count) = self.capture.samples.get(number);
             let frames = &sample[2..];
             if sample[0] != self.event || frames.is_empty() {
                 continue;
@@ -507,7 +516,7 @@ impl<'a> Feed<'a> {
             self.text
                 .extend_from_slice(self.capture.threads.get(sample[1]));
             self.text
-                .extend_from_slice(format!(" 0.0: {count} e: \n").as_bytes());
+                .extend_from_slice(format!(" 0.0: {count} {FED_EVENT}: \n").as_bytes());
             for frame in frames {
                 self.text.extend_from_slice(b"\t0 ");
                 self.text.extend_from_slice(self.capture.frames.get(*frame));

@@ -60,6 +60,21 @@ impl Folded {
             .map_err(|error| error.named(name))
     }
 
+    /// Adds the stacks of a text that a collapser has just made, and that therefore has one count
+    /// per line whatever the names look like.
+    ///
+    /// # Errors
+    /// As [`Folded::read`].
+    pub(crate) fn extend(&mut self, text: &[u8], name: &Path) -> Result<()> {
+        let mut parser = Parser {
+            folded: std::mem::take(self),
+            ..Parser::default()
+        };
+        from_reader(text, name, |number, line| parser.line(number, line))?;
+        *self = parser.folded;
+        Ok(())
+    }
+
     /// Adds one stack, root first.
     ///
     /// # Errors
