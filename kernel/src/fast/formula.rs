@@ -14,6 +14,7 @@
 //! prices right. It all holds for options `in_domain`; the others are priced again by `scalar`.
 
 use std::f64::consts::{LN_2, LOG2_E};
+use std::mem::MaybeUninit;
 
 use super::coefficients::{EXP2, EXP2_EIGHTH, LOG, MILLS_LIMIT, MILLS_P, MILLS_Q};
 use super::lanes::{Lanes, Pair};
@@ -47,7 +48,7 @@ const WINDOW_OUTSIDE: u64 = 0b111 << 61;
 /// with it.
 const RATE_TIME_LIMIT: f64 = 16.0;
 
-/// Whether the vectors' formula holds for an option. `price_lanes` flags exactly the others.
+/// Whether the vectors' formula holds for an option. `arguments` flags exactly the others.
 pub(super) fn in_domain(spot: f64, strike: f64, time: f64, rate: f64, volatility: f64) -> bool {
     let windows = [spot, strike, time, volatility]
         .map(|value| value.to_bits().wrapping_sub(WINDOW_START))
@@ -64,15 +65,15 @@ unsafe fn exp2<T: Lanes>(exponent: T) -> (T, T) {
         let shifted = exponent.add(T::splat(TO_INTEGER));
         let fraction = exponent.sub(shifted.sub(T::splat(TO_INTEGER)));
         let quotient = if T::EXP2_PARTS == 8 {
-            polynomial(&EXP2_EIGHTH, fraction)
+            short_polynomial(&EXP2_EIGHTH, fraction)
         } else {
-            polynomial(&EXP2, fraction)
+            short_polynomial(&EXP2, fraction)
         };
         (shifted.exp2_part(), quotient.mul_add(fraction, T::splat(1.0)))
     }
 }
 
-/// Horner's rule, lowest order first.
+/// Horner's rule, lowest order first: for the long polynomials, several of which run side by side.
 #[inline(always)]
 unsafe fn polynomial<T: Lanes, const COUNT: usize>(coefficients: &[f64; COUNT], x: T) -> T {
     // SAFETY: the caller keeps the contract of `Lanes`.
@@ -80,6 +81,27 @@ unsafe fn polynomial<T: Lanes, const COUNT: usize>(coefficients: &[f64; COUNT], 
         let mut value = T::splat(coefficients[COUNT - 1]);
         for &coefficient in coefficients[..COUNT - 1].iter().rev() {
             value = value.mul_add(x, T::splat(coefficient));
+        }
+        value
+    }
+}
+
+/// Horner's rule in `x^2` over pairs of coefficients: one product more, and half the wait, for the
+/// polynomials that have no other work beside them.
+#[inline(always)]
+unsafe fn short_polynomial<T: Lanes, const COUNT: usize>(coefficients: &[f64; COUNT], x: T) -> T {
+    // SAFETY: the caller keeps the contract of `Lanes`.
+    unsafe {
+        let square = x.mul(x);
+        let pair = |low: usize| match coefficients.get(low + 1) {
+            Some(&high) => T::splat(high).mul_add(x, T::splat(coefficients[low])),
+            None => T::splat(coefficients[low]),
+        };
+        let mut low = (COUNT - 1) / 2 * 2;
+        let mut value = pair(low);
+        while low > 0 {
+            low -= 2;
+            value = value.mul_add(square, pair(low));
         }
         value
     }
@@ -98,15 +120,16 @@ unsafe fn monic<T: Lanes, const COUNT: usize>(coefficients: &[f64; COUNT], x: T)
     }
 }
 
-/// The prices of one vector of options, and the lanes for which they are not to be used.
+/// First phase: `d1`, `d2`, the exponent of the discount in parts of a power of two, and the lanes
+/// for which the price is not to be used.
 #[inline(always)]
-unsafe fn price_lanes<T: Lanes, const PUT: bool>(
+unsafe fn arguments<T: Lanes>(
     spot: T,
     strike: T,
     time: T,
     rate: T,
     volatility: T,
-) -> (T, T::Flags) {
+) -> ([T; 3], T::Flags) {
     // SAFETY: the caller keeps the contract of `Lanes`.
     unsafe {
         let bits = |value: u64| T::splat(f64::from_bits(value));
@@ -118,70 +141,139 @@ unsafe fn price_lanes<T: Lanes, const PUT: bool>(
             .or_bits(strike.sub_bits(start))
             .or_bits(time.sub_bits(start))
             .or_bits(volatility.sub_bits(start));
-        let discount_exponent = time.mul(rate.mul(T::splat(-LOG2_E * parts)));
-        let magnitude = discount_exponent.and_bits(bits(!SIGN));
+        let exponent = time.mul(rate.mul(T::splat(-LOG2_E * parts)));
+        let magnitude = exponent.and_bits(bits(!SIGN));
         let flags = T::flags(windows, magnitude, RATE_TIME_LIMIT * LOG2_E * parts);
 
         let binades = spot.sub_bits(strike).add_bits(bits(HALF_BINADE));
         let near = spot.sub_bits(binades.and_bits(bits(UPPER_TWELVE)));
         let q = near.sub(strike).div(near.add(strike));
         let u = q.mul(q);
-        let log_near = u.mul(q).mul_add(polynomial(&LOG, u), q.add(q));
+        let log_near = u.mul(q).mul_add(short_polynomial(&LOG, u), q.add(q));
         let log_ratio = binades.upper_twelve().mul_add(T::splat(LN_2), log_near);
         let moneyness = time.mul_add(rate, log_ratio);
 
         let deviation = volatility.mul(time.sqrt());
         let half = deviation.sub_bits(bits(ONE_BINADE));
         let middle = moneyness.div(deviation);
-        let d1 = middle.add(half);
-        let d2 = middle.sub(half);
-        let x1 = d1.and_bits(bits(!SIGN)).min(T::splat(MILLS_LIMIT));
-        let x2 = d2.and_bits(bits(!SIGN)).min(T::splat(MILLS_LIMIT));
+        ([middle.add(half), middle.sub(half), exponent], flags)
+    }
+}
 
-        let (scale, factor) = exp2(discount_exponent);
+/// Second phase: `g = S exp(-d1^2/2)`, and the part of the price that needs no Mills ratio.
+#[inline(always)]
+unsafe fn exponentials<T: Lanes, const PUT: bool>(
+    spot: T,
+    strike: T,
+    [d1, d2, exponent]: [T; 3],
+) -> [T; 2] {
+    // SAFETY: the caller keeps the contract of `Lanes`.
+    unsafe {
+        let (scale, factor) = exp2(exponent);
         let discounted = strike.mul(scale).mul(factor);
-        let (scale, factor) = exp2(x1.mul(T::splat(-0.5 * LOG2_E * parts)).mul(x1));
+        let x1 = magnitude(d1);
+        let half = T::splat(-0.5 * LOG2_E * f64::from(T::EXP2_PARTS));
+        let (scale, factor) = exp2(x1.mul(half).mul(x1));
         let density = spot.mul(scale).mul(factor);
-
-        let sign = bits(SIGN);
-        let p1 = polynomial(&MILLS_P, x1).xor_bits(d1.and_bits(sign));
-        let p2 = polynomial(&MILLS_P, x2).xor_bits(d2.and_bits(sign));
-        let q1 = monic(&MILLS_Q, x1);
-        let q2 = monic(&MILLS_Q, x2);
-        let ratios = p1.neg_mul_add(q2, p2.mul(q1)).div(q1.mul(q2));
-
         let certain = if PUT {
             discounted.where_negative(d2).sub(spot.where_negative(d1))
         } else {
             spot.where_positive(d1).sub(discounted.where_positive(d2))
         };
-        // Rounding may leave a price of nothing at -1e-17 of the spot.
-        (density.mul_add(ratios, certain).max(T::splat(0.0)), flags)
+        [density, certain]
     }
 }
 
-/// Prices `T::LANES` options at `start`; those that the formula does not hold for, one by one.
+/// Third phase: the difference of the Mills ratios, and the price.
+#[inline(always)]
+unsafe fn ratios<T: Lanes>([d1, d2]: [T; 2], [density, certain]: [T; 2]) -> T {
+    // SAFETY: the caller keeps the contract of `Lanes`.
+    unsafe {
+        let (x1, x2) = (magnitude(d1), magnitude(d2));
+        let sign = T::splat(f64::from_bits(SIGN));
+        let p1 = polynomial(&MILLS_P, x1).xor_bits(d1.and_bits(sign));
+        let p2 = polynomial(&MILLS_P, x2).xor_bits(d2.and_bits(sign));
+        let (q1, q2) = (monic(&MILLS_Q, x1), monic(&MILLS_Q, x2));
+        let ratios = p1.neg_mul_add(q2, p2.mul(q1)).div(q1.mul(q2));
+        // Rounding may leave a price of nothing at -1e-17 of the spot.
+        density.mul_add(ratios, certain).max(T::splat(0.0))
+    }
+}
+
+/// `|d|`, or the end of the Mills ratio's range when that is less.
+#[inline(always)]
+unsafe fn magnitude<T: Lanes>(d: T) -> T {
+    // SAFETY: the caller keeps the contract of `Lanes`.
+    unsafe { d.and_bits(T::splat(f64::from_bits(!SIGN))).min(T::splat(MILLS_LIMIT)) }
+}
+
+/// Options that go through the phases together; what one phase leaves for the next stays in the
+/// first-level cache.
+const BLOCK: usize = 128;
+
+/// Room for what the phases leave each other, one column each.
+struct Between {
+    d1: [f64; BLOCK],
+    d2: [f64; BLOCK],
+    exponent_then_certain: [f64; BLOCK],
+    density: [f64; BLOCK],
+}
+
+/// Prices `count` options from `start` on, a multiple of `T::LANES` and at most `BLOCK`; those that
+/// the formula does not hold for, one by one.
+///
+/// Three short loops, not one long one: the processor looks some two hundred instructions ahead,
+/// which is several turns of a short loop, whose divisions and chains of products then overlap, but
+/// less than one turn of a long one.
 #[inline(always)]
 unsafe fn price_block<T: Lanes, const PUT: bool, const RATES: bool>(
     columns: &Columns,
-    rate: T,
+    between: *mut Between,
     start: usize,
+    count: usize,
     out: *mut f64,
 ) {
-    // SAFETY: the caller keeps the contract of `Lanes`, and `T::LANES` values from `start` on are
-    // readable in each column and writable in `out`.
+    // SAFETY: the caller keeps the contract of `Lanes`, and `count` values from `start` on are
+    // readable in each column and writable in `out`; each phase reads of `between` what the one
+    // before wrote.
     unsafe {
-        let rate = if RATES { T::load(columns.rate.add(start)) } else { rate };
-        let (prices, flags) = price_lanes::<T, PUT>(
-            T::load(columns.spot.add(start)),
-            T::load(columns.strike.add(start)),
-            T::load(columns.time.add(start)),
-            rate,
-            T::load(columns.volatility.add(start)),
-        );
-        prices.store(out.add(start));
-        if T::any(flags) {
-            price_again(columns, PUT, RATES, start, T::LANES, out);
+        let d1s = (&raw mut (*between).d1).cast::<f64>();
+        let d2s = (&raw mut (*between).d2).cast::<f64>();
+        let exponents = (&raw mut (*between).exponent_then_certain).cast::<f64>();
+        let densities = (&raw mut (*between).density).cast::<f64>();
+        let uniform = T::splat(*columns.rate);
+
+        let mut flagged = false;
+        for i in (0..count).step_by(T::LANES) {
+            let at = start + i;
+            let ([d1, d2, exponent], flags) = arguments(
+                T::load(columns.spot.add(at)),
+                T::load(columns.strike.add(at)),
+                T::load(columns.time.add(at)),
+                if RATES { T::load(columns.rate.add(at)) } else { uniform },
+                T::load(columns.volatility.add(at)),
+            );
+            d1.store(d1s.add(i));
+            d2.store(d2s.add(i));
+            exponent.store(exponents.add(i));
+            flagged |= T::any(flags);
+        }
+        for i in (0..count).step_by(T::LANES) {
+            let [density, certain] = exponentials::<T, PUT>(
+                T::load(columns.spot.add(start + i)),
+                T::load(columns.strike.add(start + i)),
+                [T::load(d1s.add(i)), T::load(d2s.add(i)), T::load(exponents.add(i))],
+            );
+            density.store(densities.add(i));
+            certain.store(exponents.add(i));
+        }
+        for i in (0..count).step_by(T::LANES) {
+            let d = [T::load(d1s.add(i)), T::load(d2s.add(i))];
+            ratios(d, [T::load(densities.add(i)), T::load(exponents.add(i))])
+                .store(out.add(start + i));
+        }
+        if flagged {
+            price_again(columns, PUT, RATES, start, count, out);
         }
     }
 }
@@ -215,7 +307,8 @@ unsafe fn price_again(
 /// Room for the ragged tail of any instruction set's pair of vectors.
 const TAIL: usize = 16;
 
-/// The loop: two vectors per turn, and the tail in a padded copy through the same code.
+/// The loop over a run of any length: blocks of pairs of vectors, and the ragged tail in a padded
+/// copy through the same code, so that a price does not depend on its place.
 ///
 /// # Safety
 /// As `Lanes`; and `columns` and `out` are as `Run` says, not overlapping.
@@ -226,15 +319,17 @@ pub(super) unsafe fn price_run<V: Lanes, const PUT: bool, const RATES: bool>(
     count: usize,
 ) {
     let lanes = Pair::<V>::LANES;
-    const { assert!(Pair::<V>::LANES <= TAIL) };
+    const { assert!(Pair::<V>::LANES <= TAIL && BLOCK.is_multiple_of(Pair::<V>::LANES)) };
+    let mut between = MaybeUninit::<Between>::uninit();
+    let between = between.as_mut_ptr();
     let whole = count - count % lanes;
     // SAFETY: every index below `count` is inside the columns; the padded copies have TAIL values.
     unsafe {
-        let rate = Pair::<V>::splat(if RATES { 0.0 } else { *columns.rate });
         let mut start = 0;
         while start < whole {
-            price_block::<Pair<V>, PUT, RATES>(columns, rate, start, out);
-            start += lanes;
+            let count = (whole - start).min(BLOCK);
+            price_block::<Pair<V>, PUT, RATES>(columns, between, start, count, out);
+            start += count;
         }
         if whole == count {
             return;
@@ -256,7 +351,8 @@ pub(super) unsafe fn price_run<V: Lanes, const PUT: bool, const RATES: bool>(
             volatility: volatility.as_ptr(),
             rate: rates.as_ptr(),
         };
-        price_block::<Pair<V>, PUT, RATES>(&padded, rate, 0, prices.as_mut_ptr());
+        let first = prices.as_mut_ptr();
+        price_block::<Pair<V>, PUT, RATES>(&padded, between, 0, lanes, first);
         std::slice::from_raw_parts_mut(out.add(whole), rest).copy_from_slice(&prices[..rest]);
     }
 }
