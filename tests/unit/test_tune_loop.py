@@ -48,7 +48,7 @@ def test_the_campaign_ends_at_its_main_size_and_names_the_trade_off(tmp_path: Pa
         "price at 100k",
         "price at 1M",
     ]
-    assert made.evaluator.asked[-2:] == ["prepare 1", "confirm 1"]
+    assert made.evaluator.asked[-2:] == ["prepare 1", "confirm trial_001_fresh"]
     assert [(one.size, one.met) for one in report.confirmed] == [
         (10_000, True),
         (100_000, False),
@@ -173,7 +173,7 @@ def test_a_start_that_meets_every_target_is_left_alone(tmp_path: Path) -> None:
     made = bench(tmp_path, [row({}, 1.0, targets={10_000: 0.5, 100_000: 0.9})])
     report = made.loop.run()
     assert (report.status, report.best_iteration) == (TuneStatus.SUCCESS, 0)
-    assert made.evaluator.asked == ["prepare 0", "measure 0"]
+    assert made.evaluator.asked == ["prepare 0", "measure trial_000"]
 
 
 def test_a_success_that_is_not_confirmed_is_none(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_equal_machine_code_is_not_measured_again_and_names_the_dead_parameter(
         ("same_code", {"CHUNK": 512}),
         ("ok", {"SMALL": 5_000}),
     ], "a dead parameter stays as it was at the start"
-    assert "measure 1" not in made.evaluator.asked
+    assert "measure trial_001" not in made.evaluator.asked
     assert report.dead_parameters == ("CHUNK",)
     assert "dead_parameter" in [note.id for note in report.notes]
 
@@ -313,7 +313,7 @@ def test_every_third_trial_is_profiled_at_the_worst_size(tmp_path: Path) -> None
     rows[3] = dataclasses.replace(rows[3], profile=frames, files={"flame": "flame/x.svg"})
     made = bench(tmp_path, rows, base_grid=GRID, profile_every=3)
     report = made.loop.run()
-    assert [asked for asked in made.evaluator.asked if "profile" in asked] == ["profile 3 at 10000"]
+    assert [asked for asked in made.evaluator.asked if "profile" in asked] == ["profile trial_003 at 10000"]
     assert report.trials[3].profile == frames
     assert read_trials(made.run)[3].files == {"flame": "flame/x.svg"}
 
@@ -350,8 +350,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     header = Header(workload="price", key={"sources": "abc"}, start=START)
     report = again.loop.run(again.journal.resume(header))
     assert dataclasses.replace(report, wall_s=0) == dataclasses.replace(whole, wall_s=0)
-    assert "measure 0" not in again.evaluator.asked
-    assert "measure 1" not in again.evaluator.asked
+    assert "measure trial_000" not in again.evaluator.asked
+    assert "measure trial_001" not in again.evaluator.asked
     assert [trial.iteration for trial in read_trials(again.run)] == [0, 1, 2, 3, 4]
 
 
@@ -422,10 +422,10 @@ def test_an_interrupt_leaves_the_finished_trials(tmp_path: Path) -> None:
     made = bench(tmp_path, rows, base_grid=GRID)
     measure = made.evaluator.measure
 
-    def interrupted(prepared: object, *, fresh: bool) -> object:
+    def interrupted(prepared: object, *, label: str, fresh: bool) -> object:
         if len(read_trials(made.run)) == 1:
             raise KeyboardInterrupt
-        return measure(prepared, fresh=fresh)  # type: ignore[arg-type]
+        return measure(prepared, label=label, fresh=fresh)  # type: ignore[arg-type]
 
     made.evaluator.measure = interrupted  # type: ignore[method-assign, assignment]
     with pytest.raises(KeyboardInterrupt):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from perfkit.records import Capture, Check, Diagnosis, MeasureReport, Trial, TuneReport
+    from perfkit.tune.command import TunePlan
 
 Document = dict[str, Any]
 """JSON types all the way down: what `json.dumps` takes without help."""
@@ -52,6 +53,11 @@ def tune_json(report: TuneReport) -> Document:
     document["best"] = {"params": best, "iteration": document.pop("best_iteration")}
     document["trials"] = [trial_json(trial) for trial in report.trials]
     return {"schema_version": SCHEMA_VERSION, **document}
+
+
+def plan_json(plan: TunePlan) -> Document:
+    """The document of `perfkit tune --dry-run`."""
+    return {"schema_version": SCHEMA_VERSION, **to_json(plan)}
 
 
 def trial_json(trial: Trial) -> Document:

@@ -23,6 +23,7 @@ from perfkit.report.page import (
 )
 from perfkit.report.words import (
     UNKNOWN,
+    joined,
     parameters,
     ratio_interval,
     seconds,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfkit.records import Confirmed, Trial, TuneReport, Value
+    from perfkit.tune.command import TunePlan
 
 _CHANGE_BASE = (
     "Change is the starting build's time over the trial's, measured in the same blocks: above 1x "
@@ -46,7 +48,8 @@ def tune_page(report: TuneReport, *, directory: Path | None = None) -> Page:
     """The report of `perfkit tune`."""
     blocks: list[Block] = [_verdict(report), *_best(report)]
     if report.confirmed:
-        blocks += [Heading(text="Confirmed"), _confirmed_table(report)]
+        title = "Confirmed" if report.best_iteration else "The starting values"
+        blocks += [Heading(text=title), _confirmed_table(report)]
     if report.recommendation is not None:
         blocks += [
             Heading(text="Where the search started"),
@@ -71,6 +74,31 @@ def tune_page(report: TuneReport, *, directory: Path | None = None) -> Page:
     )
     blocks += place_blocks(directory)
     return Page(title="perfkit tune", blocks=tuple(blocks))
+
+
+def plan_page(plan: TunePlan) -> Page:
+    """What `perfkit tune --dry-run` shows."""
+    rows = tuple(
+        (str(number), candidate.stage.value, _difference(candidate.params, plan.start))
+        for number, candidate in enumerate(plan.candidates, start=1)
+    )
+    limit = "" if plan.time_limit_s is None else f" and {seconds(plan.time_limit_s)}"
+    text = (
+        f"Nothing was built. {plan.workload} at {joined(map(format_count, plan.sizes))}, strategy "
+        f"{plan.strategy}, at most {plan.max_iterations} trials{limit}. The worst size decides "
+        "which recommendation comes first; a search mostly ends before everything is tried."
+    )
+    start = tuple((name, value_text(value)) for name, value in plan.start.items())
+    return Page(
+        title="perfkit tune --dry-run",
+        blocks=(
+            Paragraph(text=text),
+            Heading(text="Start"),
+            Table(columns=columns("<parameter", "value"), rows=start),
+            Heading(text="Candidates"),
+            Table(columns=columns("", "<stage", "<changes"), rows=rows),
+        ),
+    )
 
 
 def trials_table(trials: Sequence[Trial], start: Mapping[str, Value]) -> Table:
@@ -142,10 +170,14 @@ def _confirmed_table(report: TuneReport) -> Table:
         for size in report.confirmed
     )
     titles = ("size", "speed-up", "target", "met", "change", "<against the start")
+    what = (
+        "The best parameters built and measured afresh after the search."
+        if report.best_iteration
+        else "The starting build as trial 0 measured it, against a byte copy of itself."
+    )
     caption = (
-        "The best parameters built and measured afresh after the search. Speed-up is reference "
-        "time over subject time; a target is met by the lower bound. Change is the starting "
-        "build's time over the best one's. Brackets: 95 % interval."
+        f"{what} Speed-up is reference time over subject time; a target is met by the lower bound. "
+        "Change is the starting build's time over this one's. Brackets: 95 % interval."
     )
     return Table(columns=columns(*titles), rows=rows, caption=caption)
 

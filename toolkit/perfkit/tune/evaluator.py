@@ -69,10 +69,11 @@ class Evaluator(Protocol):
         """
         ...
 
-    def measure(self, prepared: Prepared, *, fresh: bool) -> Measured:
+    def measure(self, prepared: Prepared, *, label: str, fresh: bool) -> Measured:
         """Verify the answer, then time it interleaved with the starting build and the reference.
 
         Args:
+            label: names what the measurement leaves behind.
             fresh: with inputs that no trial has seen, as a confirmation needs.
 
         Raises:
@@ -80,7 +81,7 @@ class Evaluator(Protocol):
         """
         ...
 
-    def profile(self, prepared: Prepared, size: int, iteration: int) -> Profiled:
+    def profile(self, prepared: Prepared, size: int, *, label: str) -> Profiled:
         """Profile a candidate at one size.
 
         Raises:

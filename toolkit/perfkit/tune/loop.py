@@ -142,7 +142,7 @@ class Loop:
 
     def _measure_start(self, prepared: Prepared) -> Stop | None:
         """Trial 0: the starting build against a copy of itself and the reference."""
-        measured = self._evaluator.measure(prepared, fresh=False)
+        measured = self._evaluator.measure(prepared, label=_label(0), fresh=False)
         self._note(measured)
         trial = self._trial(
             Candidate(params=self._settings.start, stage=Stage.START, reason=""),
@@ -195,7 +195,7 @@ class Loop:
                 reason = f"the same machine code as trial {twin.iteration}; not measured again"
                 return self._bare(candidate, iteration, TrialOutcome.SAME_CODE, reason, prepared)
             self._tell(f"trial {iteration}: measuring", iteration)
-            measured = self._evaluator.measure(prepared, fresh=False)
+            measured = self._evaluator.measure(prepared, label=_label(iteration), fresh=False)
         except tuple(error for error, _ in _OUTCOMES) as error:
             outcome = next(found for kind, found in _OUTCOMES if isinstance(error, kind))
             return self._bare(candidate, iteration, outcome, str(error), prepared)
@@ -212,7 +212,9 @@ class Loop:
         size = found[0].size if found is not None else self._settings.rules.main_size
         self._tell(f"trial {trial.iteration}: profiling at {format_count(size)}", trial.iteration)
         try:
-            profiled: Profiled = self._evaluator.profile(prepared, size, trial.iteration)
+            profiled: Profiled = self._evaluator.profile(
+                prepared, size, label=_label(trial.iteration)
+            )
         except (
             BuildError,
             NoVerdictError,
@@ -276,7 +278,9 @@ class Loop:
         """The final build of a trial, on inputs that no trial has seen; None when it failed."""
         self._tell(f"trial {trial.iteration}: measuring afresh", trial.iteration)
         try:
-            measured = self._evaluator.measure(self._evaluator.prepare(trial.params), fresh=True)
+            prepared = self._evaluator.prepare(trial.params)
+            label = f"{_label(trial.iteration)}_fresh"
+            measured = self._evaluator.measure(prepared, label=label, fresh=True)
         except tuple(error for error, _ in _OUTCOMES) as error:
             text = f"could not be measured afresh: {error}"
             note = Note(id="no_confirmation", text=text, where=f"trial {trial.iteration}")
@@ -411,3 +415,7 @@ _NO_VERDICTS = (TrialOutcome.BUSY, TrialOutcome.UNTRUSTED)
 """Trials that are made again after an interruption: they say nothing about their candidate."""
 
 _WITHHELD = (MeasureVerdict.BUSY, MeasureVerdict.UNTRUSTED)
+
+
+def _label(iteration: int) -> str:
+    return f"trial_{iteration:03d}"

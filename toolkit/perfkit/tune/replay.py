@@ -55,7 +55,7 @@ class ReplayEvaluator:
     def prepare(self, params: Mapping[str, Value]) -> Prepared:
         """See `Evaluator`."""
         trial = self._find(params)
-        self.asked.append(f"prepare {trial.iteration}")
+        self.asked.append(f"prepare {trial.iteration}")  # its place in the record
         if trial.outcome is TrialOutcome.BUILD_FAILED:
             raise BuildError(trial.reason)
         if trial.outcome is TrialOutcome.NOT_APPLIED:
@@ -68,10 +68,10 @@ class ReplayEvaluator:
             build_s=trial.build_s,
         )
 
-    def measure(self, prepared: Prepared, *, fresh: bool) -> Measured:
+    def measure(self, prepared: Prepared, *, label: str, fresh: bool) -> Measured:
         """See `Evaluator`."""
         trial = self._find(prepared.params)
-        self.asked.append(f"{'confirm' if fresh else 'measure'} {trial.iteration}")
+        self.asked.append(f"{'confirm' if fresh else 'measure'} {label}")
         match trial.outcome:
             case TrialOutcome.CRASHED:
                 raise WorkerError(trial.reason)
@@ -91,9 +91,9 @@ class ReplayEvaluator:
             bench_s=trial.bench_s,
         )
 
-    def profile(self, prepared: Prepared, size: int, iteration: int) -> Profiled:
+    def profile(self, prepared: Prepared, size: int, *, label: str) -> Profiled:
         """See `Evaluator`."""
-        self.asked.append(f"profile {iteration} at {size}")
+        self.asked.append(f"profile {label} at {size}")
         trial = self._find(prepared.params)
         return Profiled(rows=trial.profile, files=trial.files)
 

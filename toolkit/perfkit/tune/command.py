@@ -1,0 +1,220 @@
+"""What `perfkit tune` calls: from options to the loop with everything it needs, and the dry run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from perfkit import environment
+from perfkit.errors import ConfigError, UsageError
+from perfkit.subject.parameters import short_name, start_values
+from perfkit.tune.live import LiveEvaluator, quick_enough
+from perfkit.tune.log import Header, Journal
+from perfkit.tune.loop import Loop, Settings, World
+from perfkit.tune.search import GridSearch
+from perfkit.tune.stop import Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from perfkit.config import Measure, Project, Workload
+    from perfkit.records import TuneReport, Value
+    from perfkit.store import Run
+    from perfkit.subject.build import Builder
+    from perfkit.tune.space import Candidate
+
+STRATEGIES = ("grid",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneOptions:
+    """What the command line decides; None leaves it to the config."""
+
+    workload: str | None = None
+    max_iterations: int | None = None
+    time_limit_s: float | None = None
+    strategy: str = "grid"
+    dry_run: bool = False
+    patience_s: float | None = None
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunePlan:
+    """What `--dry-run` shows: what would be tried, before anything is built or measured.
+
+    Which of the recommended ones comes first is decided by the worst size, and a search mostly
+    ends before all are tried.
+    """
+
+    workload: str
+    sizes: tuple[int, ...]
+    strategy: str
+    max_iterations: int
+    time_limit_s: float | None
+    start: Mapping[str, Value]
+    candidates: tuple[Candidate, ...]
+
+
+def plan_command(project: Project, options: TuneOptions) -> TunePlan:
+    """List what a search could try.
+
+    Raises:
+        ConfigError: the config names no parameter.
+        UsageError: there is no such strategy or workload.
+        SourceError: a constant is not in the sources.
+    """
+    name, workload = _workload(project, options)
+    start = start_values(project)
+    return TunePlan(
+        workload=name,
+        sizes=workload.sizes,
+        strategy=options.strategy,
+        max_iterations=_max_iterations(project, options),
+        time_limit_s=_time_limit(project, options),
+        start=start,
+        candidates=_search(project, start).listed(),
+    )
+
+
+def tune_command(
+    project: Project,
+    options: TuneOptions,
+    *,
+    builder: Builder,
+    run: Run,
+    resume: bool,
+    progress: Callable[[str, float | None], None],
+) -> TuneReport:
+    """Run the loop, or go on with the one that the run directory holds.
+
+    Raises:
+        ConfigError: the config names no parameter.
+        UsageError: there is no such strategy or workload; the run to resume is about something
+            else.
+        BuildError: the sources as they are do not compile.
+        PerfkitError: the starting build cannot be verified or measured.
+    """
+    name, workload = _workload(project, options)
+    start = start_values(project)
+    evaluator = LiveEvaluator(
+        project,
+        name,
+        start=start,
+        builder=builder,
+        run=run,
+        settings=_measure(project, options, workload),
+        seed=options.seed,
+        progress=progress,
+    )
+    journal = Journal(run, lambda params: short_name(project, params))
+    progress("building what the search starts from", None)
+    header = Header(
+        workload=name, key=_key(project, workload, evaluator.start_build().key), start=start
+    )
+    earlier = journal.resume(header) if resume else ()
+    if not resume:
+        journal.begin(header)
+    loop = Loop(
+        evaluator=evaluator,
+        strategy=_search(project, start),
+        journal=journal,
+        settings=Settings(
+            workload=name,
+            start=start,
+            rules=_rules(project, options, workload),
+            time_limit_s=_time_limit(project, options),
+            profile_every=project.config.tune.profile_every,
+        ),
+        world=World(
+            clock=time.monotonic, now=lambda: datetime.now(UTC).isoformat(), progress=progress
+        ),
+    )
+    return loop.run(earlier)
+
+
+def _workload(project: Project, options: TuneOptions) -> tuple[str, Workload]:
+    if options.strategy not in STRATEGIES:
+        message = f"there is no strategy {options.strategy!r}"
+        raise UsageError(message, remedy=f"choose one of: {', '.join(STRATEGIES)}")
+    if not project.config.parameters:
+        message = "the config names no parameter, so there is nothing to tune"
+        remedy = "describe the constants to tune under [parameters.NAME]"
+        raise ConfigError(message, where=str(project.file), remedy=remedy)
+    wanted = options.workload if options.workload is not None else project.config.tune.workload
+    return project.workload(wanted)
+
+
+def _search(project: Project, start: Mapping[str, Value]) -> GridSearch:
+    return GridSearch(
+        start=start,
+        parameters=project.config.parameters,
+        base_grid=project.config.tune.base_grid,
+        extended_grid=project.config.tune.extended_grid,
+    )
+
+
+def _rules(project: Project, options: TuneOptions, workload: Workload) -> Rules:
+    tune = project.config.tune
+    return Rules(
+        max_iterations=_max_iterations(project, options),
+        stagnation_iterations=tune.stagnation_iterations,
+        stagnation_gain=tune.stagnation_gain,
+        main_size=workload.first_size,
+    )
+
+
+def _max_iterations(project: Project, options: TuneOptions) -> int:
+    if options.max_iterations is not None:
+        return options.max_iterations
+    return project.config.tune.max_iterations
+
+
+def _time_limit(project: Project, options: TuneOptions) -> float | None:
+    if options.time_limit_s is not None:
+        return options.time_limit_s
+    return project.config.tune.time_limit_s
+
+
+def _measure(project: Project, options: TuneOptions, workload: Workload) -> Measure:
+    settings = project.config.measure
+    if options.patience_s is not None:
+        settings = settings.model_copy(update={"patience_s": options.patience_s})
+    return quick_enough(
+        settings,
+        time_limit_s=_time_limit(project, options),
+        trials=_max_iterations(project, options),
+        sizes=len(workload.sizes),
+    )
+
+
+def _key(project: Project, workload: Workload, build_key: str) -> dict[str, str]:
+    """What must be the same for two parts of a run to belong together."""
+    parameters = {n: p.model_dump(mode="json") for n, p in project.config.parameters.items()}
+    return {
+        "the sources, the toolchain or the flags": build_key,
+        "the workload's definition": _digest(workload.model_dump(mode="json")),
+        "the workload's files": _digest(_files(project, workload)),
+        "the parameters' definition": _digest(parameters),
+        "the machine": environment.fingerprint(project.environ).key,
+        "the number of threads": str(environment.worker_threads(project.config.subject.threads)),
+    }
+
+
+def _files(project: Project, workload: Workload) -> dict[str, str]:
+    """Hashes of the files that the workload's callables are in; modules are in the build."""
+    found: dict[str, str] = {}
+    for callable_ in (workload.call, workload.setup, workload.reference):
+        place = callable_.rpartition(":")[0] if callable_ is not None else ""
+        path = project.root / place
+        if place.endswith(".py") and path.is_file():
+            found[place] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
