@@ -313,7 +313,9 @@ def test_every_third_trial_is_profiled_at_the_worst_size(tmp_path: Path) -> None
     rows[3] = dataclasses.replace(rows[3], profile=frames, files={"flame": "flame/x.svg"})
     made = bench(tmp_path, rows, base_grid=GRID, profile_every=3)
     report = made.loop.run()
-    assert [asked for asked in made.evaluator.asked if "profile" in asked] == ["profile trial_003 at 10000"]
+    assert [asked for asked in made.evaluator.asked if "profile" in asked] == [
+        "profile trial_003 at 10000"
+    ]
     assert report.trials[3].profile == frames
     assert read_trials(made.run)[3].files == {"flame": "flame/x.svg"}
 
