@@ -18,6 +18,7 @@ from perfkit.errors import (
     UsageError,
 )
 from perfkit.profile.perf import Perf
+from perfkit.profile.py_spy import PySpy
 from perfkit.profile.request import CaptureRequest, quiet
 from perfkit.records import Note
 from perfkit.units import format_count
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from perfkit.subject.build import Builder
     from perfkit.subject.parameters import Assignment
 
-profilers: Mapping[str, Profiler] = {profiler.name: profiler for profiler in (Perf(),)}
+_ALL: tuple[Profiler, ...] = (Perf(), PySpy())
+profilers: Mapping[str, Profiler] = {profiler.name: profiler for profiler in _ALL}
 """Every profiler by name, in the order of trying: the one that tells most comes first."""
 
 FALLBACK = ("perf", "py-spy")

@@ -20,6 +20,7 @@ from perfkit.stacks.split import with_thread_roots
 from perfkit.store import read_journal
 from perfkit.subject.child import spec_for, worker
 from perfkit.subject.workloads import data_sets_for
+from perfkit.units import format_share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +38,8 @@ STACK_COPIES = ("dwarf,16384", "dwarf,32768", "dwarf,65528")
 the timer interrupt does (2026-11, 2 vCPU, 997 Hz: 1.8 % without any stack, 2.1 % with 8 kB)."""
 WINDOW_S = 0.03
 BLOCK_CALLS = 3  # per window, at the least
+BATCH_S = 5e-3
+"""Calls between two looks at the clock: the loop's own bookkeeping is then out of sight."""
 EXTENSION = 2.0  # of the duration, while the slowdown is undecided
 SETTLED = "raw/perf-settings.jsonl"
 
@@ -96,7 +99,7 @@ class Perf:
                 data_sets=sets,
                 name=request.name,
             )
-            running.calibrate(arm)
+            running.calibrate(arm, batch_s=BATCH_S)
             session = _Session(request=request, run=run, environ=environ, running=running, arm=arm)
             recorded, read, tried = session.settle()
             main_tid, pid = running.main_tid, running.pid
@@ -142,13 +145,13 @@ class _Session:
             last = len(rates) == 1
             recorded = self._record(rates[0], copies[0], give_up=not last)
             if recorded.too_dear and not last:
-                tried.append(_too_dear(recorded, rates[1]))
-                rates.pop(0)
+                rates = cheaper(recorded, rates, self.request)
+                tried.append(_too_dear(recorded, rates[0]))
                 continue
             read = self._read(recorded)
             cut = read.selection.unrooted / max(read.selection.samples, 1)
             if cut > quality.UNROOTED_LIMIT and len(copies) > 1:
-                text = f"{cut:.0%} of the stacks were cut short with {copies[0]}"
+                text = f"{format_share(cut)} of the stacks were cut short with {copies[0]}"
                 tried.append(Note(id="deeper_stacks", text=text, remedy=f"used {copies[1]}"))
                 copies.pop(0)
                 continue
@@ -268,6 +271,15 @@ def is_too_dear(pairs: Sequence[observer.Pair], limit: float) -> bool:
     return middle > 0.75 * limit
 
 
+def cheaper(recorded: Recorded, rates: Sequence[int], request: CaptureRequest) -> list[int]:
+    """The rates that are left: the cost is in proportion to the rate, so hopeless ones are skipped."""
+    middle = statistics.median(pair.log_ratio for pair in recorded.pairs)
+    wanted = 0.5 * request.project.config.profiling.slowdown_limit
+    rate = recorded.settings.rate_hz
+    lower = list(rates[1:])
+    return [other for other in lower if middle * other / rate <= wanted] or lower[-1:]
+
+
 def _enough(
     pairs: Sequence[observer.Pair], region_s: float, duration_s: float, limit: float
 ) -> bool:
@@ -282,7 +294,7 @@ def _enough(
 def _too_dear(recorded: Recorded, next_rate: int) -> Note:
     middle = statistics.median(pair.log_ratio for pair in recorded.pairs)
     rate = recorded.settings.rate_hz
-    text = f"perf at {rate} samples/s made the call about {middle:.1%} slower"
+    text = f"perf at {rate} samples/s made the call about {format_share(middle)} slower"
     return Note(id="lower_rate", text=text, remedy=f"used {next_rate} samples/s instead")
 
 

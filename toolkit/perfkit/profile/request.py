@@ -53,7 +53,10 @@ class CaptureRequest:
 class Profiler(Protocol):
     """A source of stacks or counts."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What `--profiler` calls it."""
+        ...
 
     def probe(self, environ: Mapping[str, str]) -> Check:
         """Whether it is installed and permitted, and the line that fixes it where not."""

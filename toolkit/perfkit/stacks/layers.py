@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _SUFFIX = re.compile(
     r"(_\[[kj]\]|@plt|@@?[A-Z][A-Za-z]*_[\w.]+|\.llvm\.\d+|\.(cold|part|isra|constprop|lto_priv)(\.\d+)?)+$"
 )
-_UNRESOLVED = re.compile(r"^(\[(?!vdso\]|perfkit)[^\]]*\](_\[[kj]\])?|0x[0-9a-f]+|\?\?|unknown)$")
+_UNRESOLVED = re.compile(
+    r"^(\[(?!vdso\]|perfkit)[^\]]*\](_\[[kj]\])?|0x[0-9a-f]+( \([^()]*\))?|\?\?|unknown)$"
+)
 _KEEPS_ALLOCATION = (Layer.COMPUTE, Layer.MATH, Layer.POOL, Layer.INTERPRETER)
 """Callers whose own allocations stay with them: allocation is a layer of the boundary."""
 

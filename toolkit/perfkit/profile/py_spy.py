@@ -1,0 +1,244 @@
+"""py-spy on the Python call: the worker is launched under it, and only the stacks below the timed
+loop are kept.
+
+py-spy walks Python's thread states: a thread that was started in Rust is never there, so its native
+stacks are asked for only where the subject has no such thread. What it says on stderr decides, and
+the file; its exit code does not (it loses a race at the end, benfred/py-spy#759).
+
+    py-spy> 1.66s behind in sampling, results may be inaccurate. Try reducing the sampling rate
+    py-spy> Wrote raw flamegraph data to 'x.raw'. Samples: 276 Errors: 0
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from perfkit import process
+from perfkit.errors import CaptureError, PerfkitError
+from perfkit.profile import artefacts, messages, observer, quality
+from perfkit.profile.paired import Arm, Paired, bare_arms, run_windows
+from perfkit.records import Capture, Check, Note
+from perfkit.stacks.layers import is_unresolved
+from perfkit.stacks.py_spy_raw import read_raw
+from perfkit.stacks.split import CALLING_THREAD
+from perfkit.subject.child import REGION_FRAMES, WORKER_FILE, spec_for, worker
+from perfkit.units import format_share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from perfkit.profile.request import CaptureRequest
+    from perfkit.store import Run
+    from perfkit.subject.child import WorkerSpec
+
+HIGHEST_RATE_HZ = 97.0
+"""Above this py-spy stops the process too often (500 Hz with native stacks: 48 times slower)."""
+ERROR_LIMIT = 0.05
+"""Share of failed samples above which the others are a biased choice."""
+_SUMMARY = re.compile(r"Samples: (?P<samples>\d+) Errors: (?P<errors>\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """py-spy's last line."""
+
+    samples: int
+    errors: int
+
+
+class PySpy:
+    """The profiler `py-spy`."""
+
+    name: ClassVar[str] = "py-spy"
+
+    def probe(self, environ: Mapping[str, str]) -> Check:
+        """Whether py-spy is installed; whether it may trace shows when it runs."""
+        found = find(environ)
+        remedy = "" if found else process.INSTALL_LINES["py-spy"]
+        said = str(found) if found else "not installed"
+        return Check(id=self.name, ok=found is not None, required=False, found=said, remedy=remedy)
+
+    def capture(self, request: CaptureRequest, run: Run) -> Capture:
+        """Profile one workload at one size, at a lower rate where it costs too much.
+
+        Raises:
+            ToolMissingError: py-spy is not installed.
+            PermissionRefusedError: the system does not let it trace.
+            CaptureError: it left no stack of the loop.
+        """
+        tried: list[Note] = []
+        rates = observer.rates(min(request.rate_hz, HIGHEST_RATE_HZ))
+        for rate in rates[:-1]:
+            capture = _once(request, run, rate)
+            cost = capture.slowdown
+            limit = request.project.config.profiling.slowdown_limit
+            behind = any(note.id == "py-spy.behind" for note in capture.notes)
+            if not (behind or (cost is not None and cost.low > limit)):
+                return dataclasses.replace(capture, notes=(*tried, *capture.notes))
+            text = f"py-spy at {rate} samples/s: {capture.reason}"
+            tried.append(Note(id="lower_rate", text=text))
+        capture = _once(request, run, rates[-1])
+        return dataclasses.replace(capture, notes=(*tried, *capture.notes))
+
+
+def find(environ: Mapping[str, str]) -> Path | None:
+    """py-spy beside perfkit's own interpreter, else on PATH."""
+    beside = Path(sys.executable).with_name("py-spy")
+    return beside if beside.is_file() else process.find_program("py-spy", environ)
+
+
+def parse_summary(text: str) -> Summary | None:
+    """Samples and errors from the last line that tells them."""
+    found = list(_SUMMARY.finditer(text))
+    if not found:
+        return None
+    return Summary(samples=int(found[-1]["samples"]), errors=int(found[-1]["errors"]))
+
+
+def region_stacks(
+    stacks: Iterable[tuple[Sequence[str], int]],
+) -> tuple[list[tuple[tuple[str, ...], int]], int]:
+    """The stacks below the timed loop, from its frame on, and how many samples had none."""
+    kept: dict[tuple[str, ...], int] = {}
+    outside = 0
+    for stack, count in stacks:
+        at = next((i for i, frame in enumerate(stack) if is_region(frame)), None)
+        if at is None:
+            outside += count
+            continue
+        key = (CALLING_THREAD, *stack[at:])
+        kept[key] = kept.get(key, 0) + count
+    return sorted(kept.items()), outside
+
+
+def is_region(frame: str) -> bool:
+    """Whether a frame is the timed loop of the worker: `run_batch (…/worker.py:77)`."""
+    name, _, place = frame.partition(" (")
+    return name in REGION_FRAMES and f"{WORKER_FILE.name}:" in place
+
+
+def native_allowed(python: str, threads: int) -> bool:
+    """Whether py-spy can join native stacks truly: it loses what runs in threads of Rust, and from
+    3.13 on there is a better way.
+    """
+    major, minor = (int(part) for part in python.split(".")[:2])
+    return (major, minor) in {(3, 11), (3, 12)} and threads == 1
+
+
+def _once(request: CaptureRequest, run: Run, rate: int) -> Capture:
+    bare_spec = spec_for(
+        request.project, request.build, request.assignment, threads=request.threads
+    )
+    raw = run.path(f"raw/{request.label}.py-spy.raw")
+    log = run.path(f"raw/{request.label}.py-spy.log")
+    for old in (raw, log):
+        old.unlink(missing_ok=True)
+    with bare_arms(request, bare_spec) as bare:
+        running = bare[0].running
+        bare[0].loop(0.0)  # a pool of the subject starts at its first use
+        native = native_allowed(running.loaded.python, len(running.native_thread_ids()))
+        spec = _launched(bare_spec, request, rate, raw, log, native=native)
+        try:
+            with worker(spec) as under:
+                paired = run_windows(
+                    Arm(under, request), bare, request, stage=f"py-spy at {rate} Hz"
+                )
+        except PerfkitError as error:
+            said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+            if messages.find("py-spy", said) is None:
+                raise
+            raise messages.failure(PySpy.name, said, where=process.show(spec.launcher)) from error
+    return _judged(request, run, paired, rate, raw, log, native=native)
+
+
+def _launched(
+    spec: WorkerSpec, request: CaptureRequest, rate: int, raw: Path, log: Path, *, native: bool
+) -> WorkerSpec:
+    program = find(request.project.environ) or process.require_program("py-spy", {})
+    words = [str(program), "record", "--rate", str(rate), "--format", "raw", "--output", str(raw)]
+    if native:
+        words.append("--native")
+    return dataclasses.replace(spec, launcher=(*words, "--"), stdout=log, stderr=log)
+
+
+def _judged(
+    request: CaptureRequest,
+    run: Run,
+    paired: Paired,
+    rate: int,
+    raw: Path,
+    log: Path,
+    *,
+    native: bool,
+) -> Capture:
+    said = log.read_text(encoding="utf-8", errors="replace")
+    if not raw.is_file() or not raw.stat().st_size:
+        raise messages.failure(PySpy.name, said, where=str(log))
+    stacks, outside = region_stacks(read_raw(raw))
+    if not stacks:
+        message = "py-spy took no sample of the loop"
+        raise CaptureError(message, where=str(raw), remedy="profile for longer")
+    found = quality.Quality(
+        samples=sum(count for _, count in stacks),
+        unresolved=sum(count for stack, count in stacks if is_unresolved(stack[-1])),
+        slowdown=paired.slowdown,
+    )
+    verdict = quality.judge(found, request.project.config.profiling)
+    notes = [*verdict.notes, *messages.notes(PySpy.name, said)]
+    reasons = [verdict.reason] if verdict.reason else []
+    summary = parse_summary(said)
+    if summary is None:
+        reasons.append("py-spy did not say how many samples failed")
+    elif summary.errors > ERROR_LIMIT * (summary.samples + summary.errors):
+        share = summary.errors / (summary.samples + summary.errors)
+        reasons.append(f"{format_share(share)} of py-spy's samples failed")
+    reasons += [note.text for note in notes if note.id == "py-spy.behind"]
+    if not native and paired.threads > 1:
+        text = f"{paired.threads - 1} threads without Python frames are invisible to py-spy"
+        notes.append(Note(id="threads_unseen", text=text, remedy="use perf for the native side"))
+    verdict = quality.Verdict(
+        accepted=not reasons, reason="; ".join(reasons), remedy=verdict.remedy, notes=()
+    )
+    folded = artefacts.write_folded(run, request.label, PySpy.name, stacks)
+    flame = artefacts.draw_flame(
+        run,
+        folded,
+        stem=request.label,
+        profiler=PySpy.name,
+        what=f"{request.name}, n = {request.size:_}",
+        rate_hz=float(rate),
+        samples=found.samples,
+        slowdown=paired.slowdown,
+        verdict=verdict,
+    )
+    notes.append(
+        Note(id="outside_region", text=f"{outside} samples of imports and set-up were left out")
+    )
+    return Capture(
+        profiler=PySpy.name,
+        workload=request.name,
+        size=request.size,
+        clock="cpu",
+        rate_hz=float(rate),
+        samples=found.samples,
+        calls=paired.calls,
+        region_s=paired.region_s,
+        unresolved_share=found.unresolved_share,
+        slowdown=paired.slowdown,
+        accepted=verdict.accepted,
+        reason=verdict.reason,
+        files={
+            "raw": run.relative(raw),
+            "log": run.relative(log),
+            "folded": run.relative(folded),
+            "flame": run.relative(flame),
+        },
+        main_tid=paired.main_tid,
+        pid=paired.pid,
+        notes=tuple(notes),
+    )
