@@ -207,6 +207,33 @@ class MeasureReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedSize:
+    """One size of two finished runs.
+
+    `change` is the later speed-up over the earlier one. The runs share no block, so its interval
+    takes both intervals and both noise floors in, and `differ` needs it to leave one.
+    """
+
+    workload: str
+    size: int
+    pattern: Pattern
+    before: Interval
+    after: Interval
+    change: Interval
+    differ: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunComparison:
+    """Two finished runs of `perfkit measure`, by name, size by size."""
+
+    before: str
+    after: str
+    sizes: tuple[ComparedSize, ...]
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
     """One profiler's raw output, with what it cost and whether it may be believed.
 

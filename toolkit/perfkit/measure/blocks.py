@@ -6,6 +6,7 @@ The token is the answer to a command: exactly one worker runs at any time.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ IDLE_CALLS = 2
 
 MAX_ROUNDS = 64
 
+PARALLEL_CORES = 1.25
+"""CPU time over wall clock above which a call counts as parallel."""
+
 
 class Lab(Protocol):
     """Everything that touches the world while blocks run; unit tests have one without a world."""
@@ -52,13 +56,23 @@ class Lab(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How one size in one pattern is measured: calls per batch of each arm, rounds per block."""
+    """How one size in one pattern is measured: calls per batch of each arm, rounds per block.
+
+    Attributes:
+        cores: the most cores that any arm was seen to use before the measurement began.
+    """
 
     size: int
     pattern: Pattern
     calls: Mapping[str, int]
     per_call_s: Mapping[str, float]
     rounds: int
+    cores: float
+
+    @property
+    def parallel(self) -> bool:
+        """Whether any arm uses more than one core."""
+        return self.cores > PARALLEL_CORES
 
     @property
     def round_s(self) -> float:
@@ -86,17 +100,21 @@ def pace(
     pattern: Pattern,
     calls: Mapping[str, int],
     per_call_s: Mapping[str, float],
+    *,
     block_s: float,
+    cores: float,
 ) -> Pace:
     """Choose the rounds per block: as many as fit, an odd number, whose median is one of them."""
     if pattern is Pattern.IDLE:
         calls = dict.fromkeys(calls, IDLE_CALLS)
-    once = Pace(size=size, pattern=pattern, calls=calls, per_call_s=per_call_s, rounds=1)
+    once = Pace(
+        size=size, pattern=pattern, calls=calls, per_call_s=per_call_s, rounds=1, cores=cores
+    )
     idle_s = len(calls) * IDLE_CALLS * 2e-3 if pattern is Pattern.IDLE else 0.0
     fit = int(block_s / max(once.round_s + idle_s, 1e-9))
     rounds = min(max(fit, 1), MAX_ROUNDS)
     rounds -= rounds > 1 and rounds % 2 == 0
-    return Pace(size=size, pattern=pattern, calls=calls, per_call_s=per_call_s, rounds=rounds)
+    return dataclasses.replace(once, rounds=rounds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

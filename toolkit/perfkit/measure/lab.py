@@ -64,7 +64,7 @@ class WorkerLab:
     ) -> None:
         self._workers = workers
         self._watchman = watchman
-        self._threads = threads
+        self.threads = threads
         self._ids = ids
         self._expected: dict[Arm, float] = {}
         pids = [os.getpid(), watchman.pid, *(one.pid for one in workers.values())]
@@ -87,9 +87,9 @@ class WorkerLab:
 
     def look(self) -> Reading:
         """Run the sentinels in their own worker."""
-        one_s, all_s = self._watchman.sentinels(self._threads)
+        one_s, all_s = self._watchman.sentinels(self.threads)
         return sentinels.Reading(
-            one_s=one_s, all_s=all_s, threads=self._threads, foreign_cores=self.foreign.cores()
+            one_s=one_s, all_s=all_s, threads=self.threads, foreign_cores=self.foreign.cores()
         )
 
     def now(self) -> float:
@@ -147,6 +147,8 @@ def open_lab(
             for size in plan.sizes
             for pattern in plan.patterns
         )
+        if not any(pace.parallel for pace in paces):
+            lab.threads = 1  # nobody needs the others, and waking them takes time
         while lab.foreign.cores() is None and sentinels.processor_seconds() is not None:
             lab.look()  # until half a second is known about other programs
         notes = _overhead_notes(plan, watchman, paces)
@@ -209,7 +211,7 @@ def _pace(
 ) -> Pace:
     """Calls per batch of each variant at one size."""
     limit_s = plan.settings.time_limit_s
-    calls, per_call = {}, {}
+    calls, per_call, cores = {}, {}, 0.0
     for variant in plan.variants:
         if progress:
             progress(f"calibrating {variant.name} at {format_count(size)}", None)
@@ -217,7 +219,8 @@ def _pace(
         arm = ids[Arm(variant=variant.name, size=size, pattern=pattern)]
         calls[variant.name] = one.calibrate(arm, batch_s=plan.batch_s, limit_s=limit_s)
         per_call[variant.name] = one.calibrated[arm].per_call_s
-    return blocks.pace(size, pattern, calls, per_call, plan.block_s)
+        cores = max(cores, one.calibrated[arm].cores)
+    return blocks.pace(size, pattern, calls, per_call, block_s=plan.block_s, cores=cores)
 
 
 def _overhead_notes(plan: Plan, watchman: Worker, paces: tuple[Pace, ...]) -> tuple[Note, ...]:

@@ -10,7 +10,6 @@ from perfkit.errors import UsageError
 from perfkit.records import Pattern, Role
 
 if TYPE_CHECKING:
-
     from perfkit.config import Workload
     from perfkit.store import Run
     from perfkit.subject.child import Which, WorkerSpec

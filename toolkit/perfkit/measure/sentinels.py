@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CORES_SHARE = 0.8
-"""Share of the wanted cores that the sentinel must really get, at both ends of a block."""
+"""Share of the wanted cores that the sentinel must really get, at both ends of a block whose arms
+use more than one: between the two modes that were seen, near 1.0 and near 1.9 of two cores."""
 
 SLOW_FACTOR = 2.0
 """How much slower than its fastest tenth the one-thread sentinel may be."""
@@ -56,7 +57,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """The rule for a valid block, fixed before anything is measured."""
+    """The rule for a valid block, fixed before anything is measured.
+
+    Attributes:
+        threads: threads that the subject may use.
+        cores: cores of the machine that this process may use.
+    """
 
     threads: int
     cores: int
@@ -64,22 +70,28 @@ class Gate:
     slow_factor: float = SLOW_FACTOR
     foreign_cores: float = FOREIGN_CORES
 
-    def reason_against(self, ends: Sequence[Reading], usual_s: float) -> str:
+    @property
+    def room(self) -> float:
+        """Cores that others may use: one is kept spare for the system beside the subject's."""
+        return max(self.foreign_cores, float(self.cores - self.threads - 1))
+
+    def reason_against(self, ends: Sequence[Reading], usual_s: float, *, parallel: bool) -> str:
         """Why a block between these readings does not count, or nothing.
 
         Args:
             ends: the readings at both ends of the block.
             usual_s: the one-thread work's time when nothing disturbs it.
+            parallel: whether any arm of the block uses more than one core, as it was seen before
+                the measurement began.
         """
         effective = min(end.effective_cores for end in ends)
-        if self.threads > 1 and effective < self.cores_share * self.threads:
+        if parallel and self.threads > 1 and effective < self.cores_share * self.threads:
             return f"{effective:.2f} of {self.threads} cores"
         slowest = max(end.one_s for end in ends)
         if slowest > self.slow_factor * usual_s:
             return f"{slowest / usual_s:.2f} times slower than usual"
-        room = self.cores - self.threads + self.foreign_cores
         for end in ends:
-            if end.foreign_cores is not None and end.foreign_cores > room:
+            if end.foreign_cores is not None and end.foreign_cores > self.room:
                 return f"others use {end.foreign_cores:.2f} cores"
         return ""
 

@@ -201,7 +201,9 @@ def _block(
     seconds = hands.now() - begin_s
     end = hands.look()
     usual_s = usual.see(end)
-    reason = gate.reason_against((begin, end), usual_s) if plan.gated else ""
+    reason = ""
+    if plan.gated:
+        reason = gate.reason_against((begin, end), usual_s, parallel=pace.parallel)
     block = blocks.Block(
         session=session,
         number=len(state.done),

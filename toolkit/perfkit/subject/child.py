@@ -109,11 +109,18 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """How many calls a batch has, and what one call took; seconds."""
+    """How many calls a batch has, and what one call took.
+
+    Attributes:
+        per_call_s: seconds per call in the last batch.
+        first_s: seconds of the very first call.
+        cores: the most CPU time over wall clock of any batch: how many cores the call uses.
+    """
 
     calls: int
     per_call_s: float
     first_s: float
+    cores: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,7 +337,10 @@ class Worker:
             remedy = "choose smaller sizes, or a longer `measure.time_limit_s`"
             raise WorkloadError(message, remedy=remedy)
         self.calibrated[arm] = Calibration(
-            calls=told["calls"], per_call_s=per_call_s, first_s=told["first_s"]
+            calls=told["calls"],
+            per_call_s=per_call_s,
+            first_s=told["first_s"],
+            cores=told["cores"],
         )
         return int(told["calls"])
 

@@ -276,10 +276,17 @@ class Worker:
             first = timed["seconds"] if first is None else first
             spent = time.perf_counter() - begin
             if timed["seconds"] > limit_s:
-                return {"calls": 1, "seconds": timed["seconds"], "first_s": first, "slow": True}
-        calls = 1
+                return {
+                    "calls": 1,
+                    "seconds": timed["seconds"],
+                    "first_s": first,
+                    "cores": timed["cpu_s"] / timed["seconds"],
+                    "slow": True,
+                }
+        calls, cores = 1, 0.0
         while True:
             timed = self._batch(chosen, calls)
+            cores = max(cores, timed["cpu_s"] / timed["seconds"])
             if timed["seconds"] >= batch_s or calls >= MAX_CALLS:
                 break
             calls *= 2
@@ -287,6 +294,7 @@ class Worker:
             "calls": calls,
             "seconds": timed["seconds"],
             "first_s": first,
+            "cores": cores,
             "slow": timed["seconds"] / calls > limit_s,
         }
 

@@ -1,0 +1,160 @@
+"""`perfkit compare RUN RUN`: two finished runs, where they may be compared at all.
+
+Times of two days do not compare on a shared machine; ratios to a reference that was measured in the
+same blocks do, on the same machine with the same toolchain. Everything else is refused, with what
+differs. "Did my edit help?" is answered by `perfkit measure --against`, not here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from perfkit import store
+from perfkit.errors import StoreError, UsageError
+from perfkit.records import (
+    ComparedSize,
+    Interval,
+    MeasureReport,
+    MeasureVerdict,
+    Note,
+    RunComparison,
+)
+
+if TYPE_CHECKING:
+    from perfkit.records import SizeResult
+    from perfkit.store import Run
+
+MEASUREMENT_FILE = "measurement.json"
+
+_SAME_WORK = ("call", "setup", "reference")
+"""Keys of a workload that decide what is compared with what."""
+
+_IGNORED_FIELDS = {"key"}
+
+
+def compare_runs(before: Run, after: Run) -> RunComparison:
+    """Compare the speed-ups of two runs of `perfkit measure`.
+
+    Raises:
+        UsageError: machine, toolchain or workloads differ, or a run has no verdict.
+        StoreError: a run holds no measurement.
+    """
+    _refuse_other_machines(before, after)
+    first, second = _report(before), _report(after)
+    _refuse_other_work(before, after, {result.workload for result in second.results})
+    sizes, notes = [], []
+    earlier = {(r.workload, r.size, r.pattern): r for r in first.results}
+    for result in second.results:
+        known = earlier.pop((result.workload, result.size, result.pattern), None)
+        where = f"{result.workload} at {result.size} ({result.pattern})"
+        if known is None:
+            notes.append(Note(id="only_after", text="measured in the later run only", where=where))
+        elif known.speedup is None or result.speedup is None:
+            text = "has no reference, so nothing of it can be compared between runs"
+            notes.append(Note(id="no_reference", text=text, where=where))
+        else:
+            sizes.append(_compared(known, result, known.speedup, result.speedup))
+    notes += [
+        Note(
+            id="only_before",
+            text="measured in the earlier run only",
+            where=f"{r.workload} at {r.size} ({r.pattern})",
+        )
+        for r in earlier.values()
+    ]
+    if not sizes:
+        message = "the runs have no size with a speed-up in common"
+        remedy = "measure the same sizes of a workload that has a reference"
+        raise UsageError(message, where=f"{before.id} and {after.id}", remedy=remedy)
+    return RunComparison(before=before.id, after=after.id, sizes=tuple(sizes), notes=tuple(notes))
+
+
+def _compared(
+    known: SizeResult, result: SizeResult, before: Interval, after: Interval
+) -> ComparedSize:
+    """Ratio of two independent ratios, in logarithms."""
+    centre = math.log(after.estimate / before.estimate)
+    floor = math.log1p(max(known.noise_floor or 0.0, result.noise_floor or 0.0))
+    below = math.hypot(
+        math.log(after.estimate / after.low), math.log(before.high / before.estimate)
+    )
+    above = math.hypot(
+        math.log(after.high / after.estimate), math.log(before.estimate / before.low)
+    )
+    change = Interval(
+        estimate=math.exp(centre),
+        low=math.exp(centre - below - floor),
+        high=math.exp(centre + above + floor),
+    )
+    return ComparedSize(
+        workload=result.workload,
+        size=result.size,
+        pattern=result.pattern,
+        before=before,
+        after=after,
+        change=change,
+        differ=change.low > 1 or change.high < 1,
+    )
+
+
+def _report(run: Run) -> MeasureReport:
+    path = run.directory / MEASUREMENT_FILE
+    if not path.is_file():
+        message = "holds no measurement"
+        raise StoreError(message, where=str(run.directory), remedy="name runs of `perfkit measure`")
+    record = store.read_json(path)
+    record.pop("schema_version", None)
+    report = store.from_json(MeasureReport, record, where=str(path))
+    if report.verdict is not MeasureVerdict.OK:
+        message = f"its verdict is `{report.verdict}`, so there is nothing to compare"
+        raise UsageError(message, where=run.id, remedy="measure again on a quieter machine")
+    return report
+
+
+def _refuse_other_machines(before: Run, after: Run) -> None:
+    first, second = _header(before)["fingerprint"], _header(after)["fingerprint"]
+    differing = [
+        f"{name}: {first.get(name)} | {second.get(name)}"
+        for name in sorted({*first, *second} - _IGNORED_FIELDS)
+        if first.get(name) != second.get(name)
+    ]
+    if differing:
+        message = "the runs come from different machines or toolchains"
+        raise UsageError(
+            message,
+            where=f"{before.id} and {after.id}",
+            details="\n".join(differing),
+            remedy="measure both states here: perfkit measure --against REVISION",
+        )
+
+
+def _refuse_other_work(before: Run, after: Run, workloads: set[str]) -> None:
+    first, second = _values(before), _values(after)
+    keys = [f"workloads.{name}.{key}" for name in sorted(workloads) for key in _SAME_WORK]
+    keys += ["subject.threads", "measure.reference_threads"]
+    differing = [
+        f"{key}: {first.get(key)} | {second.get(key)}"
+        for key in keys
+        if first.get(key) != second.get(key)
+    ]
+    if differing:
+        message = "the runs do different work"
+        raise UsageError(
+            message,
+            where=f"{before.id} and {after.id}",
+            details="\n".join(differing),
+            remedy="measure both with one config",
+        )
+
+
+def _header(run: Run) -> dict[str, Any]:
+    header = store.read_json(run.directory / store.RUN_FILE)
+    if not isinstance(header, dict) or not isinstance(header.get("fingerprint"), dict):
+        message = "does not say which machine it was measured on"
+        raise StoreError(message, where=str(run.directory / store.RUN_FILE))
+    return header
+
+
+def _values(run: Run) -> dict[str, object]:
+    return {item["key"]: item["value"] for item in _header(run).get("config", [])}
