@@ -272,7 +272,7 @@ def is_too_dear(pairs: Sequence[observer.Pair], limit: float) -> bool:
 
 
 def cheaper(recorded: Recorded, rates: Sequence[int], request: CaptureRequest) -> list[int]:
-    """The rates that are left: the cost is in proportion to the rate, so hopeless ones are skipped."""
+    """The rates that are left: cost is in proportion to rate, so hopeless ones are skipped."""
     middle = statistics.median(pair.log_ratio for pair in recorded.pairs)
     wanted = 0.5 * request.project.config.profiling.slowdown_limit
     rate = recorded.settings.rate_hz
