@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+_NO_RESULTS = shutil.ignore_patterns("target", "profiles", "__pycache__", ".pytest_cache")
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +31,20 @@ def shared_cache() -> Path:
     cache = ROOT / "target" / "perfkit-test-cache"
     cache.mkdir(parents=True, exist_ok=True)
     return cache
+
+
+@pytest.fixture
+def workspace_subject(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository of its own with the second subject: a workspace, mixed with Python."""
+    place = tmp_path_factory.mktemp("subject") / "textstats"
+    shutil.copytree(ROOT / "tests" / "subjects" / "workspace", place, ignore=_NO_RESULTS)
+    for words in (
+        ["init", "--quiet"],
+        ["add", "--all"],
+        ["-c", "user.name=perfkit", "-c", "user.email=perfkit@localhost", "commit", "-qm", "start"],
+    ):
+        subprocess.run(["git", *words], cwd=place, check=True)
+    return place
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
