@@ -936,4 +936,5 @@ def _line_differences(release: Build, profiling: Build) -> list[str]:
         )
         problems += [f"{crate}: only in the release build: {word}" for word in missing]
         problems += [f"{crate}: only in the profiling build: {word}" for word in foreign]
+        problems += [f"{crate}: {lack}" for lack in cargo.profiling_lacks(right[crate])]
     return problems

@@ -509,6 +509,23 @@ def only_added(
     )
 
 
+def profiling_lacks(line: RustcLine) -> list[str]:
+    """What a profiling build's line should say and does not, or takes back further on."""
+    wanted = {
+        "force-frame-pointers": ("yes", "y", "on", "true", "always"),
+        "debuginfo": ("line-tables-only",),
+        "strip": (None, "none"),
+    }
+    lacks = [
+        f"-C {name} is {line.codegen(name)!r}"
+        for name, good in wanted.items()
+        if line.codegen(name) not in good
+    ]
+    if PROFILING_FLAGS[1] not in _joined(line.words):
+        lacks.append(f"{PROFILING_FLAGS[1]} is missing")
+    return lacks
+
+
 def crate_line(lines: Sequence[RustcLine], artifact: Artifact) -> RustcLine | None:
     """The newest line that compiled an artifact."""
     name = artifact.target.replace("-", "_")

@@ -219,9 +219,19 @@ def _user_file(project: Project, name: str, parameter: Parameter) -> tuple[Path,
             message = f"cannot be read: {error}"
             remedy = f"correct [parameters.{name}] file"
             raise SourceError(message, where=str(file), remedy=remedy) from error
-    folder = project.resolve(project.config.subject.manifest).parent
-    candidates = ((file, file.read_bytes()) for file in _engine.rust_sources(folder))
-    return _search(candidates, source_name(name, parameter), str(folder))
+    candidates = (
+        (file, file.read_bytes())
+        for folder in _search_folders(project)
+        for file in _engine.rust_sources(folder)
+    )
+    return _search(candidates, source_name(name, parameter), str(project.root))
+
+
+def _search_folders(project: Project) -> list[Path]:
+    """Where a constant is looked for whose file the config does not name."""
+    root = project.root.resolve()
+    crate = project.resolve(project.config.subject.manifest).parent
+    return [root] if crate.is_relative_to(root) else [root, crate]
 
 
 def _tree_site(
@@ -237,7 +247,13 @@ def _tree_site(
             raise SourceError(message, where=str(full), remedy=remedy)
         text = _decode(tree.root / name, tree.read(name))
     else:
-        sources = (name for name in tree.files if name.endswith(".rs"))
+        folders = _search_folders(project)
+        sources = (
+            name
+            for name in tree.files
+            if name.endswith(".rs")
+            and any((tree_root / name).is_relative_to(folder) for folder in folders)
+        )
         found, text = _search(
             ((Path(name), tree.read(name)) for name in sources), constant, str(tree.root)
         )
