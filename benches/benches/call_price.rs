@@ -1,14 +1,16 @@
 //! Criterion benches of the kernel's core, without Python.
 //!
-//! `call_price_plain/{n}` allocates its output inside the timed part, as the Python call without
-//! `out=` does; `call_price_plain_into/{n}` writes into one that exists. Each turn takes the next of
-//! several data sets: on one small data set the branch predictor learns `erfc` by heart.
+//! `call_price/{n}` (the fast kernel) and `call_price_plain/{n}` allocate their output inside the
+//! timed part, as the Python calls without `out=` do; `call_price_into/{n}` and
+//! `call_price_plain_into/{n}` write into one that exists. Each turn takes the next of several data
+//! sets: on one small data set the branch predictor learns `erfc` by heart.
 #![allow(missing_docs)] // criterion_group! makes undocumented public items.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use perfkit_benches::{Columns, RATE, columns};
+use perfkit_kernel::fast::{self, Kind};
 use perfkit_kernel::inputs::Inputs;
 use perfkit_kernel::plain;
 
@@ -37,13 +39,22 @@ fn inputs(data: &Columns) -> Inputs<'_> {
     }
 }
 
-fn price(data: &Columns, out: &mut [f64]) {
+type Price = fn(&Columns, &mut [f64]);
+
+fn price_fast(data: &Columns, out: &mut [f64]) {
+    fast::price(Kind::Call, black_box(&inputs(data)), out).expect("the columns have one length");
+}
+
+fn price_plain(data: &Columns, out: &mut [f64]) {
     plain::call_price(black_box(&inputs(data)), out).expect("the columns have one length");
 }
 
 fn call_price(criterion: &mut Criterion) {
-    let allocating = ["call_price", "call_price_plain"];
-    for name in allocating {
+    let allocating: [(_, Price); 2] = [
+        ("call_price", price_fast),
+        ("call_price_plain", price_plain),
+    ];
+    for (name, price) in allocating {
         let mut group = criterion.benchmark_group(name);
         for n in sizes() {
             let sets = data_sets(n);
@@ -63,8 +74,11 @@ fn call_price(criterion: &mut Criterion) {
 }
 
 fn call_price_into(criterion: &mut Criterion) {
-    let writing = ["call_price_into", "call_price_plain_into"];
-    for name in writing {
+    let writing: [(_, Price); 2] = [
+        ("call_price_into", price_fast),
+        ("call_price_plain_into", price_plain),
+    ];
+    for (name, price) in writing {
         let mut group = criterion.benchmark_group(name);
         for n in sizes() {
             let sets = data_sets(n);

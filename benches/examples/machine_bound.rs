@@ -79,7 +79,9 @@ fn port_bounds() -> Option<(f64, f64)> {
 /// Seconds per option to read four columns of ten million and write one, on `threads` threads.
 fn stream(threads: usize) -> f64 {
     const OPTIONS: usize = 10_000_000;
-    let columns: Vec<Vec<f64>> = (1..=4).map(|value| vec![f64::from(value); OPTIONS]).collect();
+    let columns: Vec<Vec<f64>> = (1..=4)
+        .map(|value| vec![f64::from(value); OPTIONS])
+        .collect();
     let mut out = vec![0.0; OPTIONS];
     let part = OPTIONS.div_ceil(threads);
     let seconds = fastest(8, || {
@@ -90,8 +92,7 @@ fn stream(threads: usize) -> f64 {
                     let range = index * part..index * part + out.len();
                     let [a, b, c, d] =
                         [0, 1, 2, 3].map(|column: usize| &columns[column][range.clone()]);
-                    for (((out, a), b), (c, d)) in
-                        out.iter_mut().zip(a).zip(b).zip(c.iter().zip(d))
+                    for (((out, a), b), (c, d)) in out.iter_mut().zip(a).zip(b).zip(c.iter().zip(d))
                     {
                         *out = (a + b) + (c + d);
                     }
@@ -113,8 +114,14 @@ fn main() -> std::io::Result<()> {
     if !quick {
         let threads = thread::available_parallelism()?.get();
         fields.push(format!("\"threads\": {threads}"));
-        fields.push(format!("\"stream_one_thread_per_option_s\": {:e}", stream(1)));
-        fields.push(format!("\"stream_all_threads_per_option_s\": {:e}", stream(threads)));
+        fields.push(format!(
+            "\"stream_one_thread_per_option_s\": {:e}",
+            stream(1)
+        ));
+        fields.push(format!(
+            "\"stream_all_threads_per_option_s\": {:e}",
+            stream(threads)
+        ));
     }
     writeln!(std::io::stdout(), "{{{}}}", fields.join(", "))
 }

@@ -47,10 +47,18 @@ impl fmt::Display for KernelError {
                     .iter()
                     .map(|(name, shape)| format!("{name} {}", Shape(shape)))
                     .collect();
-                write!(formatter, "the shapes do not broadcast together: {}", shapes.join(", "))
+                write!(
+                    formatter,
+                    "the shapes do not broadcast together: {}",
+                    shapes.join(", ")
+                )
             }
             Self::TooLarge(shape) => {
-                write!(formatter, "the shape {} has more elements than fit memory", Shape(shape))
+                write!(
+                    formatter,
+                    "the shape {} has more elements than fit memory",
+                    Shape(shape)
+                )
             }
             Self::Type(name, found) => write!(
                 formatter,

@@ -152,11 +152,7 @@ impl Lanes for Avx2 {
 }
 
 #[target_feature(enable = "avx2,fma")]
-unsafe fn run<const PUT: bool, const RATES: bool>(
-    columns: &Columns,
-    out: *mut f64,
-    count: usize,
-) {
+unsafe fn run<const PUT: bool, const RATES: bool>(columns: &Columns, out: *mut f64, count: usize) {
     // SAFETY: this function is compiled for the instruction set; the caller checked for it.
     unsafe { price_run::<Avx2, PUT, RATES>(columns, out, count) }
 }

@@ -146,11 +146,7 @@ impl Lanes for Avx512 {
 }
 
 #[target_feature(enable = "avx512f,avx512dq")]
-unsafe fn run<const PUT: bool, const RATES: bool>(
-    columns: &Columns,
-    out: *mut f64,
-    count: usize,
-) {
+unsafe fn run<const PUT: bool, const RATES: bool>(columns: &Columns, out: *mut f64, count: usize) {
     // SAFETY: this function is compiled for the instruction set; the caller checked for it.
     unsafe { price_run::<Avx512, PUT, RATES>(columns, out, count) }
 }

@@ -69,7 +69,10 @@ unsafe fn exp2<T: Lanes>(exponent: T) -> (T, T) {
         } else {
             short_polynomial(&EXP2, fraction)
         };
-        (shifted.exp2_part(), quotient.mul_add(fraction, T::splat(1.0)))
+        (
+            shifted.exp2_part(),
+            quotient.mul_add(fraction, T::splat(1.0)),
+        )
     }
 }
 
@@ -204,7 +207,10 @@ unsafe fn ratios<T: Lanes>([d1, d2]: [T; 2], [density, certain]: [T; 2]) -> T {
 #[inline(always)]
 unsafe fn magnitude<T: Lanes>(d: T) -> T {
     // SAFETY: the caller keeps the contract of `Lanes`.
-    unsafe { d.and_bits(T::splat(f64::from_bits(!SIGN))).min(T::splat(MILLS_LIMIT)) }
+    unsafe {
+        d.and_bits(T::splat(f64::from_bits(!SIGN)))
+            .min(T::splat(MILLS_LIMIT))
+    }
 }
 
 /// Options that go through the phases together; what one phase leaves for the next stays in the
@@ -250,7 +256,11 @@ unsafe fn price_block<T: Lanes, const PUT: bool, const RATES: bool>(
                 T::load(columns.spot.add(at)),
                 T::load(columns.strike.add(at)),
                 T::load(columns.time.add(at)),
-                if RATES { T::load(columns.rate.add(at)) } else { uniform },
+                if RATES {
+                    T::load(columns.rate.add(at))
+                } else {
+                    uniform
+                },
                 T::load(columns.volatility.add(at)),
             );
             d1.store(d1s.add(i));
@@ -262,7 +272,11 @@ unsafe fn price_block<T: Lanes, const PUT: bool, const RATES: bool>(
             let [density, certain] = exponentials::<T, PUT>(
                 T::load(columns.spot.add(start + i)),
                 T::load(columns.strike.add(start + i)),
-                [T::load(d1s.add(i)), T::load(d2s.add(i)), T::load(exponents.add(i))],
+                [
+                    T::load(d1s.add(i)),
+                    T::load(d2s.add(i)),
+                    T::load(exponents.add(i)),
+                ],
             );
             density.store(densities.add(i));
             certain.store(exponents.add(i));
@@ -342,7 +356,11 @@ pub(super) unsafe fn price_run<V: Lanes, const PUT: bool, const RATES: bool>(
         };
         let (spot, strike) = (copy(columns.spot), copy(columns.strike));
         let (time, volatility) = (copy(columns.time), copy(columns.volatility));
-        let rates = if RATES { copy(columns.rate) } else { [*columns.rate; TAIL] };
+        let rates = if RATES {
+            copy(columns.rate)
+        } else {
+            [*columns.rate; TAIL]
+        };
         let mut prices = [0.0; TAIL];
         let padded = Columns {
             spot: spot.as_ptr(),

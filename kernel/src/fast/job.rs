@@ -59,7 +59,13 @@ impl<'a> Job<'a> {
         out: Output<'a>,
     ) -> Result<Self, KernelError> {
         let len = element_count(shape).ok_or_else(|| KernelError::TooLarge(shape.to_vec()))?;
-        Ok(Self { kind, shape, len, operands, out })
+        Ok(Self {
+            kind,
+            shape,
+            len,
+            operands,
+            out,
+        })
     }
 
     /// Number of options.
@@ -82,7 +88,10 @@ impl<'a> Job<'a> {
             if self.price_in_place(run, start, end) {
                 return;
             }
-            let mut staged = Staged { columns: [[0.0; BLOCK]; 5], prices: [0.0; BLOCK] };
+            let mut staged = Staged {
+                columns: [[0.0; BLOCK]; 5],
+                prices: [0.0; BLOCK],
+            };
             for (operand, column) in self.operands.iter().zip(&mut staged.columns) {
                 if let Operand::Scalar(value) = operand {
                     column[..(end - start).min(BLOCK)].fill(*value);
@@ -147,7 +156,13 @@ impl<'a> Job<'a> {
                     }
                 }
             });
-            let columns = Columns { spot, strike, time, volatility, rate };
+            let columns = Columns {
+                spot,
+                strike,
+                time,
+                volatility,
+                rate,
+            };
             match self.out {
                 Output::Contiguous(out) => run(&columns, out.add(start), count),
                 Output::Strided(first, strides) => {
@@ -196,7 +211,9 @@ pub fn element_count(shape: &[usize]) -> Option<usize> {
     if shape.contains(&0) {
         return Some(0);
     }
-    let count = shape.iter().try_fold(1_usize, |product, &axis| product.checked_mul(axis))?;
+    let count = shape
+        .iter()
+        .try_fold(1_usize, |product, &axis| product.checked_mul(axis))?;
     let bytes = count.checked_mul(size_of::<f64>())?;
     isize::try_from(bytes).is_ok().then_some(count)
 }

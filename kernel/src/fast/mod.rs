@@ -17,7 +17,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
-pub use job::{Job, Operand, Output};
+pub use job::{Job, Operand, Output, element_count};
 pub use path::{Path, chosen_path, set_path};
 
 use crate::constants::{FAST_CHUNK_SIZE, FAST_PARALLEL_THRESHOLD};
@@ -75,12 +75,22 @@ pub fn plan(n: usize, threads: impl FnOnce() -> usize) -> Plan {
     if n < FAST_PARALLEL_THRESHOLD {
         let chunk_len = n.clamp(1, LONGEST_CHUNK);
         let chunks = n.div_ceil(chunk_len);
-        return Plan { branch: Branch::Sequential, chunk_len, chunks, helpers: 0 };
+        return Plan {
+            branch: Branch::Sequential,
+            chunk_len,
+            chunks,
+            helpers: 0,
+        };
     }
     let chunk_len = FAST_CHUNK_SIZE;
     let chunks = n.div_ceil(chunk_len);
     let helpers = (threads().saturating_sub(1)).min(chunks.saturating_sub(1));
-    Plan { branch: Branch::Shared, chunk_len, chunks, helpers }
+    Plan {
+        branch: Branch::Shared,
+        chunk_len,
+        chunks,
+        helpers,
+    }
 }
 
 /// Runs a job by its plan and returns the plan. `keep_on` is asked after each chunk of the calling
@@ -92,10 +102,7 @@ pub fn plan(n: usize, threads: impl FnOnce() -> usize) -> Plan {
 /// # Safety
 /// Every operand and the output point to as many values as the job's shape has, for as long as this
 /// runs; the output overlaps no operand and nothing else reads or writes it meanwhile.
-pub unsafe fn run(
-    job: &Job<'_>,
-    keep_on: &mut dyn FnMut() -> bool,
-) -> Result<Plan, KernelError> {
+pub unsafe fn run(job: &Job<'_>, keep_on: &mut dyn FnMut() -> bool) -> Result<Plan, KernelError> {
     let plan = plan(job.len(), rayon::current_num_threads);
     let work = |chunk: usize| {
         let start = chunk * plan.chunk_len;

@@ -17,12 +17,16 @@ impl Portable {
 
     #[inline(always)]
     fn both(self, other: Self, operation: impl Fn(f64, f64) -> f64) -> Self {
-        Self(std::array::from_fn(|lane| operation(self.0[lane], other.0[lane])))
+        Self(std::array::from_fn(|lane| {
+            operation(self.0[lane], other.0[lane])
+        }))
     }
 
     #[inline(always)]
     fn bits(self, other: Self, operation: impl Fn(u64, u64) -> u64) -> Self {
-        self.both(other, |a, b| f64::from_bits(operation(a.to_bits(), b.to_bits())))
+        self.both(other, |a, b| {
+            f64::from_bits(operation(a.to_bits(), b.to_bits()))
+        })
     }
 }
 
@@ -78,11 +82,15 @@ impl Lanes for Portable {
     }
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
-        Self(std::array::from_fn(|lane| mul_add(self.0[lane], factor.0[lane], term.0[lane])))
+        Self(std::array::from_fn(|lane| {
+            mul_add(self.0[lane], factor.0[lane], term.0[lane])
+        }))
     }
     #[inline(always)]
     unsafe fn neg_mul_add(self, factor: Self, term: Self) -> Self {
-        Self(std::array::from_fn(|lane| mul_add(-self.0[lane], factor.0[lane], term.0[lane])))
+        Self(std::array::from_fn(|lane| {
+            mul_add(-self.0[lane], factor.0[lane], term.0[lane])
+        }))
     }
     #[inline(always)]
     unsafe fn min(self, other: Self) -> Self {
@@ -138,7 +146,11 @@ impl Lanes for Portable {
         (0..WIDTH).fold(0, |flags, lane| {
             // Negated, because NaN is not below the limit.
             #[allow(clippy::neg_cmp_op_on_partial_ord)]
-            let too_large = if !(magnitude.0[lane] < limit) { u64::MAX } else { 0 };
+            let too_large = if !(magnitude.0[lane] < limit) {
+                u64::MAX
+            } else {
+                0
+            };
             flags | windows.0[lane].to_bits() | too_large
         })
     }
@@ -152,11 +164,7 @@ impl Lanes for Portable {
     }
 }
 
-unsafe fn run<const PUT: bool, const RATES: bool>(
-    columns: &Columns,
-    out: *mut f64,
-    count: usize,
-) {
+unsafe fn run<const PUT: bool, const RATES: bool>(columns: &Columns, out: *mut f64, count: usize) {
     // SAFETY: no instruction set is needed beyond the target's own.
     unsafe { price_run::<Portable, PUT, RATES>(columns, out, count) }
 }

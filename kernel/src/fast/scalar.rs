@@ -21,7 +21,10 @@ use super::coefficients::{MILLS_LIMIT, MILLS_P, MILLS_Q};
 /// with `K' = K exp(-rT)` and the deviation `sigma sqrt(T)`; the first row that applies decides.
 #[must_use]
 pub fn price(put: bool, spot: f64, strike: f64, time: f64, rate: f64, volatility: f64) -> f64 {
-    if [spot, strike, time, volatility].iter().any(|&value| value.is_nan() || value < 0.0) {
+    if [spot, strike, time, volatility]
+        .iter()
+        .any(|&value| value.is_nan() || value < 0.0)
+    {
         return f64::NAN;
     }
     let rate_time = rate * time;
@@ -32,11 +35,19 @@ pub fn price(put: bool, spot: f64, strike: f64, time: f64, rate: f64, volatility
     let discounted = discount(strike, rate, time);
     let certain = |call: f64, put_price: f64| if put { put_price } else { call };
     if discounted == 0.0 || spot == 0.0 {
-        return if spot == 0.0 { certain(0.0, discounted) } else { certain(spot, 0.0) };
+        return if spot == 0.0 {
+            certain(0.0, discounted)
+        } else {
+            certain(spot, 0.0)
+        };
     }
     let endless = strike.is_infinite() || rate_time == f64::NEG_INFINITY;
     if spot.is_infinite() {
-        return if endless { f64::NAN } else { certain(f64::INFINITY, 0.0) };
+        return if endless {
+            f64::NAN
+        } else {
+            certain(f64::INFINITY, 0.0)
+        };
     }
     if deviation.is_infinite() {
         return certain(spot, discounted);
@@ -51,7 +62,13 @@ pub fn price(put: bool, spot: f64, strike: f64, time: f64, rate: f64, volatility
     let d1 = moneyness / deviation + 0.5 * deviation;
     let d2 = moneyness / deviation - 0.5 * deviation;
     let density = spot * (-0.5 * d1 * d1).exp();
-    let share = |d: f64| if density == 0.0 { 0.0 } else { mills(d.abs()).copysign(d) };
+    let share = |d: f64| {
+        if density == 0.0 {
+            0.0
+        } else {
+            mills(d.abs()).copysign(d)
+        }
+    };
     let ratios = density * (share(d2) - share(d1));
     let sure = if put {
         (if d2 < 0.0 { discounted } else { 0.0 }) - (if d1 < 0.0 { spot } else { 0.0 })
@@ -69,7 +86,11 @@ fn discount(strike: f64, rate: f64, time: f64) -> f64 {
     }
     let product = rate * time;
     let missing = rate.mul_add(time, -product);
-    let correction = if missing.is_finite() { 1.0 - missing } else { 1.0 };
+    let correction = if missing.is_finite() {
+        1.0 - missing
+    } else {
+        1.0
+    };
     let power = (-product).exp();
     if power.is_infinite() || power == 0.0 {
         // The power alone leaves the range, where the product with the strike may not.
@@ -95,7 +116,10 @@ fn log_ratio(spot: f64, strike: f64) -> f64 {
 fn mills(x: f64) -> f64 {
     if x <= MILLS_LIMIT {
         let value = |coefficients: &[f64]| {
-            coefficients.iter().rev().fold(0.0, |sum, &coefficient| sum * x + coefficient)
+            coefficients
+                .iter()
+                .rev()
+                .fold(0.0, |sum, &coefficient| sum * x + coefficient)
         };
         return value(&MILLS_P) / value(&MILLS_Q);
     }

@@ -18,7 +18,9 @@ fn on_every_path(mut test: impl FnMut(Path)) {
 }
 
 fn unit(state: &mut u64) -> f64 {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
     (*state >> 11) as f64 / (1_u64 << 53) as f64
 }
 
@@ -29,7 +31,13 @@ fn ordinary(n: usize) -> Vec<Option5> {
     (0..n)
         .map(|_| {
             let mut draw = |low: f64, high: f64| low + (high - low) * unit(&mut state);
-            [draw(50.0, 150.0), draw(50.0, 150.0), draw(0.05, 3.0), 0.03, draw(0.1, 0.6)]
+            [
+                draw(50.0, 150.0),
+                draw(50.0, 150.0),
+                draw(0.05, 3.0),
+                0.03,
+                draw(0.1, 0.6),
+            ]
         })
         .collect()
 }
@@ -37,8 +45,16 @@ fn ordinary(n: usize) -> Vec<Option5> {
 /// Options of every kind that the formula does not hold for, and some at the edge of its domain.
 fn special() -> Vec<Option5> {
     let values = |index: usize| {
-        let mut values =
-            vec![f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, -1.0, 1e-320];
+        let mut values = vec![
+            f64::NAN,
+            -f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            0.0,
+            -0.0,
+            -1.0,
+            1e-320,
+        ];
         values.extend([f64::MIN_POSITIVE, 1e-200, 1e200, f64::MAX, 2f64.powi(-256)]);
         if index == 3 {
             values.extend([20.0, -20.0, 800.0, -800.0]);
@@ -66,8 +82,9 @@ fn special() -> Vec<Option5> {
 
 /// Prices options that may differ in the rate, through the job that Python uses.
 fn price_all(kind: Kind, options: &[Option5]) -> Vec<f64> {
-    let columns: Vec<Vec<f64>> =
-        (0..5).map(|index| options.iter().map(|option| option[index]).collect()).collect();
+    let columns: Vec<Vec<f64>> = (0..5)
+        .map(|index| options.iter().map(|option| option[index]).collect())
+        .collect();
     let mut out = vec![-1.0; options.len()];
     let operands = std::array::from_fn(|index| Operand::Contiguous(columns[index].as_ptr()));
     let shape = [options.len()];
@@ -83,10 +100,16 @@ fn alone(kind: Kind, [spot, strike, time, rate, volatility]: Option5) -> f64 {
 
 fn assert_close(value: f64, expected: f64, [spot, strike, ..]: Option5, what: &str) {
     if expected.is_nan() || expected.is_infinite() {
-        assert!(value == expected || value.is_nan() && expected.is_nan(), "{what}: {value}");
+        assert!(
+            value == expected || value.is_nan() && expected.is_nan(),
+            "{what}: {value}"
+        );
     } else {
         let scale = spot.abs().max(strike.abs()).max(expected.abs());
-        assert!((value - expected).abs() <= 1e-14 * scale, "{what}: {value} is not {expected}");
+        assert!(
+            (value - expected).abs() <= 1e-14 * scale,
+            "{what}: {value} is not {expected}"
+        );
     }
 }
 
@@ -96,7 +119,12 @@ fn every_path_agrees_with_the_scalar_formula() {
     on_every_path(|path| {
         for kind in [Kind::Call, Kind::Put] {
             for (option, price) in options.iter().zip(price_all(kind, &options)) {
-                assert_close(price, alone(kind, *option), *option, &format!("{path:?} {option:?}"));
+                assert_close(
+                    price,
+                    alone(kind, *option),
+                    *option,
+                    &format!("{path:?} {option:?}"),
+                );
             }
         }
     });
@@ -111,7 +139,11 @@ fn one_special_option_is_right_in_every_lane_and_disturbs_no_other() {
             let undisturbed = price_all(kind, &plain);
             for (turn, &option) in special.iter().enumerate() {
                 // Every lane for the first few of each kind, then one lane after the other.
-                for lane in if turn % 7 == 0 { 0..37 } else { turn % 37..turn % 37 + 1 } {
+                for lane in if turn % 7 == 0 {
+                    0..37
+                } else {
+                    turn % 37..turn % 37 + 1
+                } {
                     let mut options = plain.clone();
                     options[lane] = option;
                     for (index, price) in price_all(kind, &options).into_iter().enumerate() {
@@ -145,10 +177,20 @@ fn a_price_depends_neither_on_its_place_nor_on_the_number_of_options() {
 #[test]
 fn one_rate_and_many_equal_rates_give_equal_prices() {
     let options = ordinary(40_000);
-    let column = |index: usize| options.iter().map(|option| option[index]).collect::<Vec<_>>();
+    let column = |index: usize| {
+        options
+            .iter()
+            .map(|option| option[index])
+            .collect::<Vec<_>>()
+    };
     let (spot, strike, time, volatility) = (column(0), column(1), column(2), column(4));
-    let inputs =
-        Inputs { spot: &spot, strike: &strike, time: &time, rate: 0.03, volatility: &volatility };
+    let inputs = Inputs {
+        spot: &spot,
+        strike: &strike,
+        time: &time,
+        rate: 0.03,
+        volatility: &volatility,
+    };
     on_every_path(|path| {
         for kind in [Kind::Call, Kind::Put] {
             let mut out = vec![0.0; options.len()];
@@ -163,7 +205,10 @@ fn one_rate_and_many_equal_rates_give_equal_prices() {
 fn the_threshold_chooses_the_branch_and_the_chunk_their_number() {
     let threshold = FAST_PARALLEL_THRESHOLD;
     let below = plan(threshold - 1, || unreachable!("the pool is not looked at"));
-    assert_eq!((below.branch, below.chunks, below.helpers), (Branch::Sequential, 1, 0));
+    assert_eq!(
+        (below.branch, below.chunks, below.helpers),
+        (Branch::Sequential, 1, 0)
+    );
     let at = plan(threshold, || 4);
     assert_eq!(at.branch, Branch::Shared);
     assert_eq!(at.chunks, threshold.div_ceil(FAST_CHUNK_SIZE));
@@ -175,12 +220,19 @@ fn the_threshold_chooses_the_branch_and_the_chunk_their_number() {
 #[test]
 fn an_interrupted_call_leaves_nothing_that_looks_whole() {
     let options = ordinary(FAST_PARALLEL_THRESHOLD + 20 * FAST_CHUNK_SIZE);
-    let columns: Vec<Vec<f64>> =
-        (0..5).map(|index| options.iter().map(|option| option[index]).collect()).collect();
+    let columns: Vec<Vec<f64>> = (0..5)
+        .map(|index| options.iter().map(|option| option[index]).collect())
+        .collect();
     let mut out = vec![-1.0; options.len()];
     let operands = std::array::from_fn(|index| Operand::Contiguous(columns[index].as_ptr()));
     let shape = [options.len()];
-    let job = Job::new(Kind::Call, &shape, operands, Output::Contiguous(out.as_mut_ptr())).unwrap();
+    let job = Job::new(
+        Kind::Call,
+        &shape,
+        operands,
+        Output::Contiguous(out.as_mut_ptr()),
+    )
+    .unwrap();
     // SAFETY: the columns and the output have the length of the shape.
     let done = unsafe { run(&job, &mut || false) };
     assert_eq!(done, Err(KernelError::Interrupted));

@@ -1,10 +1,14 @@
-//! The Python layer: conversions, exceptions and the release of the interpreter; no arithmetic.
+//! The Python layer: conversions, exceptions and the release of the interpreter; no arithmetic. The
+//! plain kernel's functions, the lists' and what tells about the build are here.
+
+mod arguments;
+mod fast;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadwriteArray1};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -18,7 +22,10 @@ static BOUNDARY_DELAY_NS: AtomicU64 = AtomicU64::new(0);
 
 impl From<KernelError> for PyErr {
     fn from(error: KernelError) -> Self {
-        PyValueError::new_err(error.to_string())
+        match error {
+            KernelError::Type(..) => PyTypeError::new_err(error.to_string()),
+            _ => PyValueError::new_err(error.to_string()),
+        }
     }
 }
 
@@ -279,20 +286,10 @@ fn set_boundary_delay_ns(n: u64) {
 /// Black-Scholes prices over arrays and lists, and what perfkit reads to prove what it measured.
 #[pymodule]
 fn perfkit_kernel(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    for (alias, plain) in [
-        ("call_price", wrap_pyfunction!(call_price_plain, module)?),
-        (
-            "call_price_twin",
-            wrap_pyfunction!(call_price_plain_twin, module)?,
-        ),
-        (
-            "call_price_timed",
-            wrap_pyfunction!(call_price_plain_timed, module)?,
-        ),
-    ] {
-        module.add(alias, &plain)?;
-        module.add_function(plain)?;
-    }
+    fast::register(module)?;
+    module.add_function(wrap_pyfunction!(call_price_plain, module)?)?;
+    module.add_function(wrap_pyfunction!(call_price_plain_twin, module)?)?;
+    module.add_function(wrap_pyfunction!(call_price_plain_timed, module)?)?;
     module.add_function(wrap_pyfunction!(call_price_list, module)?)?;
     module.add_function(wrap_pyfunction!(call_price_list_twin, module)?)?;
     module.add_function(wrap_pyfunction!(parameters, module)?)?;
