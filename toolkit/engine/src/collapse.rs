@@ -2,14 +2,13 @@
 //!
 //! inferno reads leniently: it skips lines that it does not know, keeps one kind of event and
 //! drops the others, counts periods where they are printed, cuts names at `->` and at `(`, and
-//! panics on some texts. So the text is read strictly first, equal samples are counted, each
-//! different sample is handed to inferno once in the form that it reads without loss, and at the
-//! end its counts must add up to the samples that were read.
+//! panics on some texts. So the text is read strictly here and its samples are counted here; what
+//! a frame and a thread are called is decided by inferno, which gets each different one once, in
+//! a form that it reads without loss.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::ops::Range;
 use std::path::Path;
 
 use inferno::collapse::Collapse;
@@ -86,11 +85,11 @@ pub fn collapse_perf(script: &Path, output: &Path, settings: &Settings) -> Resul
     Ok(stats)
 }
 
-fn folder(settings: &Settings) -> Folder {
+fn folder(include_tid: bool, event: Option<&str>) -> Folder {
     let mut options = Options::default();
     options.annotate_kernel = true;
-    options.include_tid = settings.include_tid;
-    options.event_filter.clone_from(&settings.event);
+    options.include_tid = include_tid;
+    options.event_filter = event.map(str::to_owned);
     options.nthreads = 1;
     options.into()
 }
@@ -98,7 +97,7 @@ fn folder(settings: &Settings) -> Folder {
 fn as_inferno_does(script: &Path, settings: &Settings) -> Result<(Folded, Stats)> {
     let file = File::open(script).map_err(Error::read(script))?;
     let bytes = file.metadata().map_err(Error::read(script))?.len();
-    let mut folder = folder(settings);
+    let mut folder = folder(settings.include_tid, settings.event.as_deref());
     let mut text = Vec::new();
     guard("collapsing perf's text", || {
         folder
@@ -169,51 +168,84 @@ fn strictly(script: &Path, settings: &Settings) -> Result<(Folded, Stats)> {
             no_samples(script)
         });
     }
-    let folded = through_inferno(&capture, event, settings, script)?;
-    if folded.total() != stats.samples {
-        // Whatever inferno dropped would be missing from every share that is computed later.
-        let message = format!(
-            "{} samples went in, {} came out",
-            stats.samples,
-            folded.total()
-        );
-        return Err(Error::Panic {
-            doing: "collapsing perf's text",
-            message,
-        });
-    }
+    let folded = named_by_inferno(&capture, event, settings, script)?;
     Ok((folded, stats))
 }
 
-/// inferno keeps every different stack as text: given all at once, a long capture would need as
-/// much memory as its text.
-const BATCH: usize = 10_000;
-
-fn through_inferno(
+/// Builds the stacks from what inferno makes of each different frame and thread.
+///
+/// inferno's rules look at one line at a time, so a frame has the same name in every stack: handed
+/// over once, it need not be handed over with each sample.
+fn named_by_inferno(
     capture: &Capture,
     event: u32,
     settings: &Settings,
     script: &Path,
 ) -> Result<Folded> {
-    let settings = Settings {
-        event: Some(FED_EVENT.to_owned()),
-        ..settings.clone()
-    };
+    let feeds = [Feed::of_threads(capture), Feed::of_frames(capture)];
     let mut folded = Folded::default();
-    let mut text = Vec::new();
-    for first in (0..capture.samples.len()).step_by(BATCH) {
-        let last = capture.samples.len().min(first + BATCH);
-        text.clear();
+    let mut numbers = Vec::new();
+    for feed in feeds {
+        let count = feed.count;
+        let with_id = feed.are_threads && settings.include_tid;
+        let mut text = Vec::new();
         guard("collapsing perf's text", || {
-            let feed = Feed::new(capture, event, first as u32..last as u32);
-            folder(&settings)
+            folder(with_id, None)
                 .collapse(BufReader::new(feed), &mut text)
                 .map_err(Error::read(script))
         })?;
-        let restored = restore(&String::from_utf8_lossy(&text));
-        folded.extend(restored.as_bytes(), script)?;
+        let names = names_by_number(&String::from_utf8_lossy(&text), count)?;
+        let interned: Result<Vec<u32>> = names
+            .iter()
+            .map(|name| folded.intern(name.as_bytes()))
+            .collect();
+        numbers.push(interned.map_err(|error| error.named(script))?);
+    }
+    let mut stack = Vec::new();
+    for (sample, count) in capture.samples.iter() {
+        if sample[0] != event || sample.len() == 2 {
+            continue;
+        }
+        stack.clear();
+        stack.push(numbers[0][sample[1] as usize]);
+        stack.extend(sample[2..].iter().rev().map(|id| numbers[1][*id as usize]));
+        folded.push(&stack, count)?;
     }
     Ok(folded)
+}
+
+/// Reads inferno's answer to a [`Feed`]: `NUMBER;NAME 1` in any order.
+fn names_by_number(text: &str, count: u32) -> Result<Vec<String>> {
+    let broken = |line: &str| Error::Panic {
+        doing: "collapsing perf's text",
+        message: format!(
+            "inferno's answer is not one name: `{}`",
+            excerpt(line.as_bytes())
+        ),
+    };
+    let mut names = vec![None; count as usize];
+    for line in text.lines() {
+        let (stack, seen) = line.rsplit_once(' ').ok_or_else(|| broken(line))?;
+        let mut parts = stack.split(';');
+        let (Some(first), Some(second), None) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(broken(line));
+        };
+        let number = |part: &str| {
+            part.strip_prefix(NUMBERED)
+                .and_then(|n| n.parse::<usize>().ok())
+        };
+        let (number, name) = match (number(first), number(second)) {
+            (Some(number), None) => (number, second),
+            (None, Some(number)) => (number, first),
+            _ => return Err(broken(line)),
+        };
+        let slot = names.get_mut(number).ok_or_else(|| broken(line))?;
+        if seen != "1" || slot.replace(restore(name)).is_some() {
+            return Err(broken(line));
+        }
+    }
+    let all: Option<Vec<String>> = names.into_iter().collect();
+    all.ok_or_else(|| broken("a name is missing"))
 }
 
 /// Whether the fault is in a last line that has no line feed.
@@ -431,8 +463,8 @@ const CLOSE: char = '\u{fdd2}';
 const SPACE: char = '\u{fdd3}';
 const NOTHING: char = '\u{fdd4}';
 
-/// The name that every event has for inferno.
-const FED_EVENT: &str = "e";
+/// Begins the numbers that stand for a thread or a frame.
+const NUMBERED: char = '\u{fdd5}';
 
 /// The thread as inferno reads it.
 fn thread_name(comm: &str, id: &str) -> String {
@@ -482,21 +514,31 @@ fn restore(text: &str) -> String {
     restored
 }
 
-/// The different samples of one event as text for inferno, each with its number as the period.
+/// Threads or frames as text for inferno: one sample each, in which the other part is a number.
 struct Feed<'a> {
-    capture: &'a Capture,
-    event: u32,
-    left: Range<u32>,
+    names: &'a Names,
+    are_threads: bool,
+    count: u32,
+    next: u32,
     text: Vec<u8>,
     taken: usize,
 }
 
 impl<'a> Feed<'a> {
-    fn new(capture: &'a Capture, event: u32, samples: Range<u32>) -> Self {
+    fn of_threads(capture: &'a Capture) -> Self {
+        Self::new(&capture.threads, true)
+    }
+
+    fn of_frames(capture: &'a Capture) -> Self {
+        Self::new(&capture.frames, false)
+    }
+
+    fn new(names: &'a Names, are_threads: bool) -> Self {
         Self {
-            capture,
-            event,
-            left: samples,
+            names,
+            are_threads,
+            count: names.len() as u32,
+            next: 0,
             text: Vec::new(),
             taken: 0,
         }
@@ -505,25 +547,21 @@ impl<'a> Feed<'a> {
     fn refill(&mut self) {
         self.text.clear();
         self.taken = 0;
-        while self.text.is_empty()
-            && let Some(number) = self.left.next()
-        {
-            let (sample, count) = self.capture.samples.get(number);
-            let frames = &sample[2..];
-            if sample[0] != self.event || frames.is_empty() {
-                continue;
-            }
-            self.text
-                .extend_from_slice(self.capture.threads.get(sample[1]));
-            self.text
-                .extend_from_slice(format!(" 0.0: {count} {FED_EVENT}: \n").as_bytes());
-            for frame in frames {
-                self.text.extend_from_slice(b"\t0 ");
-                self.text.extend_from_slice(self.capture.frames.get(*frame));
-                self.text.push(b'\n');
-            }
-            self.text.push(b'\n');
+        if self.next == self.count {
+            return;
         }
+        let name = self.names.get(self.next);
+        let number = format!("{NUMBERED}{}", self.next);
+        self.next += 1;
+        let (thread, frame) = if self.are_threads {
+            (name, format!("{number} (m)").into_bytes())
+        } else {
+            (&*format!("{number} 0/0").into_bytes(), name.to_vec())
+        };
+        self.text.extend_from_slice(thread);
+        self.text.extend_from_slice(b" 0.0: e: \n\t0 ");
+        self.text.extend_from_slice(&frame);
+        self.text.extend_from_slice(b"\n\n");
     }
 }
 

@@ -250,7 +250,8 @@ impl Folded {
         })
     }
 
-    fn push(&mut self, stack: &[u32], count: u64) -> Result<()> {
+    /// Adds a stack of numbers that [`Folded::intern`] gave.
+    pub(crate) fn push(&mut self, stack: &[u32], count: u64) -> Result<()> {
         if stack.is_empty() {
             return Err(Error::input("a stack without frames"));
         }
@@ -261,7 +262,8 @@ impl Folded {
             .ok_or_else(|| Error::input("the counts add up to more than 2^64"))
     }
 
-    fn intern(&mut self, name: &[u8]) -> Result<u32> {
+    /// The number of a name, made safe for a folded line.
+    pub(crate) fn intern(&mut self, name: &[u8]) -> Result<u32> {
         if name.is_empty() {
             return Err(Error::input(
                 "a frame without a name (two `;` side by side?)",
