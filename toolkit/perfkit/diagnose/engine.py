@@ -79,6 +79,7 @@ def diagnose(
     verify: bool = False,
     patience_s: float | None = None,
     seed: int = 1,
+    gated: bool = True,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Split the time of a call by layer at each size, by more than one method.
@@ -87,6 +88,8 @@ def diagnose(
         workload: its name in the config; the first one when None.
         verify: also inject known delays at the boundary, where the config names a `delay_hook`.
         patience_s: how long to wait for a machine with room; the config's when None.
+        gated: whether sentinels decide which blocks count; without them the verdict is at best
+            `unchecked`.
 
     Returns:
         A diagnosis; without room on the machine its verdict is `busy` and it has no sizes.
@@ -112,6 +115,7 @@ def diagnose(
         run=run,
         patience_s=patience_s,
         progress=tell,
+        gated=gated,
     )
     notes = [*build.notes, *times.check_results(subject, sizes)]
     _, measured = times.measure_main(subject, sizes)

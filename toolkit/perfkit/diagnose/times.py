@@ -48,7 +48,11 @@ LEAST_DELAY_S = 2e-7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is diagnosed, and how its workers are made."""
+    """What is diagnosed, and how its workers are made.
+
+    Attributes:
+        gated: whether sentinels decide which blocks count; without them nothing is vouched for.
+    """
 
     project: Project
     name: str
@@ -61,6 +65,7 @@ class Subject:
     run: Run
     patience_s: float | None
     progress: Progress
+    gated: bool = True
 
     def spec(self, build: Build | None = None, **overrides: object) -> WorkerSpec:
         """A worker of the subject's build, or of another one."""
@@ -119,6 +124,7 @@ def measure_main(subject: Subject, sizes: Sequence[int]) -> tuple[Plan, Measurem
         settings=subject.settings(limit_s=LIMIT_S, width=WIDTH, blocks=20),
         seed=subject.seed,
         run=subject.run,
+        gated=subject.gated,
     )
     return plan, measure(plan, progress=subject.progress)
 
@@ -164,6 +170,7 @@ def measure_small(subject: Subject) -> SmallTimes:
         settings=subject.settings(limit_s=SMALL_LIMIT_S, width=WIDTH, blocks=12),
         seed=subject.seed,
         run=subject.run,
+        gated=subject.gated,
     )
     found = measure(plan, progress=subject.progress)
     if found.verdict is MeasureVerdict.BUSY:
@@ -264,6 +271,7 @@ def measure_delays(subject: Subject, size: int, fixed_s: float) -> tuple[Respons
         settings=subject.settings(limit_s=LIMIT_S, width=WIDTH, blocks=20),
         seed=subject.seed,
         run=subject.run,
+        gated=subject.gated,
     )
     found = measure(plan, progress=subject.progress)
     if found.verdict is MeasureVerdict.BUSY:
