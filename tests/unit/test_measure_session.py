@@ -1,0 +1,357 @@
+"""The measuring loop in a laboratory without a world: order, validity, stopping, refusal."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from measure_fakes import FakeLab, make_plan
+
+from perfkit.errors import MachineBusyError, UsageError, WorkloadError
+from perfkit.measure import blocks, results, session
+from perfkit.measure.plan import Arm, quick
+from perfkit.measure.results import Change
+from perfkit.measure.sentinels import Gate
+from perfkit.measure.stop import Patience, Stop
+from perfkit.measure.subject import size_results
+from perfkit.records import MeasureVerdict, Pattern
+from perfkit.store import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from perfkit.measure.plan import Plan
+    from perfkit.measure.results import Measurement
+    from perfkit.measure.sentinels import Reading
+    from perfkit.measure.session import SessionResult
+
+GATE = Gate(threads=2, cores=2)
+
+
+def run(
+    plan: Plan, hands: FakeLab, *, cores: tuple[int, ...] = (), number: int = 0
+) -> SessionResult:
+    paces = [
+        blocks.pace(
+            size,
+            Pattern.HOT,
+            dict.fromkeys(hands.cost_s, 16),
+            hands.cost_s,
+            block_s=0.04,
+            cores=2.0,
+        )
+        for size in plan.sizes
+    ]
+    return session.run_session(
+        plan,
+        hands,
+        paces,
+        GATE,
+        session=number,
+        cores=cores,
+        patience=Patience(limit_s=plan.settings.patience_s),
+        journal=session.Journal(plan),
+    )
+
+
+def judge(plan: Plan, *found: SessionResult) -> Measurement:
+    points = tuple(
+        results.Point(
+            size=parts[0].size,
+            pattern=parts[0].pattern,
+            sessions=tuple(block for part in parts for block in part.sessions),
+            stop=parts[-1].stop,
+            least=parts[0].least,
+        )
+        for parts in zip(*(one.points for one in found), strict=True)
+    )
+    return results.judge(plan, points, notes=(), loaded=(), seconds=1.0)
+
+
+def test_each_round_has_every_arm_once_in_random_order() -> None:
+    hands = FakeLab(cost_s={"a": 1e-4, "b": 1e-4, "c": 1e-4})
+    arms = [Arm(variant=name, size=1, pattern=Pattern.HOT) for name in "abc"]
+    pace = blocks.pace(
+        1, Pattern.HOT, dict.fromkeys("abc", 4), hands.cost_s, block_s=0.04, cores=1.0
+    )
+    rounds = blocks.run_rounds(hands, arms, pace, random.Random(1), [0, 1])
+    assert all(sorted(turn) == ["a", "b", "c"] for turn in rounds.order)
+    assert len({turn for turn in rounds.order}) > 3
+    assert [entry[0] for entry in hands.log] == list(itertools.chain(*rounds.order))
+    # All arms of a round begin on the core that was drawn for it.
+    assert {cpu for *_, cpu, _ in hands.log} == {0, 1}
+    for index, cpu in enumerate(rounds.cores):
+        assert {entry[3] for entry in hands.log[3 * index : 3 * index + 3]} == {cpu}
+    assert all(len(times) == pace.rounds for times in rounds.per_call_s.values())
+
+
+def test_no_two_arms_overlap() -> None:
+    hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.01)
+    run(make_plan("subject", "copy", time_limit_s=1.0), hands)
+    starts = [entry[-1] for entry in hands.log]
+    assert starts == sorted(starts)
+
+
+def test_a_block_has_looks_at_both_ends_and_shares_them_with_its_neighbours() -> None:
+    hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4})
+    found = run(make_plan("subject", "copy"), hands)
+    done = found.points[0].sessions[0]
+    assert hands.looks == len(done) + 1
+    assert all(one.end == two.begin for one, two in itertools.pairwise(done))
+
+
+def test_it_stops_at_the_first_look_where_the_width_is_reached() -> None:
+    found = run(make_plan("subject", "copy"), FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}))
+    assert found.points[0].stop is Stop.WIDTH
+    assert found.points[0].valid_blocks == 20
+
+
+def test_it_stops_by_time_when_the_width_is_out_of_reach() -> None:
+    hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.5)
+    found = run(make_plan("subject", "copy", time_limit_s=3.0, width=1e-6), hands)
+    assert found.points[0].stop is Stop.TIME
+    assert hands.clock == pytest.approx(3.0, abs=0.1)
+
+
+def test_a_difference_never_stops_it() -> None:
+    """Two clearly different variants take as many blocks as two equal ones."""
+    counts = []
+    for factor in (1.0, 1.5):
+        hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4 * factor}, noise=0.05)
+        counts.append(run(make_plan("subject", "copy", width=0.004), hands).points[0].blocks)
+    assert 0.5 <= counts[0] / counts[1] <= 2.0
+
+
+def test_the_machines_swings_cancel_in_the_ratio() -> None:
+    hands = FakeLab(
+        cost_s={"subject": 1e-4, "copy": 1e-4, "baseline": 1.1e-4}, noise=0.01, swing=0.5
+    )
+    plan = make_plan("subject", "copy", "baseline")
+    measured = judge(plan, run(plan, hands))
+    assert measured.verdict is MeasureVerdict.OK
+    ratio = measured.at(100).ratio("subject", "baseline")
+    assert ratio.low < 1.1 < ratio.high
+    assert ratio.high - ratio.low < 0.02
+    floor = measured.noise_floor
+    assert floor is not None
+    assert measured.at(100).change("subject", "baseline", floor) is Change.FASTER
+    assert measured.at(100).change("baseline", "subject", floor) is Change.SLOWER
+    assert measured.at(100).change("subject", "copy", floor) is Change.NONE
+
+
+def test_invalid_blocks_are_kept_and_do_not_count() -> None:
+    hands = FakeLab(
+        cost_s={"subject": 1e-4, "copy": 1e-4},
+        free=lambda now: int(now / 0.5) % 2 == 0,
+        noise=0.01,
+    )
+    found = run(make_plan("subject", "copy", width=1e-9, time_limit_s=8.0), hands)
+    point = found.points[0]
+    assert 0.3 < point.valid_blocks / point.blocks < 0.6
+    assert not found.busy
+    assert point.contended_ratio("subject", "copy") is not None
+
+
+def test_validity_never_looks_at_an_arm() -> None:
+    """The same machine gives the same valid blocks, however the arms behave."""
+    reasons = []
+    for noise in (0.0, 1.0):
+        hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=noise)
+        calls = itertools.count()
+        hands.free = lambda _now, calls=calls: next(calls) % 3 != 0  # type: ignore[misc]
+        found = run(make_plan("subject", "copy", max_blocks=30, width=1e-9), hands)
+        reasons.append([block.reason for block in found.points[0].sessions[0]])
+    assert reasons[0] == reasons[1]
+
+
+def test_without_room_and_patience_it_refuses_quickly() -> None:
+    hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, free=lambda _now: False)
+    plan = make_plan("subject", "copy", patience_s=0.0)
+    found = run(plan, hands)
+    assert found.busy
+    assert hands.rests == []
+    assert hands.clock < 3.0
+    measured = judge(plan, found)
+    assert measured.verdict is MeasureVerdict.BUSY
+    assert measured.points == ()
+    assert measured.noise_floor is None
+    with pytest.raises(MachineBusyError, match="no room") as caught:
+        measured.at(100)
+    assert caught.value.exit_code == 4
+    assert str(len(measured.effective_cores)) in caught.value.details
+
+
+def test_patience_waits_for_room() -> None:
+    hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, free=lambda now: now > 12.0)
+    plan = make_plan("subject", "copy", patience_s=30.0)
+    found = run(plan, hands)
+    assert hands.rests == [5.0, 10.0]
+    assert judge(plan, found).verdict is MeasureVerdict.OK
+
+
+def test_copies_that_differ_make_a_run_untrusted() -> None:
+    hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1.02e-4}, noise=0.001)
+    plan = make_plan("subject", "copy")
+    measured = judge(plan, run(plan, hands))
+    assert measured.verdict is MeasureVerdict.UNTRUSTED
+    assert [note.id for note in measured.notes] == ["copies_differ"]
+    assert "+2.0" in measured.notes[0].text
+
+
+def test_without_a_copy_a_run_is_unchecked() -> None:
+    plan = make_plan("subject", "reference")
+    measured = judge(plan, run(plan, FakeLab(cost_s={"subject": 1e-4, "reference": 1e-4})))
+    assert measured.verdict is MeasureVerdict.UNCHECKED
+    assert measured.noise_floor is None
+
+
+def test_a_target_is_met_by_the_lower_bound_alone() -> None:
+    for factor, met in ((2.2, True), (2.005, False)):
+        hands = FakeLab(
+            cost_s={"subject": 1e-4, "copy": 1e-4, "reference": factor * 1e-4}, noise=0.05
+        )
+        plan = make_plan("subject", "copy", "reference", width=0.01)
+        (row,) = size_results(plan, judge(plan, run(plan, hands)))
+        assert row.speedup is not None
+        assert row.speedup.estimate > 1.98
+        assert row.met is met
+        assert row.target == 2.0
+
+
+def test_no_claim_about_a_target_without_a_verdict() -> None:
+    hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1.1e-4, "reference": 1e-3})
+    plan = make_plan("subject", "copy", "reference")
+    (row,) = size_results(plan, judge(plan, run(plan, hands)))
+    assert row.met is None
+
+
+def test_sizes_are_measured_in_turn() -> None:
+    plan = make_plan("subject", "copy", sizes=(100, 200))
+    hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4})
+    found = run(plan, hands)
+    assert [point.size for point in found.points] == [100, 200]
+    assert {point.blocks for point in found.points} == {20}
+
+
+def test_the_same_seed_gives_the_same_order() -> None:
+    logs = []
+    for _ in range(2):
+        hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4})
+        run(make_plan("subject", "copy"), hands)
+        logs.append([entry[0] for entry in hands.log])
+    assert logs[0] == logs[1]
+    other = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4})
+    run(make_plan("subject", "copy"), other, number=1)
+    assert [entry[0] for entry in other.log] != logs[0]
+
+
+def test_a_call_too_slow_for_the_time_limit_is_named() -> None:
+    hands = FakeLab(cost_s={"subject": 1.0, "copy": 1.0})
+    plan = make_plan("subject", "copy", time_limit_s=20.0)
+    paces = [
+        blocks.pace(
+            100, Pattern.HOT, dict.fromkeys(hands.cost_s, 2), hands.cost_s, block_s=0.04, cores=1.0
+        )
+    ]
+    with pytest.raises(WorkloadError, match="too slow for the time limit of 20 s"):
+        session.run_session(
+            plan,
+            hands,
+            paces,
+            GATE,
+            session=0,
+            cores=(),
+            patience=Patience(limit_s=0.0),
+            journal=session.Journal(plan),
+        )
+
+
+def test_a_variant_that_slows_down_is_named() -> None:
+    hands = FakeLab(
+        cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.01, swing=0.1, leak={"subject": 5e-4}
+    )
+    plan = make_plan("subject", "copy", width=1e-9, time_limit_s=5.0)
+    found = run(plan, hands)
+    notes = session._drift_notes(plan, found.points)
+    assert [note.id for note in notes] == ["slows_down"]
+    assert "`subject` gets slower" in notes[0].text
+    steady = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.01, swing=0.1)
+    assert session._drift_notes(plan, run(plan, steady).points) == []
+
+
+def test_raw_blocks_are_in_the_journal_with_their_reason(tmp_path: Path) -> None:
+    plan = make_plan("subject", "copy")
+    plan = type(plan)(
+        **{name: getattr(plan, name) for name in plan.__slots__ if name != "run"},
+        run=Run(directory=tmp_path),
+    )
+    hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, free=lambda now: now > 0.5)
+    found = run(plan, hands)
+    lines = (tmp_path / session.JOURNAL).read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert len(rows) == found.points[0].blocks
+    assert [row["valid"] for row in rows] == [b.valid for b in found.points[0].sessions[0]]
+    first = rows[0]
+    assert first["reason"] == "1.00 of 2 cores"
+    assert first["workload"] == "work"
+    assert len(first["per_call_s"]["copy"]) == len(first["order"])
+    assert first["begin"]["one_s"] > 0
+
+
+def test_an_interrupt_leaves_the_journal_behind(tmp_path: Path) -> None:
+    plan = make_plan("subject", "copy", width=1e-9)
+    plan = type(plan)(
+        **{name: getattr(plan, name) for name in plan.__slots__ if name != "run"},
+        run=Run(directory=tmp_path),
+    )
+
+    class Interrupted(FakeLab):
+        def look(self) -> Reading:
+            if self.clock > 3.0:
+                raise KeyboardInterrupt
+            return super().look()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, Interrupted(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.01))
+    assert len((tmp_path / session.JOURNAL).read_text().splitlines()) > 20
+
+
+def test_coverage_of_a_known_ratio() -> None:
+    """Of 200 simulated measurements about 95 % hold the true ratio."""
+    hits = 0
+    for seed in range(200):
+        hands = FakeLab(
+            cost_s={"subject": 1e-4, "copy": 1e-4, "baseline": 1.03e-4},
+            noise=0.03,
+            swing=0.3,
+            seed=seed,
+        )
+        plan = make_plan("subject", "copy", "baseline", time_limit_s=2.0, width=1e-9)
+        point = run(plan, hands, number=seed).points[0]
+        found = point.log_ratio("subject", "baseline")
+        hits += found.low <= math.log(1.03) <= found.high
+    assert 183 <= hits <= 199  # binomial(200, 0.95): below 183 or above 199 less than 1 in 1000
+
+
+def test_a_size_that_was_not_measured_is_refused() -> None:
+    plan = make_plan("subject", "copy")
+    measured = judge(plan, run(plan, FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4})))
+    with pytest.raises(UsageError, match="200"):
+        measured.at(200)
+
+
+def test_two_variants_of_one_name_are_refused() -> None:
+    with pytest.raises(UsageError, match="one name"):
+        make_plan("subject", "subject")
+
+
+def test_quick_never_asks_for_more_than_the_config() -> None:
+    settings = make_plan("subject", width=0.05, time_limit_s=1.0, sessions=3).settings
+    fast = quick(settings)
+    assert fast.width == 0.05
+    assert fast.time_limit_s == 1.0
+    assert fast.sessions == 1
