@@ -46,7 +46,7 @@ def tune(
     """
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import tune_code
-    from perfkit.report import machine, pages, replay
+    from perfkit.report import final, machine, pages, pictures, replay
     from perfkit.tune.command import TuneOptions, plan_command, tune_command
 
     check_output(output)
@@ -78,6 +78,8 @@ def tune(
             progress=context.progress,
         )
         context.run.write_record(replay.TUNING_FILE, report)
+        context.run.write(replay.REPORT_FILE, final.final_report(report))
+        context.run.write(final.PICTURE_FILE, pictures.iterations(report))
         emit(
             form=form,
             output=output,

@@ -14,7 +14,15 @@ from perfkit.store import to_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from perfkit.records import Capture, Check, Diagnosis, MeasureReport, Trial, TuneReport
+    from perfkit.records import (
+        Capture,
+        Check,
+        Diagnosis,
+        MeasureReport,
+        RunComparison,
+        Trial,
+        TuneReport,
+    )
     from perfkit.tune.command import TunePlan
 
 Document = dict[str, Any]
@@ -58,6 +66,11 @@ def tune_json(report: TuneReport) -> Document:
 def plan_json(plan: TunePlan) -> Document:
     """The document of `perfkit tune --dry-run`."""
     return {"schema_version": SCHEMA_VERSION, **to_json(plan)}
+
+
+def compare_json(comparison: RunComparison) -> Document:
+    """The document of `perfkit compare`."""
+    return {"schema_version": SCHEMA_VERSION, **to_json(comparison)}
 
 
 def trial_json(trial: Trial) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from perfkit.report.comparing import compare_page as compare
 from perfkit.report.diagnosis import diagnose_page as diagnose
 from perfkit.report.doctoring import doctor_page as doctor
 from perfkit.report.measuring import measure_page as measure
@@ -9,4 +10,4 @@ from perfkit.report.profiling import profile_page as profile
 from perfkit.report.tuning import plan_page as plan
 from perfkit.report.tuning import tune_page as tune
 
-__all__ = ["diagnose", "doctor", "measure", "plan", "profile", "tune"]
+__all__ = ["compare", "diagnose", "doctor", "measure", "plan", "profile", "tune"]

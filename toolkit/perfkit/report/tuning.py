@@ -1,6 +1,6 @@
 """What the tuning report says, as blocks: the outcome, the proof of it, and every trial.
 
-The pandas table of `final_report.md` is made by `perfkit.tune.log`; here are the words.
+The table of all iterations in `final_report.md` is made in `report/final.py`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from perfkit.report.words import (
     seconds,
     value_text,
 )
+from perfkit.tune.score import mean
 from perfkit.units import format_count, format_ratio
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _best(report: TuneReport) -> list[Block]:
 
 
 def _confirmed_table(report: TuneReport) -> Table:
-    rows = tuple(
+    rows: tuple[tuple[str, ...], ...] = tuple(
         (
             format_count(size.size),
             ratio_interval(size.speedup),
@@ -169,6 +170,8 @@ def _confirmed_table(report: TuneReport) -> Table:
         )
         for size in report.confirmed
     )
+    if len(report.confirmed) > 1:
+        rows = (*rows, _mean_row(report))
     titles = ("size", "speed-up", "target", "met", "change", "<against the start")
     what = (
         "The best parameters built and measured afresh after the search."
@@ -177,9 +180,25 @@ def _confirmed_table(report: TuneReport) -> Table:
     )
     caption = (
         f"{what} Speed-up is reference time over subject time; a target is met by the lower bound. "
-        "Change is the starting build's time over this one's. Brackets: 95 % interval."
+        "Change is the starting build's time over this one's. Mean: geometric, of the sizes. "
+        "Brackets: 95 % interval."
     )
     return Table(columns=columns(*titles), rows=rows, caption=caption)
+
+
+def _mean_row(report: TuneReport) -> tuple[str, ...]:
+    """The geometric mean over the sizes; of the speed-up only where every size has one."""
+    speedups = [size.speedup for size in report.confirmed if size.speedup is not None]
+    change = mean([size.change_vs_start for size in report.confirmed])
+    whole = len(speedups) == len(report.confirmed)
+    return (
+        "mean",
+        ratio_interval(mean(speedups) if whole else None),
+        UNKNOWN,
+        UNKNOWN,
+        ratio_interval(change),
+        change_text(change, report.noise_floor),
+    )
 
 
 def _difference(params: Mapping[str, Value], start: Mapping[str, Value]) -> str:

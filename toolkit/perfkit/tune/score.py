@@ -23,20 +23,28 @@ UNCHANGED = Interval(estimate=1.0, low=1.0, high=1.0)
 def score(sizes: Sequence[TrialSize]) -> Interval:
     """The geometric mean of the changes over all sizes, each of them counting alike.
 
+    Raises:
+        ValueError: there is no size.
+    """
+    return mean([size.change for size in sizes])
+
+
+def mean(ratios: Sequence[Interval]) -> Interval:
+    """The geometric mean of ratios of several sizes.
+
     The bounds are the geometric means of the bounds. That is the widest the interval can be (all
     sizes off in the same direction), because the sizes shared one machine and one session.
 
     Raises:
-        ValueError: there is no size.
+        ValueError: there is no ratio.
     """
-    if not sizes:
-        message = "a trial without sizes has no score"
+    if not ratios:
+        message = "a mean of no ratios is no figure"
         raise ValueError(message)
-    count = len(sizes)
     return Interval(
-        estimate=math.exp(sum(math.log(size.change.estimate) for size in sizes) / count),
-        low=math.exp(sum(math.log(size.change.low) for size in sizes) / count),
-        high=math.exp(sum(math.log(size.change.high) for size in sizes) / count),
+        estimate=math.exp(sum(math.log(ratio.estimate) for ratio in ratios) / len(ratios)),
+        low=math.exp(sum(math.log(ratio.low) for ratio in ratios) / len(ratios)),
+        high=math.exp(sum(math.log(ratio.high) for ratio in ratios) / len(ratios)),
     )
 
 
