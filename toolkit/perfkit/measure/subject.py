@@ -182,11 +182,11 @@ def _report(
     verdict = next(one for one in order if one in verdicts)
     results: list[SizeResult] = []
     notes: dict[Note, None] = {}
-    loaded: dict[LoadedModule, None] = {}
+    loaded: list[LoadedModule] = []
     floors = [measurement.noise_floor for _, measurement, _ in parts]
     for plan, measurement, verified in parts:
         notes.update(dict.fromkeys((*verified, *measurement.notes)))
-        loaded.update(dict.fromkeys(measurement.loaded))
+        loaded += measurement.loaded
         if verdict is not MeasureVerdict.BUSY:
             results += size_results(plan, measurement)
     known = [floor for floor in floors if floor is not None]
@@ -219,9 +219,6 @@ def size_results(plan: Plan, measurement: Measurement) -> list[SizeResult]:
         met = speedup.low >= target if judged and target and speedup else None
         floor = point.noise_floor(SUBJECT, COPY) if COPY in names and plan.gated else None
         change = point.ratio(SUBJECT, BASELINE) if BASELINE in names else None
-        note = ""
-        if change is not None and floor is not None:
-            note = str(point.change(SUBJECT, BASELINE, floor))
         rows.append(
             SizeResult(
                 workload=plan.workload_name,
@@ -237,7 +234,6 @@ def size_results(plan: Plan, measurement: Measurement) -> list[SizeResult]:
                 contended_speedup=contended,
                 change=change,
                 noise_floor=floor,
-                note=note,
             )
         )
     return rows

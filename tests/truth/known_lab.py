@@ -1,0 +1,107 @@
+"""Measurements of known work as one plan: a subject, its copy, an equal build, builds that do more.
+
+Shared by the truth tests and the table.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from perfkit import environment, process
+from perfkit.config import Measure, Workload
+from perfkit.measure.plan import Plan, Variant
+from perfkit.records import Role
+from perfkit.subject.child import WorkerSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "target" / "truth" / "libtruth.so"
+SOURCE = Path(__file__).with_name("kernel.rs")
+WORKLOADS = "tests/truth/known_work.py"
+
+SUBJECT, COPY = "subject", "copy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """Known work of one shape.
+
+    Attributes:
+        function: in `known_work.py`.
+        units: of work per thread and call; about a quarter of a millisecond.
+        limit_s: the time in which two percent must be found, for subject, copy and one other.
+    """
+
+    name: str
+    function: str
+    units: int
+    limit_s: float
+
+
+KERNELS = {
+    "sequential": Kernel(name="sequential", function="sequential", units=100_000, limit_s=2.0),
+    "two_threads": Kernel(name="two_threads", function="two_threads", units=100_000, limit_s=5.0),
+}
+
+
+def build_library(environ: dict[str, str]) -> Path:
+    """Compile the known work once; again when its source is newer."""
+    if not LIBRARY.is_file() or LIBRARY.stat().st_mtime < SOURCE.stat().st_mtime:
+        LIBRARY.parent.mkdir(parents=True, exist_ok=True)
+        rustc = process.require_program("rustc", environ)
+        fresh = LIBRARY.with_suffix(f".{os.getpid()}")
+        words = ["--edition", "2024", "-O", "--crate-type", "cdylib", "-o"]
+        process.run([rustc, *words, fresh, SOURCE], env=environ)
+        fresh.replace(LIBRARY)
+    return LIBRARY
+
+
+def spec(extra: float) -> WorkerSpec:
+    """A worker that does the fraction `extra` more than the known work."""
+    variables = environment.base_environment(
+        os.environ,
+        extra={"PYTHONHASHSEED": "0", "PERFKIT_TRUTH_LIBRARY": str(LIBRARY)},
+    )
+    return WorkerSpec(
+        python=Path(sys.executable),
+        root=None,
+        module=None,
+        expected_sha256=None,
+        environment=variables,
+        cwd=ROOT,
+        arguments={"extra": extra},
+    )
+
+
+def workload(kernel: Kernel) -> Workload:
+    """The kernel as a workload."""
+    return Workload(
+        call=f"{WORKLOADS}:{kernel.function}",
+        setup=f"{WORKLOADS}:setup",
+        sizes=(kernel.units,),
+    )
+
+
+def plan(
+    kernel: Kernel, others: dict[str, float], *, seed: int, gated: bool = True, **settings: float
+) -> Plan:
+    """Subject, copy, and others that do a known fraction more."""
+    variants = [
+        Variant(name=SUBJECT, role=Role.SUBJECT, spec=spec(0.0)),
+        Variant(name=COPY, role=Role.COPY, spec=spec(0.0)),
+    ]
+    variants += [
+        Variant(name=name, role=Role.BASELINE, spec=spec(extra)) for name, extra in others.items()
+    ]
+    return Plan(
+        workload_name=kernel.name,
+        workload=workload(kernel),
+        sizes=(kernel.units,),
+        variants=tuple(variants),
+        threads=environment.worker_threads(0),
+        settings=Measure().model_copy(update={"patience_s": 0.0, **settings}),
+        seed=seed,
+        gated=gated,
+    )
