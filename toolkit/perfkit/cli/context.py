@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,9 @@ Progress = Callable[[str, float | None], None]
 
 PLAIN_WIDTH = 100
 """Columns of a report that goes to a file or a pipe."""
+
+QUIET_S = 10.0
+"""Seconds between two lines about one step that goes on, where stderr is no terminal."""
 
 _SUFFIXES: Mapping[str, Format] = {
     ".json": Format.JSON,
@@ -142,14 +146,18 @@ def tell(text: str) -> None:
 
 @contextlib.contextmanager
 def showing_progress() -> Iterator[Progress]:
-    """Progress on stderr: a live line on a terminal, otherwise each new step once."""
-    if not sys.stderr.isatty():
-        last = ""
+    """Progress on stderr: a live line on a terminal, otherwise each new step once.
 
-        def announce(text: str, _fraction: float | None) -> None:
-            nonlocal last
-            if text != last:
-                last = text
+    Off a terminal a step that tells how far it is speaks at most every `QUIET_S` seconds.
+    """
+    if not sys.stderr.isatty():
+        last, spoken = "", 0.0
+
+        def announce(text: str, fraction: float | None) -> None:
+            nonlocal last, spoken
+            now = time.monotonic()
+            if text != last and (fraction is None or now - spoken >= QUIET_S):
+                last, spoken = text, now
                 tell(text)
 
         yield announce

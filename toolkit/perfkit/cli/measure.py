@@ -67,7 +67,7 @@ def measure(
         raise UsageError(message, remedy="give one of them")
     options = MeasureOptions(
         workload=workload,
-        sizes=tuple(sizes) if sizes else None,
+        sizes=sizes,
         against=against,
         save_baseline=save_baseline,
         baseline=baseline,

@@ -38,7 +38,13 @@ def _or_usage(parse: Callable[[str], T]) -> Callable[[str], T]:
     return parser
 
 
-def parse_sizes(text: str) -> list[int]:
+class Sizes(tuple[int, ...]):
+    """Input sizes of one option; a type of its own, because typer takes a list as many options."""
+
+    __slots__ = ()
+
+
+def parse_sizes(text: str) -> Sizes:
     """Read `1k,10k,1M` as sizes.
 
     Raises:
@@ -54,7 +60,7 @@ def parse_sizes(text: str) -> list[int]:
     if len(set(sizes)) != len(sizes):
         message = f"{text!r} names a size twice"
         raise typer.BadParameter(message)
-    return sizes
+    return Sizes(sizes)
 
 
 ConfigOption = Annotated[
@@ -80,7 +86,7 @@ WorkloadOption = Annotated[
     typer.Option("-w", "--workload", metavar="NAME", help="A workload of the config."),
 ]
 SizesOption = Annotated[
-    list[int] | None,
+    Sizes | None,
     typer.Option(
         "--sizes", metavar="N,N,…", parser=parse_sizes, help="Input sizes, such as 1k,10k,1M."
     ),

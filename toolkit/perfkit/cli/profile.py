@@ -75,7 +75,7 @@ def profile(
         raise UsageError(message, remedy="give one of them")
     options = ProfileOptions(
         workload=workload,
-        sizes=tuple(sizes) if sizes else None,
+        sizes=sizes,
         profilers=tuple(profiler) if profiler else None,
         rate_hz=rate,
         duration_s=duration,
