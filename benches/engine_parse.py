@@ -95,7 +95,7 @@ def stacks(random_: random.Random, *, number: int) -> list[list[int]]:
 
 def perf_text(size: int, *, distinct: bool) -> Iterator[str]:
     """Samples as `perf script` prints them, `size` characters in all."""
-    random_ = random.Random(SEED)  # noqa: S311
+    random_ = random.Random(SEED)
     names = symbols(random_)
     frames = [f"{name} ({MODULES[n % 3]})\n" for n, name in enumerate(names)]
     known = stacks(random_, number=3_000)
@@ -106,8 +106,10 @@ def perf_text(size: int, *, distinct: bool) -> Iterator[str]:
         clock += 0.001
         thread = random_.randrange(4)
         lines = [f"python3  4242/{4242 + thread} {clock:.6f}: cpu-clock: \n"]
-        for frame in reversed(stack):
-            lines.append(f"\t    7f7e{random_.getrandbits(6) + frame * 64:08x} {frames[frame]}")
+        lines += [
+            f"\t    7f7e{random_.getrandbits(6) + frame * 64:08x} {frames[frame]}"
+            for frame in reversed(stack)
+        ]
         text = "".join(lines) + "\n"
         written += len(text)
         yield text
@@ -115,7 +117,7 @@ def perf_text(size: int, *, distinct: bool) -> Iterator[str]:
 
 def folded_text(size: int) -> Iterator[str]:
     """Folded stacks, `size` characters in all."""
-    random_ = random.Random(SEED)  # noqa: S311
+    random_ = random.Random(SEED)
     names = symbols(random_)
     written = 0
     while written < size:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from perfkit import _engine
 
@@ -84,6 +87,27 @@ def test_options_reach_the_picture(tmp_path: Path) -> None:
     upright = (tmp_path / "out.svg").read_bytes()
     draw(tmp_path, "a;b 1\n", inverted=True)
     assert (tmp_path / "out.svg").read_bytes() != upright
+
+
+stacks = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=5), min_size=1)
+
+
+@given(stacks, st.sampled_from([0.0, 1.0, 10.0, 40.0]))
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_boxes_are_the_samples_of_every_wide_enough_path(
+    tmp_path: Path, rows: list[list[str]], min_width: float
+) -> None:
+    paths: Counter[tuple[str, ...]] = Counter()
+    for row in rows:
+        paths.update(tuple(row[:depth]) for depth in range(1, len(row) + 1))
+    expected = {"all": [len(rows)]}
+    for path, count in paths.items():
+        if count >= min_width / 100 * len(rows):
+            expected.setdefault(path[-1], []).append(count)
+    found = draw(tmp_path, "".join(f"{';'.join(row)} 1\n" for row in rows), min_width=min_width)
+    assert {name: sorted(counts) for name, counts in found.items()} == {
+        name: sorted(counts) for name, counts in expected.items()
+    }
 
 
 def test_several_files_are_drawn_together(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ pub fn flamegraph(files: &[&Path], output: &Path, style: &Style) -> Result<()> {
     if all.total() == 0 {
         return Err(Error::in_file(first, "no samples: nothing to draw"));
     }
-    let text = drawable(&all, style.reverse)?;
+    let text = drawable(&all, style.reverse, style.min_width)?;
     drop(all);
     draw(text.lines(), output, &mut options)
 }
@@ -138,7 +138,8 @@ pub fn diff_flamegraph(
         if folded.total() == 0 {
             return Err(Error::in_file(path, "no samples: nothing to compare"));
         }
-        texts.push(drawable(&folded, style.reverse)?);
+        // Whole: what is narrow in one capture may be wide in the other.
+        texts.push(drawable(&folded, style.reverse, 0.0)?);
     }
     let text = guard("comparing two captures", || {
         let mut both = Vec::new();
@@ -174,35 +175,97 @@ fn draw<'a>(
     })
 }
 
-/// The stacks as text that inferno reads as it is meant, the last one first. It takes a number
-/// before the count for a second count and skips lines that begin with `# `, so in such names the
-/// space becomes a no-break space, which looks the same.
-fn drawable(folded: &Folded, leaf_first: bool) -> Result<String> {
+/// The stacks as text that inferno reads as it is meant, the last one first.
+///
+/// Frames below `min_width` percent of all samples are left out here, where that costs nothing:
+/// inferno would first build all of them. What is left keeps its place in the picture.
+fn drawable(folded: &Folded, leaf_first: bool, min_width: f64) -> Result<String> {
     let turned = leaf_first.then(|| folded.reversed()).transpose()?;
     let folded = turned.as_ref().unwrap_or(folded);
-    let mut text = Vec::new();
-    for number in folded.sorted().into_iter().rev() {
-        let (stack, count) = folded.sequences().get(number);
-        let start = text.len();
-        folded.render(stack, &mut text);
-        if text[start..].starts_with(b"# ") {
-            text.splice(start + 1..start + 2, NO_BREAK_SPACE);
+    let names: Vec<String> = (0..folded.name_count() as u32)
+        .map(|id| safe(folded.name(id)))
+        .collect();
+    // As inferno computes it, so that both leave out the same frames.
+    let narrow = min_width / (100.0 / folded.total() as f64);
+    let mut text = String::new();
+    for (stack, count) in visible(folded, narrow).into_iter().rev() {
+        for (position, id) in stack.iter().enumerate() {
+            if position > 0 {
+                text.push(';');
+            }
+            text.push_str(&names[*id as usize]);
         }
-        if let Some(space) = memchr::memrchr(b' ', &text[start..])
-            && text[start + space + 1..]
-                .iter()
-                .all(|b| b.is_ascii_digit() || *b == b'.')
-        {
-            text.splice(start + space..=start + space, NO_BREAK_SPACE);
-        }
-        text.push(b' ');
-        text.extend_from_slice(count.to_string().as_bytes());
-        text.push(b'\n');
+        text.push(' ');
+        text.push_str(&count.to_string());
+        text.push('\n');
     }
-    String::from_utf8(text).map_err(|_| Error::input("not UTF-8 text"))
+    Ok(text)
 }
 
-const NO_BREAK_SPACE: [u8; 2] = [0xc2, 0xa0];
+/// inferno takes a number before the count for a second count, and skips lines that begin with
+/// `# `. In such names the space becomes a no-break space, which looks the same.
+fn safe(name: &str) -> String {
+    const NO_BREAK_SPACE: char = '\u{a0}';
+    let mut name = name.to_owned();
+    let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if let Some(space) = name.rfind(' ')
+        && is_number(&name[space + 1..])
+    {
+        name.replace_range(space..=space, NO_BREAK_SPACE.encode_utf8(&mut [0; 4]));
+    }
+    if name.starts_with("# ") {
+        name.replace_range(1..2, NO_BREAK_SPACE.encode_utf8(&mut [0; 4]));
+    }
+    name
+}
+
+/// The stacks in drawing order, cut where their frames have fewer than `narrow` samples.
+fn visible(folded: &Folded, narrow: f64) -> Vec<(&[u32], u64)> {
+    let order = folded.sorted();
+    let stack = |position: usize| folded.sequences().get(order[position]);
+    let mut until = vec![0];
+    until.extend((0..order.len()).scan(0, |sum, position| {
+        *sum += stack(position).1;
+        Some(*sum)
+    }));
+    let mut drawn: Vec<(&[u32], u64)> = Vec::new();
+    // Ranges of stacks that share their first `depth` frames, the leftmost on top.
+    let mut open = vec![(0, order.len(), 0)];
+    while let Some((first, end, depth)) = open.pop() {
+        let samples = until[end] - until[first];
+        let whole = if first < end { stack(first).0 } else { &[] };
+        if depth > 0 && (samples as f64) < narrow {
+            // They still take their place in the caller (or, at the root, as a root).
+            draw_stack(&mut drawn, &whole[..(depth - 1).max(1)], samples);
+        } else if end - first == 1 {
+            draw_stack(&mut drawn, whole, samples);
+        } else {
+            let below = open.len();
+            let mut from = first;
+            while from < end {
+                let frame = stack(from).0.get(depth);
+                let same = |position: &usize| stack(*position).0.get(depth) == frame;
+                let to = from + (from..end).take_while(same).count();
+                if frame.is_some() {
+                    open.push((from, to, depth + 1));
+                } else {
+                    // The stack that ends here; sorted first, so drawn leftmost.
+                    draw_stack(&mut drawn, stack(from).0, until[to] - until[from]);
+                }
+                from = to;
+            }
+            open[below..].reverse();
+        }
+    }
+    drawn
+}
+
+fn draw_stack<'a>(drawn: &mut Vec<(&'a [u32], u64)>, stack: &'a [u32], samples: u64) {
+    match drawn.last_mut() {
+        Some((last, count)) if *last == stack => *count += samples,
+        _ => drawn.push((stack, samples)),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -213,10 +276,34 @@ mod tests {
         let mut folded = Folded::default();
         folded.add(&["main", "worker 3"], 5).expect("good");
         folded.add(&["# note", "x"], 1).expect("good");
-        let text = drawable(&folded, false).expect("text");
+        let text = drawable(&folded, false, 0.0).expect("text");
         assert_eq!(text, "main;worker\u{a0}3 5\n#\u{a0}note;x 1\n");
-        let text = drawable(&folded, true).expect("text");
-        assert_eq!(text, "x;# note 1\nworker 3;main 5\n");
+        let text = drawable(&folded, true, 0.0).expect("text");
+        assert_eq!(text, "x;#\u{a0}note 1\nworker\u{a0}3;main 5\n");
+    }
+
+    #[test]
+    fn what_is_too_narrow_to_be_seen_is_cut_and_keeps_its_place() {
+        let mut folded = Folded::default();
+        for (stack, count) in [
+            ("a;b;c", 4),
+            ("a;b;d;e", 1),
+            ("a;b;f", 5),
+            ("a;g", 89),
+            ("z;y", 1),
+        ] {
+            let stack: Vec<&str> = stack.split(';').collect();
+            folded.add(&stack, count).expect("good");
+        }
+        let text = |percent| drawable(&folded, false, percent).expect("text");
+        assert_eq!(
+            text(0.0),
+            "z;y 1\na;g 88\na;b;f 5\na;b;d;e 1\na;b;c 4\na 1\n"
+        );
+        assert_eq!(text(1.5), "z 1\na;g 88\na;b;f 5\na;b 1\na;b;c 4\na 1\n");
+        assert_eq!(text(4.5), "z 1\na;g 88\na;b;f 5\na;b 5\na 1\n");
+        assert_eq!(text(50.0), "z 1\na;g 88\na 11\n");
+        assert_eq!(drawable(&Folded::default(), false, 1.0).expect("text"), "");
     }
 
     #[test]
