@@ -30,6 +30,8 @@ from perfkit.errors import (
     WorkerError,
     WorkloadError,
 )
+from perfkit.measure import criterion
+from perfkit.measure.subject import SUBJECT, size_results
 from perfkit.profile.engine import profile_workload
 from perfkit.records import (
     DiagnoseVerdict,
@@ -39,7 +41,6 @@ from perfkit.records import (
     MeasureVerdict,
     Note,
     Profile,
-    SizeResult,
     SizeSplit,
 )
 from perfkit.stacks.split import by_layer
@@ -54,8 +55,9 @@ if TYPE_CHECKING:
     from perfkit.diagnose.agree import Agreement
     from perfkit.diagnose.estimators import Response, Sampled
     from perfkit.diagnose.profiles import Profiled
+    from perfkit.measure.plan import Plan
     from perfkit.measure.results import Measurement
-    from perfkit.records import Capture
+    from perfkit.records import Capture, SizeResult
     from perfkit.store import Run
     from perfkit.subject.build import Builder
 
@@ -118,9 +120,9 @@ def diagnose(
         gated=gated,
     )
     notes = [*build.notes, *times.check_results(subject, sizes)]
-    _, measured = times.measure_main(subject, sizes)
+    plan, measured = times.measure_main(subject, sizes)
     notes += measured.notes
-    report = _measure_report(subject, measured, sizes)
+    report = _measure_report(plan, measured)
     if measured.verdict is MeasureVerdict.BUSY:
         return _busy(report, notes, measured)
     seen = _observe(subject, measured, report, sizes, builder, verify=verify, notes=notes)
@@ -195,20 +197,21 @@ def _bench(
     bench = subject.workload.bench
     if bench is None:
         return unavailable(Method.BENCH, "the workload names no criterion bench")
-    from perfkit.measure import criterion
-
     subject.progress(f"running the criterion bench at {format_count(size)}", None)
     try:
         built = builder.bench(workload=subject.name)
         found = criterion.run_bench(
-            built, bench, size, home=subject.run.path("raw/criterion/home").parent, seconds=BENCH_S
+            built, bench, size, home=subject.run.path("raw/criterion/x").parent, seconds=BENCH_S
         )
     except (BuildError, ConfigError, ToolError, UnreadableOutputError) as error:
         return unavailable(Method.BENCH, error.message)
     other = _bench_flags(built.rustc, line)
+    point = measured.at(size)
     return estimators.call_minus_bench(
-        measured.at(size).absolute(times.SUBJECT),
-        found.median,
+        point.absolute(SUBJECT),
+        # The bench ran at another time than the call: it is no better known than the call's own
+        # time moves from block to block.
+        estimators.widened(found.median, times.spread(point)),
         loop_s,
         allocates_output=bench.allocates_output,
         other_flags=other,
@@ -468,37 +471,12 @@ def _verdict(measured: MeasureVerdict, splits: Sequence[SizeSplit], seen: _Seen)
     return DiagnoseVerdict.OK
 
 
-def _measure_report(
-    subject: times.Subject, measured: Measurement, sizes: Sequence[int]
-) -> MeasureReport:
+def _measure_report(plan: Plan, measured: Measurement) -> MeasureReport:
     """The timed part as `perfkit measure` reports it."""
-    results: list[SizeResult] = []
-    if measured.verdict is not MeasureVerdict.BUSY:
-        for size in sizes:
-            point = measured.at(size)
-            time_s = point.absolute(times.SUBJECT)
-            has_reference = subject.workload.reference is not None
-            speedup = point.ratio(times.SUBJECT, times.REFERENCE) if has_reference else None
-            target = subject.workload.targets.get(size)
-            judged = target is not None and speedup is not None
-            results.append(
-                SizeResult(
-                    workload=subject.name,
-                    size=size,
-                    time_s=time_s,
-                    reference_s=point.absolute(times.REFERENCE) if has_reference else None,
-                    speedup=speedup,
-                    target=target,
-                    met=speedup.low >= target if judged and speedup and target else None,
-                    valid_blocks=point.valid_blocks,
-                    blocks=point.blocks,
-                    noise_floor=measured.noise_floor,
-                )
-            )
     return MeasureReport(
         verdict=measured.verdict,
         noise_floor=measured.noise_floor,
-        results=tuple(results),
+        results=tuple(size_results(plan, measured)),
         notes=measured.notes,
         loaded=measured.loaded,
         seconds=measured.seconds,

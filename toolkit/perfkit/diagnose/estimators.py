@@ -112,6 +112,16 @@ def shifted(interval: Interval, by: float) -> Interval:
     return Interval(estimate=interval.estimate + by, low=interval.low + by, high=interval.high + by)
 
 
+def widened(interval: Interval, share: float) -> Interval:
+    """An interval with a further, independent uncertainty, given as a share of the estimate."""
+    more = share * abs(interval.estimate)
+    return Interval(
+        estimate=interval.estimate,
+        low=interval.estimate - math.hypot(interval.estimate - interval.low, more),
+        high=interval.estimate + math.hypot(interval.high - interval.estimate, more),
+    )
+
+
 def difference(first: Interval, second: Interval) -> Interval:
     """`first - second` of two independent estimates; a negative result stays negative."""
     estimate = first.estimate - second.estimate

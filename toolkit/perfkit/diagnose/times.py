@@ -16,6 +16,7 @@ from perfkit.errors import WorkloadError
 from perfkit.measure import statistics
 from perfkit.measure.plan import Plan, Variant
 from perfkit.measure.session import measure
+from perfkit.measure.subject import SUBJECT, variants_for
 from perfkit.records import Interval, MeasureVerdict, Note, Role
 from perfkit.subject.child import spec_for, worker
 from perfkit.subject.workloads import verify
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, float | None], None]
 
-SUBJECT, COPY, REFERENCE, TWIN, INNER = "subject", "copy", "reference", "twin", "inner_timer"
+TWIN, INNER = "twin", "inner_timer"
 WIDTH = 0.02
 LIMIT_S = 8.0
 SMALL_LIMIT_S = 1.5
@@ -104,13 +105,15 @@ def check_results(subject: Subject, sizes: Sequence[int]) -> tuple[Note, ...]:
 def measure_main(subject: Subject, sizes: Sequence[int]) -> tuple[Plan, Measurement]:
     """Call, copy, reference, twin and inner timer in the same blocks, at every size."""
     spec = subject.spec()
-    variants = [Variant(name=SUBJECT, role=Role.SUBJECT, spec=spec)]
-    if subject.copy is not None:
-        variants.append(Variant(name=COPY, role=Role.COPY, spec=subject.spec(subject.copy)))
-    if subject.workload.reference is not None:
-        threads = subject.project.config.measure.reference_threads
-        own = spec_for(subject.project, subject.build, subject.assignment, threads=threads)
-        variants.append(Variant(name=REFERENCE, role=Role.REFERENCE, spec=own, which="reference"))
+    variants = list(
+        variants_for(
+            subject.project,
+            subject.workload,
+            subject.build,
+            copy=subject.copy,
+            assignment=subject.assignment,
+        )
+    )
     if subject.workload.twin is not None:
         variants.append(Variant(name=TWIN, role=Role.TWIN, spec=spec, which="twin"))
     if subject.workload.inner_timer is not None:
@@ -127,6 +130,18 @@ def measure_main(subject: Subject, sizes: Sequence[int]) -> tuple[Plan, Measurem
         gated=subject.gated,
     )
     return plan, measure(plan, progress=subject.progress)
+
+
+def spread(point: Point, variant: str = SUBJECT) -> float:
+    """How much a variant's time moves from block to block, as a share of it: half the width that
+    holds two thirds of the valid blocks.
+    """
+    values = sorted(
+        block.typical_s(variant) for part in point.sessions for block in part if block.valid
+    )
+    low = values[round(0.16 * (len(values) - 1))]
+    high = values[round(0.84 * (len(values) - 1))]
+    return (high - low) / 2 / plain_statistics.median(values)
 
 
 def inner_outside(point: Point, variant: str = INNER) -> Interval | None:
