@@ -17,9 +17,11 @@ from perfkit.errors import (
     ToolMissingError,
     UsageError,
 )
+from perfkit.profile.cargo_flamegraph import CargoFlamegraph
 from perfkit.profile.perf import Perf
 from perfkit.profile.py_spy import PySpy
 from perfkit.profile.request import CaptureRequest, quiet
+from perfkit.profile.scalene import Scalene
 from perfkit.records import Note
 from perfkit.units import format_count
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from perfkit.subject.build import Builder
     from perfkit.subject.parameters import Assignment
 
-_ALL: tuple[Profiler, ...] = (Perf(), PySpy())
+_ALL: tuple[Profiler, ...] = (Perf(), PySpy(), CargoFlamegraph(), Scalene())
 profilers: Mapping[str, Profiler] = {profiler.name: profiler for profiler in _ALL}
 """Every profiler by name, in the order of trying: the one that tells most comes first."""
 

@@ -58,6 +58,7 @@ class Selection:
         by_thread: kept samples by thread id.
         names: the name of each thread.
         by_window: kept samples of each (window, thread id).
+        first_pid: process of the first kept sample.
     """
 
     samples: int
@@ -68,6 +69,7 @@ class Selection:
     by_thread: Mapping[int, int]
     names: Mapping[int, str]
     by_window: Mapping[tuple[int, int], int]
+    first_pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,7 @@ def select(
     by_thread: Counter[int] = Counter()
     by_window: Counter[tuple[int, int]] = Counter()
     names: dict[int, str] = {}
+    first_pid: int | None = None
     with output.open("w", encoding="utf-8") as sink:
         for head, frames in read_samples(script):
             if pid is not None and head.pid != pid:
@@ -120,6 +123,7 @@ def select(
                     counts["outside"] += 1
                     continue
             counts["samples"] += 1
+            first_pid = head.pid if first_pid is None else first_pid
             by_thread[head.tid] += 1
             by_window[index, head.tid] += 1
             names.setdefault(head.tid, head.comm)
@@ -140,6 +144,7 @@ def select(
         by_thread=dict(by_thread),
         names=names,
         by_window=dict(by_window),
+        first_pid=first_pid,
     )
 
 

@@ -1,0 +1,225 @@
+"""The criterion bench of a workload without Python: `flamegraph`, which `cargo flamegraph` is a
+front end of, on the very executable that was built and proved; perf alone where it is missing.
+
+`cargo flamegraph` itself would build once more, with flags it cannot be given; `flamegraph` takes
+the executable. Its perf.data is kept and read like any other; its own SVG is kept too. The bench
+runs with `--profile-time`, so that criterion neither analyses nor writes; frames above criterion's
+measured loop are cut off.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, ClassVar
+
+from perfkit import _engine, process
+from perfkit.errors import CaptureError, ConfigError
+from perfkit.profile import artefacts, messages, observer, perf_record, quality
+from perfkit.profile.perf import SETTLED, STACK_COPIES, Perf
+from perfkit.records import Capture, Check, Interval, Note, Profile
+from perfkit.stacks import perf_script
+from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS, thread_id
+from perfkit.store import read_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from perfkit.profile.request import CaptureRequest
+    from perfkit.store import Run
+    from perfkit.subject.kept import BenchBuild
+
+PROGRAM = "flamegraph"
+REGION = re.compile(r"criterion::bencher::(Async)?Bencher<?.*>?::iter\w*")
+"""Criterion's loop round the measured routine; what is above it is criterion."""
+_SLACK_S = 120.0
+
+
+class CargoFlamegraph:
+    """The profiler `cargo-flamegraph`."""
+
+    name: ClassVar[str] = "cargo-flamegraph"
+
+    def probe(self, environ: Mapping[str, str]) -> Check:
+        """Whether flamegraph is installed; without it perf does the same work."""
+        found = process.find_program(PROGRAM, environ)
+        remedy = "" if found else process.INSTALL_LINES["cargo-flamegraph"]
+        said = str(found) if found else "not on PATH: perf is used on the bench instead"
+        return Check(id=self.name, ok=found is not None, required=False, found=said, remedy=remedy)
+
+    def capture(self, request: CaptureRequest, run: Run) -> Capture:
+        """Profile the workload's bench at one size.
+
+        Raises:
+            ConfigError: the workload has no bench.
+            PerfkitError: the bench or the profiler failed, by name.
+        """
+        bench = request.workload.bench
+        if bench is None or request.builder is None:
+            message = f"the workload `{request.name}` has no criterion bench"
+            raise ConfigError(message, remedy="give it a `bench` in the config")
+        built = request.builder.bench(profile=Profile.PROFILING, workload=request.name)
+        rate, cost = _cost(request, run)
+        data = run.path(f"raw/{request.label}.bench.data")
+        own = run.path(f"raw/{request.label}.cargo-flamegraph.svg")
+        bench_id = bench.id.format(size=request.size)
+        said, program = _record(built, bench_id, request, data, own, rate)
+        return _judged(request, run, data, own, said, program, rate, cost)
+
+
+def region_stacks(
+    stacks: Iterable[tuple[Sequence[str], int]], main_tid: int | None
+) -> tuple[list[tuple[tuple[str, ...], int]], int]:
+    """Cut each stack above criterion's loop; a stack of the main thread without it lies outside.
+
+    Other threads (a pool's) never have criterion's frames and are kept whole.
+    """
+    kept: dict[tuple[str, ...], int] = {}
+    outside = 0
+    for stack, count in stacks:
+        at = max((i for i, frame in enumerate(stack) if REGION.search(frame)), default=None)
+        if at is not None:
+            key = (CALLING_THREAD, *stack[at + 1 :])
+        elif main_tid is not None and thread_id(stack[0]) == main_tid:
+            outside += count
+            continue
+        else:
+            key = (OTHER_THREADS, *stack[1:])
+        kept[key] = kept.get(key, 0) + count
+    return sorted(kept.items()), outside
+
+
+def _cost(request: CaptureRequest, run: Run) -> tuple[int, Interval | None]:
+    """Rate and slowdown of the same sampler on the Python call: a bench cannot be switched."""
+    for attempt in range(2):
+        for line in reversed(read_journal(run.directory / SETTLED)):
+            if line["build"] == request.build.key and line["slowdown"] is not None:
+                return int(line["rate_hz"]), Interval(**line["slowdown"])
+        if attempt == 0:
+            Perf().capture(request, run)
+    return observer.nearest_prime(request.rate_hz), None
+
+
+def _record(
+    built: BenchBuild,
+    bench_id: str,
+    request: CaptureRequest,
+    data: Path,
+    own: Path,
+    rate: int,
+) -> tuple[str, str]:
+    """Run the bench under the profiler; what was said, and which program it was."""
+    environ = dict(built.environment)
+    data.unlink(missing_ok=True)
+    perf = process.require_program("perf", environ)
+    seconds = str(max(1, round(request.duration_s)))
+    bench = [str(built.executable), "--bench", "--profile-time", seconds, "--exact", bench_id]
+    options = [
+        "record", "-e", "cpu-clock", "-F", str(rate), "--call-graph", STACK_COPIES[0],
+        "-o", str(data),
+    ]  # fmt: skip
+    program = process.find_program(PROGRAM, environ)
+    argv: list[str | Path] = [perf, *options, "--", *bench]
+    if program is not None:
+        command = " ".join(options)
+        argv = [program, "--no-inline", "-o", own, "-c", command, "--", *bench]
+    request.progress(f"{CargoFlamegraph.name} on {bench_id}", None)
+    done = process.run(
+        argv,
+        env=environ,
+        cwd=built.directory,
+        timeout_s=request.duration_s + _SLACK_S,
+        ok_codes=None,
+    )
+    said = done.stdout + done.stderr
+    if done.returncode != 0 or not data.is_file():
+        where = process.show(done.argv)
+        name = CargoFlamegraph.name
+        raise messages.failure(name, said, where=where, returncode=done.returncode)
+    return said, PROGRAM if program is not None else "perf"
+
+
+def _judged(
+    request: CaptureRequest,
+    run: Run,
+    data: Path,
+    own: Path,
+    said: str,
+    program: str,
+    rate: int,
+    cost: Interval | None,
+) -> Capture:
+    name = CargoFlamegraph.name
+    script = run.path(f"raw/{request.label}.bench.txt")
+    said += perf_record.write_script(data, script, dict(request.project.environ))
+    kept = script.with_name(script.name + ".kept")
+    folded = script.with_name(script.name + ".folded")
+    try:
+        selection = perf_script.select(script, kept, pid=None, windows=None)
+        stats = _engine.collapse_perf(kept, folded, include_tid=True)
+        main_tid = next((tid for tid in selection.by_thread if tid == selection.first_pid), None)
+        stacks, outside = region_stacks(_engine.read_folded(folded).stacks(), main_tid)
+    finally:
+        kept.unlink(missing_ok=True)
+        folded.unlink(missing_ok=True)
+    if not any(stack[0] == CALLING_THREAD for stack, _ in stacks):
+        message = f"no stack lies below criterion's loop, so `{request.name}` was not seen"
+        remedy = "check the bench's id in the config; profile for longer"
+        raise CaptureError(message, where=str(data), remedy=remedy)
+    found = quality.Quality(
+        samples=sum(count for _, count in stacks),
+        unresolved=stats.unresolved_leaf,
+        unrooted=selection.unrooted,
+        lost=messages.lost_samples(said, selection.samples),
+        slowdown=cost,
+    )
+    verdict = quality.judge(found, request.project.config.profiling)
+    notes = [
+        Note(
+            id="bench",
+            text=f"{program} on the criterion bench; {outside} samples outside its loop left out",
+        ),
+        Note(
+            id="cost_by_proxy",
+            text=f"the slowdown is perf's at {rate} samples/s on the Python call of this build",
+        ),
+        *verdict.notes,
+        *messages.notes("perf", said),
+    ]
+    files = {"text": artefacts.compress(script)}
+    dropped = artefacts.bound_raw(data)
+    if dropped is None:
+        files["raw"] = data
+    else:
+        notes.append(dropped)
+    if own.is_file():
+        files["own_flame"] = own
+    files["folded"] = artefacts.write_folded(run, request.label, name, stacks)
+    files["flame"] = artefacts.draw_flame(
+        run,
+        files["folded"],
+        stem=request.label,
+        profiler=name,
+        what=f"bench of {request.name}, n = {request.size:_}",
+        rate_hz=float(rate),
+        samples=found.samples,
+        slowdown=cost,
+        verdict=verdict,
+    )
+    return Capture(
+        profiler=name,
+        workload=request.name,
+        size=request.size,
+        clock="cpu",
+        rate_hz=float(rate),
+        samples=found.samples,
+        calls=None,
+        region_s=None,
+        unresolved_share=found.unresolved_share,
+        slowdown=cost,
+        accepted=verdict.accepted,
+        reason=verdict.reason,
+        files={kind: run.relative(path) for kind, path in files.items()},
+        main_tid=main_tid,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,192 @@
+"""scalene on the Python call: lines of Python, from its JSON. It tells interpreter from native time
+by how late a signal comes, and knows no Rust name, so its native share is no FFI share.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from perfkit import process
+from perfkit.errors import CaptureError, PerfkitError, ToolMissingError, UnreadableOutputError
+from perfkit.profile import artefacts, messages, quality
+from perfkit.profile.paired import Arm, Paired, bare_arms, run_windows
+from perfkit.profile.py_spy import region_stacks
+from perfkit.records import Capture, Check, Note
+from perfkit.subject.child import interpreter, spec_for, worker
+from perfkit.units import format_share
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from perfkit.profile.request import CaptureRequest
+    from perfkit.store import Run
+
+RATE_HZ = 100.0
+"""scalene's own: a timer of 10 ms, which cannot be chosen by a rate."""
+_FRAME = re.compile(r"^(?P<file>.*) (?P<function>\S+):(?P<line>\d+);?$")
+_PROBE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profiled:
+    """What is read from scalene's JSON.
+
+    Attributes:
+        stacks: `function (file:line)` frames, root first, with scalene's whole-sample counts.
+        native_share: of the CPU time below the timed loop, what scalene calls native.
+    """
+
+    stacks: tuple[tuple[tuple[str, ...], int], ...]
+    native_share: float | None
+
+
+class Scalene:
+    """The profiler `scalene`."""
+
+    name: ClassVar[str] = "scalene"
+
+    def probe(self, environ: Mapping[str, str]) -> Check:
+        """Whether a scalene is on PATH; the one in the subject's interpreter decides."""
+        found = process.find_program("scalene", environ)
+        remedy = "" if found else process.INSTALL_LINES["scalene"]
+        said = str(found) if found else "not on PATH"
+        return Check(id=self.name, ok=found is not None, required=False, found=said, remedy=remedy)
+
+    def capture(self, request: CaptureRequest, run: Run) -> Capture:
+        """Profile one workload at one size.
+
+        Raises:
+            ToolMissingError: the subject's interpreter has no scalene.
+            CaptureError: it left no stack of the loop.
+        """
+        spec = spec_for(request.project, request.build, request.assignment, threads=request.threads)
+        self._require(request, spec.environment)
+        out = run.path(f"raw/{request.label}.scalene.json")
+        log = run.path(f"raw/{request.label}.scalene.log")
+        for old in (out, log):
+            old.unlink(missing_ok=True)
+        runner = ("-m", "scalene", "run", "--cpu-only", "--profile-all", "-o", str(out))
+        launched = dataclasses.replace(spec, runner=runner, stdout=log, stderr=log)
+        with bare_arms(request, spec) as bare:
+            try:
+                with worker(launched) as under:
+                    stage = "scalene"
+                    paired = run_windows(Arm(under, request), bare, request, stage=stage)
+            except PerfkitError as error:
+                said = _read(log)
+                if messages.find(self.name, said) is None:
+                    raise
+                raise messages.failure(self.name, said, where=str(log)) from error
+        if not out.is_file() or not out.stat().st_size:
+            raise messages.failure(self.name, _read(log), where=str(log))
+        return _judged(request, run, paired, out, log)
+
+    def _require(self, request: CaptureRequest, environ: Mapping[str, str]) -> None:
+        python = interpreter(request.project)
+        done = process.run(
+            [python, "-c", "import scalene"], env=environ, timeout_s=_PROBE_S, ok_codes=None
+        )
+        if done.returncode:
+            message = f"{python} has no scalene"
+            where = process.show(done.argv)
+            raise ToolMissingError(message, where=where, remedy=f"{python} -m pip install scalene")
+
+
+def parse(text: str, where: str) -> Profiled:
+    """Read scalene 2's JSON. What is used of it:
+
+        {"stacks": [[["/a/pl.py <module>:8;", "/a/pl.py run_batch:6;"],
+                     {"count": 42, "c_time": 0.2, "python_time": 0.1, "cpu_samples": 0.3}], …]}
+
+    Raises:
+        UnreadableOutputError: it is no JSON, or not of this shape.
+    """
+    try:
+        document: Any = json.loads(text)
+        rows = document["stacks"]
+        found = []
+        native = python = 0.0
+        for names, numbers in rows:
+            stack = tuple(_frame(name) for name in names)
+            found.append((stack, int(numbers["count"])))
+            if region_stacks([(stack, 1)])[0]:
+                native += float(numbers["c_time"])
+                python += float(numbers["python_time"])
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"is no profile of scalene 2: {type(error).__name__}: {error}"
+        raise UnreadableOutputError(
+            message, where=where, remedy="perfkit reads scalene 2.x; `pip install 'scalene<3'`"
+        ) from error
+    total = native + python
+    return Profiled(stacks=tuple(found), native_share=native / total if total else None)
+
+
+def _frame(name: str) -> str:
+    match = _FRAME.match(name)
+    if match is None:
+        return name.rstrip(";").replace(";", ":") or "[unknown]"
+    return f"{match['function']} ({match['file']}:{match['line']})".replace(";", ":")
+
+
+def _judged(request: CaptureRequest, run: Run, paired: Paired, out: Path, log: Path) -> Capture:
+    profiled = parse(out.read_text(encoding="utf-8"), str(out))
+    stacks, outside = region_stacks([item for item in profiled.stacks if item[1]])
+    if not stacks:
+        message = "scalene took no sample of the loop"
+        raise CaptureError(message, where=str(out), remedy="profile for longer")
+    samples = sum(count for _, count in stacks)
+    found = quality.Quality(samples=samples, unresolved=0, slowdown=paired.slowdown)
+    verdict = quality.judge(found, request.project.config.profiling)
+    notes = [*verdict.notes, *messages.notes(Scalene.name, _read(log))]
+    if profiled.native_share is not None:
+        text = (
+            f"scalene calls {format_share(profiled.native_share)} of the loop's CPU time native; "
+            "that is no FFI share: conversions and the interpreter's own C are native too"
+        )
+        notes.append(Note(id="native_share", text=text))
+    text = f"{outside} samples of imports and set-up were left out"
+    notes.append(Note(id="outside_region", text=text))
+    folded = artefacts.write_folded(run, request.label, Scalene.name, stacks)
+    flame = artefacts.draw_flame(
+        run,
+        folded,
+        stem=request.label,
+        profiler=Scalene.name,
+        what=f"{request.name}, n = {request.size:_}",
+        rate_hz=RATE_HZ,
+        samples=samples,
+        slowdown=paired.slowdown,
+        verdict=verdict,
+    )
+    return Capture(
+        profiler=Scalene.name,
+        workload=request.name,
+        size=request.size,
+        clock="cpu",
+        rate_hz=RATE_HZ,
+        samples=samples,
+        calls=paired.calls,
+        region_s=paired.region_s,
+        unresolved_share=None,
+        slowdown=paired.slowdown,
+        accepted=verdict.accepted,
+        reason=verdict.reason,
+        files={
+            "raw": run.relative(out),
+            "log": run.relative(log),
+            "folded": run.relative(folded),
+            "flame": run.relative(flame),
+        },
+        main_tid=paired.main_tid,
+        pid=paired.pid,
+        notes=tuple(notes),
+    )
+
+
+def _read(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
