@@ -1,0 +1,165 @@
+"""From a capture on disk back to stacks, layers and tables: every analysis can be run again from the
+run directory. Nothing is started here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perfkit import _engine
+from perfkit.errors import CaptureError, UsageError
+from perfkit.stacks import export, tables
+from perfkit.stacks.diff import Sampled, compare, per_call_nanoseconds
+from perfkit.stacks.layers import Layers, crate_names
+from perfkit.stacks.split import CALLING_THREAD, Split, split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from perfkit.config import LayerRule
+    from perfkit.records import Build, Capture
+    from perfkit.stacks.diff import FrameDifference
+    from perfkit.store import Run
+
+EXPORTS = {".svg": "flame", ".folded": "folded", ".json": "speedscope", ".csv": "csv"}
+"""What `--output` asks for by its suffix."""
+
+
+def layers_for(build: Build, extra: Sequence[LayerRule] = ()) -> Layers:
+    """The layer rules for a build's own crates."""
+    return Layers(crate_names(build.rustc, build.module), extra)
+
+
+def stacks_of(capture: Capture, run: Run) -> list[tuple[tuple[str, ...], int]]:
+    """The folded stacks of a capture, root first.
+
+    Raises:
+        CaptureError: the capture has none.
+    """
+    folded = capture.files.get("folded")
+    if folded is None:
+        message = f"the capture of {capture.profiler} has no stacks"
+        raise CaptureError(message, where=str(run.directory))
+    return list(_engine.read_folded(run.directory / folded).stacks())
+
+
+def split_of(capture: Capture, run: Run, layers: Layers) -> Split:
+    """Where the time of a call goes, from an accepted capture that knows its region.
+
+    Raises:
+        CaptureError: the capture cannot be believed, or its region and calls are not known, or its
+            stacks stop at Python.
+    """
+    if not capture.accepted:
+        message = f"the capture of {capture.profiler} is not believed: {capture.reason}"
+        raise CaptureError(message, where=str(run.directory))
+    return split_unchecked(capture, run, layers)
+
+
+def split_unchecked(capture: Capture, run: Run, layers: Layers) -> Split:
+    """Like `split_of` for a capture that failed the gate: for showing, never for a verdict."""
+    known = capture.region_s is not None and capture.calls is not None
+    if capture.profiler != "perf" or not known or not capture.rate_hz:
+        message = f"a split by layer needs perf's native stacks of a call, not {capture.profiler}'s"
+        raise CaptureError(message, where=str(run.directory), remedy="profile with perf")
+    assert capture.region_s is not None and capture.calls is not None  # noqa: PT018
+    return split(
+        stacks_of(capture, run),
+        layers=layers,
+        rate_hz=capture.rate_hz,
+        region_s=capture.region_s,
+        calls=capture.calls,
+    )
+
+
+def write_tables(capture: Capture, run: Run, layers: Layers) -> dict[str, Path]:
+    """Write `tables/<label>.<profiler>.{frames,layers}.csv` of an accepted capture.
+
+    Returns:
+        Places by kind, relative to the run.
+    """
+    stacks = stacks_of(capture, run)
+    stem = Path(capture.files["folded"]).name.removesuffix(".folded")
+    base, call_s = None, None
+    written = {}
+    if capture.region_s is not None and capture.calls and capture.rate_hz:
+        base = capture.region_s * capture.rate_hz
+        call_s = capture.region_s / capture.calls
+    frames = tables.frame_table(stacks, layers=layers, base=base, call_s=call_s)
+    path = run.write(f"tables/{stem}.frames.csv", export.table_csv(frames))
+    written["frames"] = run.relative(path)
+    if capture.profiler == "perf" and capture.accepted and base is not None:
+        found = split_of(capture, run, layers)
+        table = tables.layer_table(found.layers, found.workers)
+        path = run.write(f"tables/{stem}.layers.csv", export.table_csv(table))
+        written["layers"] = run.relative(path)
+    return written
+
+
+def export_capture(capture: Capture, run: Run, suffix: str) -> bytes:
+    """A capture in the format that a file's suffix names.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    if suffix not in EXPORTS:
+        message = f"there is no export for {suffix!r}"
+        raise UsageError(message, remedy=f"choose one of: {', '.join(EXPORTS)}")
+    if suffix in {".svg", ".folded"}:
+        return (run.directory / capture.files[EXPORTS[suffix]]).read_bytes()
+    stacks = stacks_of(capture, run)
+    if suffix == ".json":
+        name = f"{capture.workload} n={capture.size} ({capture.profiler})"
+        return export.speedscope(stacks, name=name, rate_hz=capture.rate_hz).encode()
+    return export.stacks_csv(stacks).encode()
+
+
+def difference(
+    before: tuple[Capture, Run], after: tuple[Capture, Run]
+) -> tuple[FrameDifference, ...]:
+    """Each frame's change in seconds per call, with its interval."""
+    return compare(_sampled(*before), _sampled(*after))
+
+
+def differential_flame(
+    before: tuple[Capture, Run], after: tuple[Capture, Run], output: Path, *, elements: bool = False
+) -> Path:
+    """Draw the difference of two captures, of two runs or of two sizes of one workload.
+
+    Widths are nanoseconds per call of `after` (per element when `elements`), colours the change.
+    """
+    scratch = [output.with_suffix(f".{which}.folded") for which in ("before", "after")]
+    sides = (before, after)
+    try:
+        for (capture, run), path in zip(sides, scratch, strict=True):
+            rows: Iterable[tuple[tuple[str, ...], int]] = per_call_nanoseconds(
+                _sampled(capture, run)
+            )
+            if elements and capture.size:
+                # Picoseconds per element: a call of 1M elements against one of 1k.
+                rows = [(stack, max(1, count * 1000 // capture.size)) for stack, count in rows]
+            _engine.Folded.from_stacks([(list(s), c) for s, c in rows]).write(path)
+        unit = "ps per element" if elements else "ns per call"
+        names = [f"{c.workload} n={c.size} ({c.profiler})" for c, _ in sides]
+        _engine.diff_flamegraph(
+            scratch[0],
+            scratch[1],
+            output,
+            title=f"{names[1]} against {names[0]}",
+            subtitle=f"{unit}; red grew, blue shrank; no share is compared",
+            normalize=False,
+            count_name=unit,
+        )
+    finally:
+        for path in scratch:
+            path.unlink(missing_ok=True)
+    return output
+
+
+def _sampled(capture: Capture, run: Run) -> Sampled:
+    if capture.calls is None:
+        message = f"the calls behind the capture of {capture.profiler} are not known"
+        raise UsageError(message, remedy="compare captures of perf or py-spy on a workload")
+    own = [(s, c) for s, c in stacks_of(capture, run) if s[0] == CALLING_THREAD]
+    return Sampled(stacks=tuple(own), rate_hz=capture.rate_hz, calls=capture.calls)
