@@ -33,10 +33,13 @@ def shared_cache() -> Path:
     return cache
 
 
-@pytest.fixture
-def workspace_subject(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git repository of its own with the second subject: a workspace, mixed with Python."""
-    place = tmp_path_factory.mktemp("subject") / "textstats"
+def copy_subject(name: str) -> Path:
+    """A git repository with the second subject as it is in tests/subjects, nothing else in it.
+
+    Its place is the same in every run, so that builds of it are found in the shared cache.
+    """
+    place = ROOT / "target" / "perfkit-test-subjects" / name
+    shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(ROOT / "tests" / "subjects" / "workspace", place, ignore=_NO_RESULTS)
     for words in (
         ["init", "--quiet"],
@@ -45,6 +48,18 @@ def workspace_subject(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         subprocess.run(["git", *words], cwd=place, check=True)
     return place
+
+
+@pytest.fixture(scope="session")
+def workspace_subject() -> Path:
+    """The second subject: a cargo workspace, mixed with Python; not to be edited."""
+    return copy_subject("workspace")
+
+
+@pytest.fixture
+def editable_subject() -> Path:
+    """The second subject once more, fresh for each test, to be edited."""
+    return copy_subject("editable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

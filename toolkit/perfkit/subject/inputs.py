@@ -6,6 +6,7 @@ names and folders before the next one. Where neither can tell, the whole folder 
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -152,5 +153,8 @@ def _dep_info(file: Path, folder: Path) -> set[Path]:
         _, colon, sources = line.partition(": ")
         if colon and not line.startswith("#"):
             words = re.split(r"(?<!\\) +", sources.strip())
-            found |= {folder / word.replace("\\ ", " ") for word in words if word}
+            # `include_str!("../x")` is named with its dots.
+            found |= {
+                Path(os.path.normpath(folder / word.replace("\\ ", " "))) for word in words if word
+            }
     return found

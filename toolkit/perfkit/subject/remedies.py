@@ -56,7 +56,7 @@ TABLE: tuple[Remedy, ...] = (
         remedy="free space, `perfkit cache clean`, or set PERFKIT_CACHE_DIR to another disk",
     ),
     Remedy(
-        pattern=r"could not compile .*\(signal: 9, SIGKILL|collect2: fatal error: ld terminated",
+        pattern=r"\(signal: 9, SIGKILL|collect2: fatal error: ld terminated",
         means="the system ended the compiler, most likely for want of memory",
         remedy="set CARGO_BUILD_JOBS = '1' in [subject.environment]",
     ),
