@@ -1,5 +1,5 @@
-"""From a capture on disk back to stacks, layers and tables: every analysis can be run again from the
-run directory. Nothing is started here.
+"""From a capture on disk back to stacks, layers and tables: each analysis runs again from the run
+directory. Nothing is started here.
 """
 
 from __future__ import annotations

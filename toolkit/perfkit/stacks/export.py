@@ -1,4 +1,4 @@
-"""Stacks in the formats of other tools: speedscope's JSON, and CSV. Text only; the caller writes."""
+"""Stacks in the formats of other tools: speedscope's JSON, CSV. Text only; the caller writes."""
 
 from __future__ import annotations
 
