@@ -64,7 +64,7 @@ class FakeLab:
         log = self.machine + self.chance.gauss(0, self.noise) + drift
         seconds = calls * self.cost_s[arm.variant] * math.exp(log)
         self.clock += seconds + untimed * self.cost_s[arm.variant]
-        return Timing(seconds=seconds, calls=calls, cpu_s=seconds)
+        return Timing(seconds=seconds, calls=calls, cpu_s=seconds, own_s=seconds)
 
     def look(self) -> Reading:
         self.looks += 1

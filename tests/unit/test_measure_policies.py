@@ -157,12 +157,12 @@ def test_room_looks_back_ten_seconds_only() -> None:
 
 def test_pace_repeats_short_rounds_an_odd_number_of_times() -> None:
     short = blocks.pace(
-        100, Pattern.HOT, {"a": 8, "b": 8}, {"a": 5e-5, "b": 5e-5}, block_s=0.04, cores=1.0
+        100, Pattern.HOT, {"a": 8, "b": 8}, {"a": 5e-5, "b": 5e-5}, block_s=0.04, helpers=0.0
     )
     assert short.rounds % 2 == 1
     assert 0.03 < short.rounds * short.round_s <= 0.04
     long = blocks.pace(
-        10**6, Pattern.HOT, {"a": 1, "b": 1}, {"a": 0.2, "b": 0.2}, block_s=0.04, cores=2.0
+        10**6, Pattern.HOT, {"a": 1, "b": 1}, {"a": 0.2, "b": 0.2}, block_s=0.04, helpers=0.5
     )
     assert long.rounds == 1
     assert long.too_long
@@ -170,7 +170,7 @@ def test_pace_repeats_short_rounds_an_odd_number_of_times() -> None:
 
 
 def test_an_idle_arm_has_single_calls_and_no_untimed_ones() -> None:
-    idle = blocks.pace(100, Pattern.IDLE, {"a": 512}, {"a": 1e-6}, block_s=0.04, cores=1.0)
+    idle = blocks.pace(100, Pattern.IDLE, {"a": 512}, {"a": 1e-6}, block_s=0.04, helpers=0.0)
     assert idle.calls == {"a": blocks.IDLE_CALLS}
     assert blocks.untimed_calls(1e-6, Pattern.IDLE) == 0
     assert blocks.untimed_calls(1e-6, Pattern.HOT) == 3

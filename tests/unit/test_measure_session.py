@@ -42,7 +42,7 @@ def run(
             dict.fromkeys(hands.cost_s, 16),
             hands.cost_s,
             block_s=0.04,
-            cores=2.0,
+            helpers=0.5,
         )
         for size in plan.sizes
     ]
@@ -76,7 +76,7 @@ def test_each_round_has_every_arm_once_in_random_order() -> None:
     hands = FakeLab(cost_s={"a": 1e-4, "b": 1e-4, "c": 1e-4})
     arms = [Arm(variant=name, size=1, pattern=Pattern.HOT) for name in "abc"]
     pace = blocks.pace(
-        1, Pattern.HOT, dict.fromkeys("abc", 4), hands.cost_s, block_s=0.04, cores=1.0
+        1, Pattern.HOT, dict.fromkeys("abc", 4), hands.cost_s, block_s=0.04, helpers=0.0
     )
     rounds = blocks.run_rounds(hands, arms, pace, random.Random(1), [0, 1])
     assert all(sorted(turn) == ["a", "b", "c"] for turn in rounds.order)
@@ -254,7 +254,12 @@ def test_a_call_too_slow_for_the_time_limit_is_named() -> None:
     plan = make_plan("subject", "copy", time_limit_s=20.0)
     paces = [
         blocks.pace(
-            100, Pattern.HOT, dict.fromkeys(hands.cost_s, 2), hands.cost_s, block_s=0.04, cores=1.0
+            100,
+            Pattern.HOT,
+            dict.fromkeys(hands.cost_s, 2),
+            hands.cost_s,
+            block_s=0.04,
+            helpers=0.0,
         )
     ]
     with pytest.raises(WorkloadError, match="too slow for the time limit of 20 s"):

@@ -34,8 +34,9 @@ IDLE_CALLS = 2
 
 MAX_ROUNDS = 64
 
-PARALLEL_CORES = 1.25
-"""CPU time over wall clock above which a call counts as parallel."""
+PARALLEL_SHARE = 0.1
+"""Share of its CPU time on other threads above which a call counts as parallel. It does not depend
+on whether the machine had a core for them, as CPU time over wall clock does."""
 
 
 class Lab(Protocol):
@@ -59,7 +60,8 @@ class Pace:
     """How one size in one pattern is measured: calls per batch of each arm, rounds per block.
 
     Attributes:
-        cores: the most cores that any arm was seen to use before the measurement began.
+        helpers: share of an arm's CPU time that other threads than the calling one used before the
+            measurement began; the most of any arm.
     """
 
     size: int
@@ -67,12 +69,12 @@ class Pace:
     calls: Mapping[str, int]
     per_call_s: Mapping[str, float]
     rounds: int
-    cores: float
+    helpers: float
 
     @property
     def parallel(self) -> bool:
         """Whether any arm uses more than one core."""
-        return self.cores > PARALLEL_CORES
+        return self.helpers > PARALLEL_SHARE
 
     @property
     def round_s(self) -> float:
@@ -102,13 +104,13 @@ def pace(
     per_call_s: Mapping[str, float],
     *,
     block_s: float,
-    cores: float,
+    helpers: float,
 ) -> Pace:
     """Choose the rounds per block: as many as fit, an odd number, whose median is one of them."""
     if pattern is Pattern.IDLE:
         calls = dict.fromkeys(calls, IDLE_CALLS)
     once = Pace(
-        size=size, pattern=pattern, calls=calls, per_call_s=per_call_s, rounds=1, cores=cores
+        size=size, pattern=pattern, calls=calls, per_call_s=per_call_s, rounds=1, helpers=helpers
     )
     idle_s = len(calls) * IDLE_CALLS * 2e-3 if pattern is Pattern.IDLE else 0.0
     fit = int(block_s / max(once.round_s + idle_s, 1e-9))
@@ -128,6 +130,7 @@ class Block:
         cores: the core each round began on; empty when nothing was moved.
         per_call_s: seconds per call, by variant, one for each round in turn.
         cpu_share: CPU time over wall clock, by variant, over the whole block.
+        helpers: share of the CPU time that other threads than the calling one used, likewise.
         begin: look at the machine before it.
         end: look at the machine after it.
         reason: why it does not count; empty when it does.
@@ -143,6 +146,7 @@ class Block:
     cores: tuple[int, ...]
     per_call_s: Mapping[str, tuple[float, ...]]
     cpu_share: Mapping[str, float]
+    helpers: Mapping[str, float]
     begin: Reading
     end: Reading
     reason: str
@@ -177,6 +181,7 @@ class Rounds:
     cores: tuple[int, ...]
     per_call_s: Mapping[str, tuple[float, ...]]
     cpu_share: Mapping[str, float]
+    helpers: Mapping[str, float]
     inner_s: Mapping[str, tuple[float, ...]]
 
 
@@ -214,6 +219,10 @@ def run_rounds(
         per_call_s={name: tuple(t.per_call_s for t in found) for name, found in timings.items()},
         cpu_share={
             name: sum(t.cpu_s for t in found) / sum(t.seconds for t in found)
+            for name, found in timings.items()
+        },
+        helpers={
+            name: 1 - sum(t.own_s for t in found) / max(sum(t.cpu_s for t in found), 1e-12)
             for name, found in timings.items()
         },
         inner_s={

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import statistics
 import sys
 import time
 from dataclasses import dataclass
@@ -24,9 +25,9 @@ from perfkit.subject.workloads import data_sets_for
 from perfkit.units import format_count, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from perfkit.measure.blocks import Pace
+    from perfkit.measure.blocks import Block, Pace
     from perfkit.measure.plan import Plan
     from perfkit.measure.sentinels import Reading
     from perfkit.records import LoadedModule, Pattern
@@ -37,6 +38,9 @@ OVERHEAD_SHARE = 0.1
 
 OWN_THREADS = 1.25
 """A reference that uses this many times the cores it was given has threads of its own."""
+
+OWN_SHARE = 0.2
+"""So has one of a single thread when other threads use this share of its CPU time."""
 
 LEAK_BYTES = 32 << 20
 """Growth of a worker below this is what allocators do."""
@@ -211,7 +215,7 @@ def _pace(
 ) -> Pace:
     """Calls per batch of each variant at one size."""
     limit_s = plan.settings.time_limit_s
-    calls, per_call, cores = {}, {}, 0.0
+    calls, per_call, helpers = {}, {}, 0.0
     for variant in plan.variants:
         if progress:
             progress(f"calibrating {variant.name} at {format_count(size)}", None)
@@ -219,8 +223,8 @@ def _pace(
         arm = ids[Arm(variant=variant.name, size=size, pattern=pattern)]
         calls[variant.name] = one.calibrate(arm, batch_s=plan.batch_s, limit_s=limit_s)
         per_call[variant.name] = one.calibrated[arm].per_call_s
-        cores = max(cores, one.calibrated[arm].cores)
-    return blocks.pace(size, pattern, calls, per_call, block_s=plan.block_s, cores=cores)
+        helpers = max(helpers, one.calibrated[arm].helpers)
+    return blocks.pace(size, pattern, calls, per_call, block_s=plan.block_s, helpers=helpers)
 
 
 def _overhead_notes(plan: Plan, watchman: Worker, paces: tuple[Pace, ...]) -> tuple[Note, ...]:
@@ -246,7 +250,7 @@ def aftermath(
     lab: WorkerLab,
     *,
     memory_before: Mapping[str, int],
-    cpu_shares: Mapping[str, float],
+    done: Sequence[Block],
 ) -> list[Note]:
     """What the processes look like after a session: memory that grew, threads nobody asked for."""
     notes = []
@@ -262,16 +266,24 @@ def aftermath(
                     remedy="look for objects that calls leave behind",
                 )
             )
-    allowed = plan.settings.reference_threads
-    for variant in plan.variants:
-        share = cpu_shares.get(variant.name, 0.0)
-        if variant.role is Role.REFERENCE and share > OWN_THREADS * allowed:
-            text = (
-                f"the reference used {share:.1f} cores although its pools were given {allowed} "
-                f"thread{'s' if allowed > 1 else ''}: it starts threads of its own"
-            )
-            remedy = "limit its threads in the reference function, or allow them: "
-            remedy += "`measure.reference_threads`"
-            where = plan.workload_name
-            notes.append(Note(id="reference_threads", text=text, where=where, remedy=remedy))
+    reference = plan.of_role(Role.REFERENCE)
+    if reference is not None and done:
+        notes += _reference_threads(plan, reference.name, done)
     return notes
+
+
+def _reference_threads(plan: Plan, name: str, done: Sequence[Block]) -> list[Note]:
+    """Whether the reference uses more threads than its pools were given."""
+    allowed = plan.settings.reference_threads
+    cores = statistics.median(block.cpu_share[name] for block in done)
+    helpers = statistics.median(block.helpers[name] for block in done)
+    if cores <= OWN_THREADS * allowed and (allowed > 1 or helpers <= OWN_SHARE):
+        return []
+    text = (
+        f"the reference's pools were given {allowed} thread{'s' if allowed > 1 else ''}, but it "
+        f"used {cores:.1f} cores, {100 * helpers:.0f} % of it on other threads than the calling "
+        "one: it starts threads of its own"
+    )
+    remedy = "limit its threads in the reference function, or allow them: "
+    remedy += "`measure.reference_threads`"
+    return [Note(id="reference_threads", text=text, where=plan.workload_name, remedy=remedy)]

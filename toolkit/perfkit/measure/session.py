@@ -18,7 +18,7 @@ from perfkit.records import MeasureVerdict, Note
 from perfkit.units import format_count, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from perfkit.measure.blocks import Block, Lab, Pace
     from perfkit.measure.plan import Plan
@@ -213,6 +213,7 @@ def _block(
         cores=rounds.cores,
         per_call_s=rounds.per_call_s,
         cpu_share=rounds.cpu_share,
+        helpers=rounds.helpers,
         inner_s=rounds.inner_s,
         begin=begin,
         end=end,
@@ -291,7 +292,7 @@ def _attempt(plan: Plan, first_session: int, progress: Progress | None) -> Measu
                 journal.flush()
             seconds += opened.lab.now() - begin
             told = lab.aftermath(
-                plan, opened.lab, memory_before=memory, cpu_shares=_cpu_shares(result.points)
+                plan, opened.lab, memory_before=memory, done=_all_blocks(result.points)
             )
             loaded = opened.loaded
         for point in result.points:
@@ -316,15 +317,8 @@ def _joined(plan: Plan, point: Point, sessions: Sequence[tuple[Block, ...]]) -> 
     )
 
 
-def _cpu_shares(points: Sequence[Point]) -> Mapping[str, float]:
-    """The cores each variant used at its busiest size: median over blocks."""
-    shares: dict[str, float] = {}
-    for point in points:
-        done = [block for part in point.sessions for block in part]
-        for name in done[0].cpu_share if done else ():
-            middle = sorted(block.cpu_share[name] for block in done)[len(done) // 2]
-            shares[name] = max(shares.get(name, 0.0), middle)
-    return shares
+def _all_blocks(points: Sequence[Point]) -> list[Block]:
+    return [block for point in points for part in point.sessions for block in part]
 
 
 def _pace_notes(plan: Plan, paces: Sequence[Pace]) -> list[Note]:

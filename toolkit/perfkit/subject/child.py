@@ -91,14 +91,19 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """One batch: wall clock, calls, CPU time of the whole process; seconds.
+    """One batch; seconds.
 
-    `inner_s` is the sum of the subject's own clock, for an `inner_timer` arm.
+    Attributes:
+        seconds: wall clock.
+        cpu_s: CPU time of the whole process.
+        own_s: CPU time of the calling thread alone.
+        inner_s: the sum of the subject's own clock, for an `inner_timer` arm.
     """
 
     seconds: float
     calls: int
     cpu_s: float
+    own_s: float
     inner_s: float | None = None
 
     @property
@@ -114,13 +119,14 @@ class Calibration:
     Attributes:
         per_call_s: seconds per call in the last batch.
         first_s: seconds of the very first call.
-        cores: the most CPU time over wall clock of any batch: how many cores the call uses.
+        helpers: share of the CPU time that other threads than the calling one used; the most of
+            any batch.
     """
 
     calls: int
     per_call_s: float
     first_s: float
-    cores: float
+    helpers: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,7 +346,7 @@ class Worker:
             calls=told["calls"],
             per_call_s=per_call_s,
             first_s=told["first_s"],
-            cores=told["cores"],
+            helpers=told["helpers"],
         )
         return int(told["calls"])
 

@@ -21,6 +21,7 @@ import marshal
 import math
 import os
 import platform
+import random
 import resource
 import sys
 import threading
@@ -42,6 +43,8 @@ UNTIMED_CALLS = 3  # before a hot batch, where nobody says how many
 UNTIMED_S = 1e-3  # no further untimed call after this
 IDLE_S = 2e-3  # after this the pools of the field have parked their threads
 MAX_CALLS = 1 << 22  # per batch
+PINS = 4  # blocks of memory held, one of them replaced before each batch
+PIN_BYTES = 1 << 17  # at the most: those of the results of small calls
 SENTINEL_S = 2e-3  # of one sentinel: long beside a time slice's start, short beside a block
 SENTINEL_WARM_S = 1.2e-2  # a core that slept shares another's hardware for up to 10 ms (measured)
 SENTINEL_AWAKE = 0.9  # share of the cores at which waking them ends early
@@ -107,6 +110,8 @@ class Worker:
         self.arguments: dict[str, Any] = {}
         self.sentinel_rounds: int | None = None
         self.helpers: list[_Helper] = []
+        self.chance = random.Random()
+        self.pins: list[bytearray] = [bytearray() for _ in range(PINS)]
         self.cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
     # -- loading ---------------------------------------------------------------------------------
@@ -280,13 +285,13 @@ class Worker:
                     "calls": 1,
                     "seconds": timed["seconds"],
                     "first_s": first,
-                    "cores": timed["cpu_s"] / timed["seconds"],
+                    "helpers": _helpers(timed),
                     "slow": True,
                 }
-        calls, cores = 1, 0.0
+        calls, helpers = 1, 0.0
         while True:
             timed = self._batch(chosen, calls)
-            cores = max(cores, timed["cpu_s"] / timed["seconds"])
+            helpers = max(helpers, _helpers(timed))
             if timed["seconds"] >= batch_s or calls >= MAX_CALLS:
                 break
             calls *= 2
@@ -294,7 +299,7 @@ class Worker:
             "calls": calls,
             "seconds": timed["seconds"],
             "first_s": first,
-            "cores": cores,
+            "helpers": helpers,
             "slow": timed["seconds"] / calls > limit_s,
         }
 
@@ -309,16 +314,24 @@ class Worker:
         chosen = self.arms[arm]
         if cpu is not None:
             self._move_to(cpu)
+        self._shuffle_heap()
         if pattern == "idle":
-            total = cpu_s = inner = 0.0
+            total = cpu_s = own_s = inner = 0.0
             for _ in range(calls):
                 time.sleep(IDLE_S)
                 timed = self._batch(chosen, 1)
                 total += timed["seconds"]
                 cpu_s += timed["cpu_s"]
+                own_s += timed["own_s"]
                 inner += timed["inner_s"] or 0.0
             known = inner if chosen.returns_seconds else None
-            return {"seconds": total, "calls": calls, "cpu_s": cpu_s, "inner_s": known}
+            return {
+                "seconds": total,
+                "calls": calls,
+                "cpu_s": cpu_s,
+                "own_s": own_s,
+                "inner_s": known,
+            }
         self._wake(chosen, untimed)
         return self._batch(chosen, calls)
 
@@ -329,6 +342,15 @@ class Worker:
         """
         os.sched_setaffinity(0, {cpu})
         os.sched_setaffinity(0, self.cores)
+
+    def _shuffle_heap(self) -> None:
+        """Let the next results lie elsewhere than the last ones.
+
+        Where an allocator puts a result decides a few percent of a call, and without this it stays
+        the same for the life of a process: two processes with one build then differ for good.
+        """
+        size = self.chance.randrange(64, PIN_BYTES)
+        self.pins[self.chance.randrange(PINS)] = bytearray(size)
 
     def _wake(self, arm: Arm, calls: int) -> None:
         """Untimed calls: while others had the token, caches cooled and the pool went to sleep."""
@@ -344,6 +366,7 @@ class Worker:
         function = arm.function
         inner = None
         gc.disable()
+        own_begin = time.thread_time_ns()
         cpu_begin = time.process_time_ns()
         begin = time.perf_counter_ns()
         try:
@@ -356,11 +379,13 @@ class Worker:
         finally:
             end = time.perf_counter_ns()
             cpu_end = time.process_time_ns()
+            own_end = time.thread_time_ns()
             gc.enable()
         return {
             "seconds": (end - begin) * 1e-9,
             "calls": calls,
             "cpu_s": (cpu_end - cpu_begin) * 1e-9,
+            "own_s": (own_end - own_begin) * 1e-9,
             "inner_s": inner,
         }
 
@@ -496,6 +521,11 @@ class _Helper:
             self.go.acquire()
             _fixed_work(self.rounds)
             self.done.release()
+
+
+def _helpers(timed: Reply) -> float:
+    """Share of a batch's CPU time that other threads than the calling one used."""
+    return 1 - timed["own_s"] / timed["cpu_s"] if timed["cpu_s"] > 0 else 0.0
 
 
 def _fixed_work(rounds: int) -> None:
