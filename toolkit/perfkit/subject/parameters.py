@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from perfkit.config import Parameter, Project
     from perfkit.subject.shadow import SourceTree
 
-_SUFFIX = re.compile(r"(?<=\d)_?(?:[ui](?:8|16|32|64|128|size)|f(?:32|64))\b")
+_SUFFIX = re.compile(r"\b(0x[0-9a-fA-F_]+?|0[ob][0-7_]+?|\d[\d_]*?)_?[ui](?:8|16|32|64|128|size)\b")
+_FLOAT_SUFFIX = re.compile(r"^(-?\d[\d_.]*(?:[eE][+-]?\d+)?)_?f(?:32|64)$")  # 0x1f32 has none
 _INTEGER_TYPES = re.compile(r"[ui](?:8|16|32|64|128|size)")
 
 
@@ -336,7 +337,7 @@ def _replace(file: Path, text: str, constant: str, value: str) -> str:
 
 
 def _literal(text: str) -> Value | None:
-    bare = _SUFFIX.sub("", text.strip()).replace("_", "")
+    bare = _FLOAT_SUFFIX.sub(r"\1", _SUFFIX.sub(r"\1", text.strip())).replace("_", "")
     if bare in ("true", "false"):
         return bare == "true"
     if re.fullmatch(r"-?(?:0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)", bare):
@@ -366,7 +367,7 @@ def _evaluate(text: str, known: Mapping[str, str], *, depth: int) -> int | None:
     if depth > 16:
         return None
     try:
-        node = ast.parse(_SUFFIX.sub("", text).strip(), mode="eval").body
+        node = ast.parse(_SUFFIX.sub(r"\1", text).strip(), mode="eval").body
     except SyntaxError:
         return None
     return _walk(node, known, depth)
