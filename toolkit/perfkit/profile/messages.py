@@ -108,6 +108,12 @@ def notes(profiler: str, text: str) -> tuple[Note, ...]:
     )
 
 
+def refused(profiler: str, text: str) -> bool:
+    """Whether the tool's words say that it was not permitted, so that its target never ran."""
+    item = find(profiler, text)
+    return item is not None and item.kind in {Kind.REFUSED, Kind.MISSING}
+
+
 def failure(
     profiler: str, text: str, *, where: str = "", returncode: int | None = None
 ) -> PerfkitError:
