@@ -1,0 +1,407 @@
+"""Each rule on stacks that provoke it, and on stacks that must not.
+
+The frames are those of real captures; the counts are made up, so that the shares are known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from perfkit.checks.audit import parse_rustc
+from perfkit.diagnose import rules
+from perfkit.diagnose.findings import find
+from perfkit.diagnose.model import Crossover, Outcome
+from perfkit.diagnose.observed import Branches, Observed, StackTime, function_name, shown_frame
+from perfkit.diagnose.rules import RULES
+from perfkit.records import (
+    FfiEstimate,
+    Finding,
+    Interval,
+    Layer,
+    LayerTime,
+    SizeResult,
+)
+from perfkit.stacks.intervals import wilson
+from perfkit.stacks.layers import Layers
+
+LOOP = "_PyEval_EvalFrameDefault;cfunction_vectorcall_FASTCALL_KEYWORDS"
+TRAMPOLINE = f"{LOOP};pyo3::impl_::trampoline::fastcall_cfunction_with_keywords"
+FUNCTION = f"{TRAMPOLINE};my_ext::__pyfunction_price"
+COMPUTE = f"{FUNCTION};my_ext::price_all"
+EXTRACT = (
+    f"{FUNCTION};pyo3::impl_::extract_argument::extract_argument;"
+    "pyo3::types::sequence::extract_sequence"
+)
+WORKER = (
+    "start_thread;rayon_core::registry::ThreadBuilder::run;"
+    "rayon_core::registry::WorkerThread::wait_until_cold"
+)
+LAYERS = Layers(["my_ext"])
+
+
+def stack(frames: str, count: int, *, calling: bool = True) -> StackTime:
+    parts = tuple(frames.split(";"))
+    decision = LAYERS.decide(parts)
+    return StackTime(
+        frames=parts,
+        layer=decision.layer,
+        decider=decision.index,
+        count=count,
+        calling=calling,
+    )
+
+
+def around(value: float, relative: float = 0.01) -> Interval:
+    return Interval(estimate=value, low=value * (1 - relative), high=value * (1 + relative))
+
+
+def seen(*stacks: StackTime, region: int = 10_000, **changes: object) -> Observed:
+    """A call of 10k elements in 1 ms; the samples missing in the region are waiting."""
+    own = [s for s in stacks if s.calling]
+    rows = {}
+    for layer in {s.layer for s in own}:
+        share = wilson(sum(s.count for s in own if s.layer is layer), region)
+        rows[layer] = row(layer, share)
+    waiting = wilson(region - sum(s.count for s in own), region)
+    rows[Layer.WAITING] = row(Layer.WAITING, waiting)
+    others = sum(s.count for s in stacks if not s.calling)
+    base = Observed(
+        workload="price",
+        size=10_000,
+        call_s=around(1e-3),
+        stacks=tuple(stacks),
+        region_samples=float(region),
+        layers=rows,
+        workers_s=others / region * 1e-3,
+        threads=2,
+    )
+    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+
+
+def row(layer: Layer, share: Interval) -> LayerTime:
+    return LayerTime(
+        layer=layer,
+        seconds=share.estimate * 1e-3,
+        share=share.estimate,
+        low=share.low,
+        high=share.high,
+    )
+
+
+def fired(observed: Observed) -> set[str]:
+    return {finding.id for rule in RULES if (finding := rule(observed)) is not None}
+
+
+def only(observed: Observed, identifier: str) -> Finding:
+    found = [f for rule in RULES if (f := rule(observed)) is not None and f.id == identifier]
+    assert len(found) == 1
+    return found[0]
+
+
+BOTH_COMPUTE = (stack(COMPUTE, 4_900), stack(f"{WORKER};my_ext::price_all", 4_900, calling=False))
+
+
+def test_a_sound_call_on_two_threads_has_no_finding() -> None:
+    sound = seen(stack(COMPUTE, 9_700), stack(f"{WORKER};my_ext::price_all", 9_500, calling=False))
+    assert fired(sound) == set()
+
+
+def test_a_list_converted_element_by_element() -> None:
+    observed = seen(
+        stack(f"{EXTRACT};PyFloat_AsDouble", 4_000),
+        stack(f"{LOOP};list_dealloc;float_dealloc", 1_000),
+        stack(COMPUTE, 5_000),
+        locations={"extract_sequence": "src/lib.rs:7"},
+    )
+    finding = only(observed, "sequence_conversion")
+    assert finding.share == pytest.approx(0.5)
+    assert finding.predicted_gain["low"] < 0.5 < finding.predicted_gain["high"]
+    assert "PyReadonlyArray1" in finding.remedy
+    assert "--sizes 10k" in finding.verify
+    assert finding.evidence[0].share == pytest.approx(0.4)
+    assert finding.evidence[0].location == "src/lib.rs:7"
+
+
+def test_a_small_conversion_is_not_worth_a_finding() -> None:
+    observed = seen(stack(f"{EXTRACT};PyFloat_AsDouble", 500), stack(COMPUTE, 9_500))
+    assert "sequence_conversion" not in fired(observed)
+
+
+def test_a_scalar_argument_is_no_sequence() -> None:
+    extract = f"{FUNCTION};pyo3::impl_::extract_argument::extract_argument"
+    observed = seen(stack(extract, 4_000), stack(COMPUTE, 6_000))
+    assert "sequence_conversion" not in fired(observed)
+
+
+def test_a_copy_to_another_dtype() -> None:
+    copy = f"{LOOP};array_astype;PyArray_AssignArray;_aligned_contig_cast_float_to_double"
+    observed = seen(stack(copy, 3_000), stack(COMPUTE, 7_000))
+    finding = only(observed, "array_copy")
+    assert finding.share == pytest.approx(0.3)
+    assert finding.evidence[0].frame == "array_astype"
+
+
+def test_a_copy_inside_the_computation_is_the_subjects_own_business() -> None:
+    observed = seen(stack(f"{COMPUTE};PyArray_NewCopy", 3_000), stack(COMPUTE, 7_000))
+    assert "array_copy" not in fired(observed)
+
+
+def test_an_output_faulted_in_each_call() -> None:
+    fault = f"{COMPUTE};asm_exc_page_fault;exc_page_fault;clear_page_erms_[k]"
+    observed = seen(
+        stack(fault, 2_000), stack(f"{LOOP};array_dealloc;cfree", 500), stack(COMPUTE, 7_500)
+    )
+    finding = only(observed, "output_lifecycle")
+    assert finding.share == pytest.approx(0.25)
+    assert "out=" in finding.remedy
+
+
+def test_a_list_that_is_released_belongs_to_the_conversion() -> None:
+    observed = seen(stack(f"{LOOP};list_dealloc;float_dealloc", 4_000), stack(COMPUTE, 6_000))
+    assert "output_lifecycle" not in fired(observed)
+
+
+def test_an_allocation_for_each_element_of_the_loop() -> None:
+    malloc = f"{COMPUTE};__rust_alloc;malloc;_int_malloc"
+    finding = only(seen(stack(malloc, 3_000), stack(COMPUTE, 7_000)), "allocation_in_compute")
+    # 0.3 of 1 ms over 10,000 elements.
+    assert "30 ns per element" in finding.title
+    assert finding.share == pytest.approx(0.3)
+
+
+def test_one_large_buffer_is_no_allocation_per_element() -> None:
+    large = f"{COMPUTE};__rust_alloc;malloc;sysmalloc;__mmap"
+    assert "allocation_in_compute" not in fired(seen(stack(large, 3_000), stack(COMPUTE, 7_000)))
+
+
+def test_allocations_of_workers_are_a_share_of_all_threads() -> None:
+    malloc = f"{WORKER};my_ext::price_all;__rust_alloc;malloc"
+    observed = seen(stack(malloc, 5_000, calling=False), stack(COMPUTE, 5_000))
+    finding = only(observed, "allocation_in_compute")
+    assert finding.share == pytest.approx(0.5)
+    assert "all threads" in finding.title
+
+
+def test_a_held_gil_costs_other_threads_and_not_the_call() -> None:
+    observed = seen(stack(COMPUTE, 9_900), gil_held=around(0.97))
+    finding = only(observed, "gil_held")
+    assert finding.predicted_gain == {"low": 0.0, "high": 0.0}
+    assert "py.detach" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gil_held": around(0.1)},
+        {"gil_held": None},
+        {"gil_held": around(0.97), "call_s": around(5e-5)},
+    ],
+)
+def test_a_released_an_unprobed_or_a_short_gil_is_no_finding(changes: dict[str, object]) -> None:
+    assert "gil_held" not in fired(seen(stack(COMPUTE, 9_900), **changes))
+
+
+def test_a_pool_woken_for_too_little() -> None:
+    observed = seen(
+        stack(f"{COMPUTE};rayon_core::registry::Registry::in_worker_cold", 1_000),
+        stack(COMPUTE, 2_000),
+        stack(f"{WORKER};my_ext::price_all", 1_500, calling=False),
+        stack(f"{WORKER};sched_yield", 4_000, calling=False),
+    )
+    finding = only(observed, "pool_for_too_little")
+    assert finding.predicted_gain["low"] == 0.0
+    assert "raise the threshold" in finding.remedy
+
+
+def test_a_caller_that_waits_for_computing_workers_is_as_it_should_be() -> None:
+    observed = seen(
+        stack(f"{WORKER};my_ext::price_all", 9_800, calling=False),
+        stack(f"{WORKER.replace('run', 'ran')};my_ext::price_all", 9_800, calling=False),
+        stack(f"{COMPUTE};rayon_core::registry::Registry::in_worker_cold", 100),
+    )
+    assert "pool_for_too_little" not in fired(observed)
+
+
+def test_a_second_thread_that_does_nothing() -> None:
+    finding = only(seen(stack(COMPUTE, 9_900)), "pool_not_used")
+    assert finding.predicted_gain["low"] == 0.0
+    assert finding.predicted_gain["high"] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"threads": 1}, {"call_s": around(5e-5)}, {"workers_s": None}],
+)
+def test_one_thread_is_right_where_it_is_all_there_is_or_the_call_is_short(
+    changes: dict[str, object],
+) -> None:
+    assert "pool_not_used" not in fired(seen(stack(COMPUTE, 9_900), **changes))
+
+
+def branches(value: int, above_gain: Interval) -> Branches:
+    crossing = Crossover(outcome=Outcome.FOUND, size=4_000.0, low=1_000.0, high=10_000.0)
+    return Branches(parameter="SMALL", value=value, above_gain=above_gain, crossover=crossing)
+
+
+def test_a_threshold_on_the_wrong_side() -> None:
+    observed = seen(*BOTH_COMPUTE, branches=(branches(30_000, around(1.6)),))
+    finding = only(observed, "threshold_outside")
+    assert finding.share == pytest.approx(1 - 1 / 1.6)
+    assert "the branch above" in finding.title
+    assert "at about 4k [1k, 10k]" in finding.remedy
+
+
+def test_a_threshold_that_sends_a_size_to_threads_too_early() -> None:
+    observed = seen(*BOTH_COMPUTE, branches=(branches(1_000, around(0.5)),))
+    finding = only(observed, "threshold_outside")
+    assert finding.share == pytest.approx(0.5, abs=0.01)
+    assert "the branch below" in finding.title
+
+
+@pytest.mark.parametrize(
+    ("value", "gain"),
+    [(1_000, around(1.6)), (30_000, around(0.7)), (30_000, around(1.0, 0.1))],
+)
+def test_a_threshold_in_its_place_or_not_told_is_no_finding(value: int, gain: Interval) -> None:
+    observed = seen(*BOTH_COMPUTE, branches=(branches(value, gain),))
+    assert "threshold_outside" not in fired(observed)
+
+
+def test_scalar_math_calls() -> None:
+    observed = seen(
+        stack(f"{COMPUTE};libm::math::erf::erfc", 5_000),
+        stack(f"{COMPUTE};exp@@GLIBC_2.29;__ieee754_exp_fma", 2_000),
+        stack(COMPUTE, 3_000),
+    )
+    finding = only(observed, "scalar_math")
+    assert finding.share == pytest.approx(0.7)
+    assert finding.evidence[0].frame == "libm::math::erf::erfc"
+
+
+def test_few_instructions_per_element_are_vector_code() -> None:
+    stacks = (stack(f"{COMPUTE};exp", 5_000), stack(COMPUTE, 5_000))
+    assert "scalar_math" in fired(seen(*stacks, instructions=90.0))
+    assert "scalar_math" not in fired(seen(*stacks, instructions=12.0))
+
+
+def test_a_vector_math_library_is_not_scalar() -> None:
+    observed = seen(stack(f"{COMPUTE};_ZGVdN4v_exp", 6_000), stack(COMPUTE, 4_000))
+    assert "scalar_math" not in fired(observed)
+
+
+def test_a_debug_build() -> None:
+    line = parse_rustc("rustc --crate-name my_ext --crate-type cdylib -C debuginfo=2")
+    observed = seen(stack(COMPUTE, 9_900), line=line)
+    assert "opt-level 0" in only(observed, "unoptimised_build").title
+    optimised = parse_rustc("rustc --crate-name my_ext --crate-type cdylib -C opt-level=3")
+    assert "unoptimised_build" not in fired(dataclasses.replace(observed, line=optimised))
+
+
+def test_small_functions_that_were_not_inlined() -> None:
+    line = parse_rustc("rustc --crate-name my_ext --crate-type cdylib -C opt-level=3")
+    stacks = (stack(f"{COMPUTE};core::num::<impl f64>::max", 3_000), stack(COMPUTE, 7_000))
+    assert "16 codegen units" in only(seen(*stacks, line=line), "split_codegen").title
+    joined = parse_rustc(
+        "rustc --crate-name my_ext --crate-type cdylib -C opt-level=3 -C lto -C codegen-units=1"
+    )
+    assert "split_codegen" not in fired(seen(*stacks, line=joined))
+
+
+def ffi(share: float, *, agree: bool = True) -> FfiEstimate:
+    return FfiEstimate(
+        share=share if agree else None,
+        low=share - 0.02 if agree else None,
+        high=share + 0.02 if agree else None,
+        agree=agree,
+        estimators=(),
+    )
+
+
+def test_a_call_that_is_mostly_boundary_asks_for_batching() -> None:
+    observed = seen(stack(COMPUTE, 9_900), smallest=True, ffi=ffi(0.4))
+    assert only(observed, "per_call_overhead").share == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("smallest", "estimate"),
+    [(False, ffi(0.4)), (True, ffi(0.05)), (True, ffi(0.4, agree=False)), (True, None)],
+)
+def test_batching_is_asked_for_only_where_the_share_is_known_and_large(
+    smallest: bool, estimate: FfiEstimate | None
+) -> None:
+    observed = seen(stack(COMPUTE, 9_900), smallest=smallest, ffi=estimate)
+    assert "per_call_overhead" not in fired(observed)
+
+
+def test_threads_of_another_library() -> None:
+    blas = "start_thread;blas_thread_server;sched_yield"
+    observed = seen(stack(COMPUTE, 9_900), stack(blas, 3_000, calling=False))
+    finding = only(observed, "foreign_threads")
+    assert "OPENBLAS_NUM_THREADS" in finding.remedy
+    assert finding.share == pytest.approx(0.3)
+
+
+def reference(speedup: Interval) -> SizeResult:
+    return SizeResult(
+        workload="price",
+        size=10_000,
+        time_s=around(1e-3),
+        reference_s=around(5e-4),
+        speedup=speedup,
+        target=None,
+        met=None,
+        valid_blocks=20,
+        blocks=20,
+    )
+
+
+def test_a_reference_that_wins_by_vector_loops() -> None:
+    simd = stack(f"{LOOP};ufunc_generic_fastcall;DOUBLE_exp_AVX512F", 800)
+    other = stack(f"{LOOP};ufunc_generic_fastcall", 200)
+    observed = seen(
+        *BOTH_COMPUTE,
+        result=reference(around(0.5)),
+        reference_stacks=(simd, other),
+        reference_samples=1_000.0,
+    )
+    finding = only(observed, "reference_faster")
+    assert "vectorised" in finding.title
+    assert finding.evidence[0].frame == "DOUBLE_exp_AVX512F"
+    slower = dataclasses.replace(observed, result=reference(around(1.5)))
+    assert "reference_faster" not in fired(slower)
+    unseen = dataclasses.replace(observed, reference_stacks=(), reference_samples=0.0)
+    assert "reference_faster" not in fired(unseen)
+
+
+def test_nothing_fires_without_a_profile() -> None:
+    assert fired(seen(region=10_000, stacks=(), region_samples=0.0, layers={}, workers_s=None)) == (
+        set()
+    )
+
+
+def test_findings_are_ranked_by_gain_and_said_once() -> None:
+    small = seen(
+        stack(f"{EXTRACT};PyFloat_AsDouble", 4_000), stack(f"{COMPUTE};exp", 3_000), size=1_000
+    )
+    large = seen(stack(f"{EXTRACT};PyFloat_AsDouble", 6_000), stack(f"{COMPUTE};exp", 2_500))
+    found = find([small, large])
+    assert [finding.id for finding in found].count("sequence_conversion") == 1
+    assert found[0].id == "sequence_conversion"
+    assert found[0].size == 10_000
+    gains = [sum(f.predicted_gain.values()) for f in found]
+    assert gains == sorted(gains, reverse=True)
+
+
+def test_the_name_of_a_function_is_found_in_a_frame() -> None:
+    assert function_name("my_ext::plain::<impl my_ext::Foo<f64>>::call::{{closure}}") == "call"
+    assert function_name("<rayon::Map<A, B> as Consumer>::run") == "run"
+    assert function_name("malloc") == "malloc"
+
+
+def test_a_stack_without_a_decider_is_shown_by_its_leaf() -> None:
+    unknown = stack("a;b", 1)
+    assert unknown.decider is None
+    assert shown_frame(unknown, None) == "b"
+    assert rules.output_lifecycle(seen(unknown)) is None
