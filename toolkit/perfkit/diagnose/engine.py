@@ -5,34 +5,17 @@ Only the order of things is here. Nothing is measured or decided in this module 
 
 from __future__ import annotations
 
-import csv
-import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perfkit.checks.audit import different_flags, parse_rustc, subject_line
 from perfkit.diagnose import estimators, profiles, times
 from perfkit.diagnose.agree import differences, judge
+from perfkit.diagnose.collect import Seen, collect
 from perfkit.diagnose.estimators import Covers, Method, Reading, unavailable
 from perfkit.diagnose.findings import find
 from perfkit.diagnose.observed import Observed
 from perfkit.diagnose.recommend import recommend
 from perfkit.environment import worker_threads
-from perfkit.errors import (
-    BuildError,
-    CaptureError,
-    ConfigError,
-    NoVerdictError,
-    PermissionRefusedError,
-    ToolError,
-    ToolMissingError,
-    UnreadableOutputError,
-    WorkerError,
-    WorkloadError,
-)
-from perfkit.measure import criterion
-from perfkit.measure.subject import SUBJECT, size_results
-from perfkit.profile.engine import profile_workload
+from perfkit.measure.subject import size_results
 from perfkit.records import (
     DiagnoseVerdict,
     Diagnosis,
@@ -40,7 +23,6 @@ from perfkit.records import (
     MeasureReport,
     MeasureVerdict,
     Note,
-    Profile,
     SizeSplit,
 )
 from perfkit.stacks.split import by_layer
@@ -48,13 +30,11 @@ from perfkit.subject.parameters import assign, start_values
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from perfkit.checks.audit import RustcLine
     from perfkit.config import Project, Workload
     from perfkit.diagnose.agree import Agreement
-    from perfkit.diagnose.estimators import Response, Sampled
-    from perfkit.diagnose.profiles import Profiled
+    from perfkit.diagnose.estimators import Sampled
     from perfkit.measure.plan import Plan
     from perfkit.measure.results import Measurement
     from perfkit.records import Capture, SizeResult
@@ -62,9 +42,6 @@ if TYPE_CHECKING:
     from perfkit.subject.build import Builder
 
     Progress = Callable[[str, float | None], None]
-
-BENCH_S = 2.0
-"""Seconds that criterion measures a size."""
 
 
 def _quiet(_message: str, _fraction: float | None) -> None:
@@ -88,7 +65,8 @@ def diagnose(
 
     Args:
         workload: its name in the config; the first one when None.
-        verify: also inject known delays at the boundary, where the config names a `delay_hook`.
+        verify: also inject known delays at the boundary, where the config names a `delay_hook`,
+            and force both branches of every threshold: what takes builds of its own.
         patience_s: how long to wait for a machine with room; the config's when None.
         gated: whether sentinels decide which blocks count; without them the verdict is at best
             `unchecked`.
@@ -125,22 +103,8 @@ def diagnose(
     report = _measure_report(plan, measured)
     if measured.verdict is MeasureVerdict.BUSY:
         return _busy(report, notes, measured)
-    seen = _observe(subject, measured, report, sizes, builder, verify=verify, notes=notes)
+    seen = collect(subject, measured, report, sizes, builder, verify=verify, notes=notes)
     return _conclude(subject, report, measured, seen, notes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """Everything that was collected, by size where it has one."""
-
-    loop_s: float
-    small: times.SmallTimes
-    captures: tuple[Capture, ...]
-    profiled: Mapping[int, Profiled]
-    benches: Mapping[int, Reading]
-    responses: tuple[Response, ...]
-    gil_held: Mapping[int, Interval]
-    line: RustcLine | None
 
 
 def _busy(report: MeasureReport, notes: Sequence[Note], measured: Measurement) -> Diagnosis:
@@ -156,175 +120,11 @@ def _busy(report: MeasureReport, notes: Sequence[Note], measured: Measurement) -
     )
 
 
-def _observe(
-    subject: times.Subject,
-    measured: Measurement,
-    report: MeasureReport,
-    sizes: Sequence[int],
-    builder: Builder,
-    *,
-    verify: bool,
-    notes: list[Note],
-) -> _Seen:
-    """Collect what stands beside the main measurement; what fails is a note, not the end."""
-    subject.progress("timing the loop and the small sizes", None)
-    loop_s = times.loop_overhead(subject).estimate
-    small = times.measure_small(subject)
-    line = subject_line(subject.build.rustc, subject.project.config.subject.module)
-    benches = {size: _bench(subject, size, measured, loop_s, line, builder) for size in sizes}
-    captures, profiled = _profile(subject, sizes, builder, notes)
-    return _Seen(
-        loop_s=loop_s,
-        small=small,
-        captures=captures,
-        profiled=profiled,
-        benches=benches,
-        responses=_delays(subject, sizes, measured, loop_s, notes) if verify else (),
-        gil_held=_gil(subject, report, notes),
-        line=line,
-    )
-
-
-def _bench(
-    subject: times.Subject,
-    size: int,
-    measured: Measurement,
-    loop_s: float,
-    line: RustcLine | None,
-    builder: Builder,
-) -> Reading:
-    """E3b at one size, or why it is not available."""
-    bench = subject.workload.bench
-    if bench is None:
-        return unavailable(Method.BENCH, "the workload names no criterion bench")
-    subject.progress(f"running the criterion bench at {format_count(size)}", None)
-    try:
-        built = builder.bench(workload=subject.name)
-        found = criterion.run_bench(
-            built, bench, size, home=subject.run.path("raw/criterion/x").parent, seconds=BENCH_S
-        )
-    except (BuildError, ConfigError, ToolError, UnreadableOutputError) as error:
-        return unavailable(Method.BENCH, error.message)
-    other = _bench_flags(built.rustc, line)
-    point = measured.at(size)
-    return estimators.call_minus_bench(
-        point.absolute(SUBJECT),
-        # The bench ran at another time than the call: it is no better known than the call's own
-        # time moves from block to block.
-        estimators.widened(found.median, times.spread(point)),
-        loop_s,
-        allocates_output=bench.allocates_output,
-        other_flags=other,
-    )
-
-
-def _bench_flags(lines: Sequence[str], line: RustcLine | None) -> tuple[str, ...]:
-    """In which flags the bench's copy of the subject's crate differs from the extension's."""
-    if line is None:
-        return ("the extension's own flags are not known",)
-    for text in lines:
-        other = parse_rustc(text)
-        if other.crate == line.crate:
-            return different_flags(line, other)
-    return ()
-
-
-def _profile(
-    subject: times.Subject, sizes: Sequence[int], builder: Builder, notes: list[Note]
-) -> tuple[tuple[Capture, ...], dict[int, Profiled]]:
-    """Profile every size; a profiler that is missing or refused leaves a note."""
-    subject.progress("building the subject with symbols", None)
-    build = builder.build(profile=Profile.PROFILING)
-    layers = profiles.layers_of(subject.project, build)
-    captures: list[Capture] = []
-    profiled: dict[int, Profiled] = {}
-    for size in sizes:
-        subject.progress(f"profiling at {format_count(size)}", None)
-        try:
-            taken = profile_workload(
-                subject.project,
-                subject.name,
-                size,
-                build=build,
-                run=subject.run,
-                builder=builder,
-                assignment=subject.assignment,
-                threads=subject.threads,
-                progress=subject.progress,
-            )
-        except (ToolMissingError, PermissionRefusedError, ToolError, CaptureError) as error:
-            notes.append(
-                Note(
-                    id="not_profiled",
-                    text=error.message,
-                    where=f"{subject.name} at {format_count(size)}",
-                    remedy=error.remedy,
-                )
-            )
-            continue
-        captures += taken
-        for capture in taken:
-            if profiles.can_split(capture):
-                profiled[size] = profiles.read(capture, subject.run, layers)
-                _write_table(subject.run, subject.name, size, profiled[size])
-                break
-    return tuple(captures), profiled
-
-
-def _write_table(run: Run, name: str, size: int, profiled: Profiled) -> None:
-    rows = profiles.hot_frames(profiled)
-    columns = ("frame", "layer", "thread", "samples", "share", "seconds_per_call")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    run.write(f"tables/{name}-{format_count(size)}.frames.csv", text.getvalue())
-
-
-def _delays(
-    subject: times.Subject,
-    sizes: Sequence[int],
-    measured: Measurement,
-    loop_s: float,
-    notes: list[Note],
-) -> tuple[Response, ...]:
-    """E5 at the smallest size."""
-    size = min(sizes)
-    if subject.project.config.subject.delay_hook is None:
-        text = "the config names no delay_hook, so no delay can be injected at the boundary"
-        remedy = "export a function that sets a delay in nanoseconds, and name it in the config"
-        notes.append(Note(id="no_delay_hook", text=text, remedy=remedy))
-        return ()
-    subject.progress("injecting known delays", None)
-    fixed_s = loop_s
-    if subject.workload.twin is not None:
-        fixed_s = measured.at(size).absolute(times.TWIN).estimate - loop_s
-    try:
-        return times.measure_delays(subject, size, fixed_s)
-    except NoVerdictError as error:
-        notes.append(Note(id="no_delays", text=error.message, remedy=error.remedy))
-        return ()
-
-
-def _gil(subject: times.Subject, report: MeasureReport, notes: list[Note]) -> dict[int, Interval]:
-    """Probe the lock at the largest size, where a call is long beside the hand-over."""
-    long = [r for r in report.results if r.time_s.low >= times.PROBE_FROM_S]
-    if not long:
-        return {}
-    size = max(result.size for result in long)
-    subject.progress("probing the GIL", None)
-    try:
-        return {size: times.probe_gil(subject, size)}
-    except (WorkloadError, WorkerError, ToolError) as error:
-        notes.append(Note(id="gil_not_probed", text=error.message, remedy=error.remedy))
-        return {}
-
-
 def _conclude(
     subject: times.Subject,
     report: MeasureReport,
     measured: Measurement,
-    seen: _Seen,
+    seen: Seen,
     notes: list[Note],
 ) -> Diagnosis:
     """Estimate, judge and find; pure but for the reading of the sources' function names."""
@@ -363,7 +163,10 @@ def _conclude(
                 threads=subject.threads,
                 smallest=size == smallest,
                 gil_held=seen.gil_held.get(size),
+                branches=seen.branches.get(size, ()),
                 line=seen.line,
+                reference_stacks=seen.reference.stacks if seen.reference else (),
+                reference_samples=_calling_samples(seen),
                 locations=locations,
             )
         )
@@ -385,12 +188,17 @@ def _conclude(
     )
 
 
+def _calling_samples(seen: Seen) -> float:
+    """On-CPU samples of the reference's calling thread: the base of its frames' shares."""
+    return float(seen.reference.split.samples) if seen.reference else 0.0
+
+
 def _readings(
     workload: Workload,
     measured: Measurement,
     result: SizeResult,
     report: MeasureReport,
-    seen: _Seen,
+    seen: Seen,
     sampled: Sampled | None,
 ) -> list[Reading]:
     """All estimators' answers at one size."""
@@ -452,7 +260,7 @@ def _agreement_notes(
     ]
 
 
-def _verdict(measured: MeasureVerdict, splits: Sequence[SizeSplit], seen: _Seen) -> DiagnoseVerdict:
+def _verdict(measured: MeasureVerdict, splits: Sequence[SizeSplit], seen: Seen) -> DiagnoseVerdict:
     """What may be believed: the worst of what stands behind any size."""
     unsplit = [split.size for split in splits if not split.layers]
     distorted = {
