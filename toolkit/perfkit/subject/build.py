@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 BUILD_TIMEOUT_S = 3600.0
 """A build that takes longer hangs, most likely on another cargo's lock."""
 
-_LAYOUT = 1
+_LAYOUT = 2
 """Part of every key: another number when what is kept of a build changes."""
 
 
@@ -516,16 +516,12 @@ class Builder:
     def _prepare(self, recipe: _Recipe) -> tuple[cargo.Workspace, cargo.Package]:
         """Bring the shadow up to date, and make sure that the crate is compiled afresh."""
         place = self._place
+        _refuse_outside(recipe)
         self._progress(f"copying the sources ({recipe.tree.label})")
         shadow.sync(recipe.tree, place.shadow, recipe.edits, place.state)
         manifest = place.shadow / recipe.manifest
         workspace = cargo.workspace(manifest, recipe.environment)
         package = workspace.package(manifest)
-        for dependency in (path for item in workspace.packages for path in item.path_dependencies):
-            if not dependency.is_relative_to(place.shadow):
-                message = f"the path dependency {dependency} lies outside of the copied tree"
-                remedy = f"move it into {place.tree_root}, or depend on a version or git revision"
-                raise BuildError(message, where=str(manifest), remedy=remedy)
         if not (workspace.root / shadow.LOCK_FILE).is_file():
             self._progress("making a Cargo.lock in the copy: the project has none")
             self._run_cargo(recipe, "generate-lockfile", "--manifest-path", manifest)
@@ -799,6 +795,22 @@ def _failure(done: process.Completed, tool: str) -> BuildError:
         details=remedies.error_text(output),
         remedy=known.remedy if known is not None else "correct what the compiler names",
     )
+
+
+def _refuse_outside(recipe: _Recipe) -> None:
+    """See that every path dependency is in the tree; asked where they still are, in the sources.
+
+    Raises:
+        BuildError: one is not.
+    """
+    root = recipe.tree.root.resolve()
+    workspace = cargo.workspace(root / recipe.manifest, recipe.environment)
+    for package in workspace.packages:
+        for dependency in package.path_dependencies:
+            if not dependency.resolve().is_relative_to(root):
+                message = f"the path dependency {dependency} lies outside of the copied tree"
+                remedy = f"move it into {root}, or depend on a version or a git revision of it"
+                raise BuildError(message, where=str(package.manifest), remedy=remedy)
 
 
 def _check_fresh(

@@ -1,0 +1,127 @@
+"""What stands behind "this binary has that value": known answers, read from the running module."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from perfkit.config import Project, load_project
+from perfkit.records import Build, LoadedModule, Profile, Proof, Value
+from perfkit.subject import parameters
+from perfkit.subject.build import Builder
+from perfkit.subject.child import spec_for, worker
+
+SMALL = "PARALLEL_THRESHOLD_SMALL"
+TUNING = Path("crates/core/src/tuning.rs")
+
+
+def loaded(project: Project, build: Build) -> LoadedModule:
+    with worker(spec_for(project, build)) as running:
+        return running.loaded
+
+
+@pytest.fixture(scope="module")
+def kernel(repository: Path, environ: dict[str, str]) -> Project:
+    return load_project(start=repository, environ=environ)
+
+
+def without_cache(builder: Builder, params: dict[str, Value]) -> Build:
+    """A build that is really made: its entry in the cache is damaged first."""
+    known = builder.build(params)
+    known.module_file.unlink()
+    build = builder.build(params)
+    assert not build.cached
+    return build
+
+
+def test_a_b_a_by_parameters_gives_three_right_binaries(
+    kernel: Project, shared_cache: Path
+) -> None:
+    builder = Builder(kernel, cache=shared_cache)
+    values: list[dict[str, Value]] = [{SMALL: 30_001}, {SMALL: 8_000}, {SMALL: 30_001}]
+    builds = []
+    for params in values:
+        build = without_cache(builder, params)
+        module = loaded(kernel, build)
+        assert module.sha256 == build.file_sha256
+        assert module.parameters is not None
+        assert module.parameters[SMALL] == params[SMALL]
+        builds.append(build)
+    first, second, third = builds
+    assert first.text_sha256 == third.text_sha256
+    assert first.text_sha256 != second.text_sha256
+
+
+def test_a_b_a_with_preserved_times_gives_three_right_binaries(
+    editable_subject: Path, shared_cache: Path, environ: dict[str, str]
+) -> None:
+    """As `cp -p`, `rsync -t` or an unpacked archive leave a file: other content, an old time."""
+    project = load_project(start=editable_subject, environ=environ)
+    builder = Builder(project, cache=shared_cache)
+    source = editable_subject / TUNING
+    times = source.stat()
+    text = source.read_text(encoding="utf-8")
+    builds = []
+    for threshold in ("131_072", "1_000", "131_072"):
+        source.write_text(text.replace("131_072", threshold), encoding="utf-8")
+        os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
+        builds.append(without_cache(builder, {}))
+        with worker(spec_for(project, builds[-1])) as running:
+            assert running.loaded.sha256 == builds[-1].file_sha256
+        assert builds[-1].initialisers["PARALLEL_THRESHOLD"] == threshold
+    first, second, third = builds
+    assert first.text_sha256 == third.text_sha256
+    assert first.text_sha256 != second.text_sha256
+    assert first.file_sha256 == third.file_sha256
+
+
+def test_every_constant_of_the_kernel_that_perfkit_tunes_is_live(
+    kernel: Project, shared_cache: Path
+) -> None:
+    builder = Builder(kernel, cache=shared_cache)
+    start = builder.build()
+    others: dict[str, Value] = {SMALL: 8_000, "UNROLL_FACTOR": 8}
+    for name, value in others.items():
+        build = builder.build({name: value})
+        assert build.text_sha256 != start.text_sha256, name
+        module = loaded(kernel, build)
+        (proof,) = parameters.prove(build, module, start, {name: value}, project=kernel)
+        assert proof.proof is Proof.GETTER
+
+
+def test_a_dead_constant_is_found_in_both_profiles(
+    workspace_subject: Path, shared_cache: Path, environ: dict[str, str]
+) -> None:
+    project = load_project(start=workspace_subject, environ=environ)
+    builder = Builder(project, cache=shared_cache)
+    for profile in Profile:
+        start = builder.build(profile=profile)
+        verdicts = {}
+        for name, value in (("PREFETCH_DISTANCE", 16), ("CHUNK_BYTES", 16_384)):
+            params: dict[str, Value] = {name: value}
+            build = builder.build(params, profile=profile)
+            (proof,) = parameters.prove(build, loaded(project, build), start, params)
+            verdicts[name] = (proof.proof, build.text_sha256 == start.text_sha256)
+        assert verdicts == {
+            "PREFETCH_DISTANCE": (Proof.DEAD, True),
+            "CHUNK_BYTES": (Proof.TEXT, False),
+        }
+
+
+def test_builds_of_one_extension_are_loaded_side_by_side(
+    kernel: Project, shared_cache: Path
+) -> None:
+    builder = Builder(kernel, cache=shared_cache)
+    variants: list[dict[str, Value]] = [{}, {SMALL: 8_000}, {"UNROLL_FACTOR": 8}]
+    with contextlib.ExitStack() as stack:
+        builds = [builder.build(params) for params in variants]
+        running = [stack.enter_context(worker(spec_for(kernel, build))) for build in builds]
+        assert [one.loaded.sha256 for one in running] == [build.file_sha256 for build in builds]
+        assert len({one.pid for one in running}) == len(variants)
+        for one, params in zip(running, variants, strict=True):
+            assert one.loaded.parameters is not None
+            for name, value in params.items():
+                assert one.loaded.parameters[name] == value
