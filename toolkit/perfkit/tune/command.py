@@ -89,8 +89,13 @@ def tune_command(
     run: Run,
     resume: bool,
     progress: Callable[[str, float | None], None],
+    gated: bool = True,
 ) -> TuneReport:
     """Run the loop, or go on with the one that the run directory holds.
+
+    Args:
+        gated: whether sentinels decide which blocks count; without them nothing is checked, and
+            the report says so.
 
     Raises:
         ConfigError: the config names no parameter.
@@ -110,6 +115,7 @@ def tune_command(
         settings=_measure(project, options, workload),
         seed=options.seed,
         progress=progress,
+        gated=gated,
     )
     journal = Journal(run, lambda params: short_name(project, params))
     progress("building what the search starts from", None)

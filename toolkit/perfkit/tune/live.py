@@ -57,6 +57,7 @@ class LiveEvaluator:
         start: the starting value of every parameter.
         settings: how long and how exactly to measure each candidate.
         run: where raw blocks and profiles go, a folder for each trial.
+        gated: whether sentinels decide which blocks count; without them figures are unchecked.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class LiveEvaluator:
         settings: Measure,
         seed: int,
         progress: Callable[[str, float | None], None],
+        gated: bool = True,
     ) -> None:
         self._project = project
         self._name = workload
@@ -80,6 +82,7 @@ class LiveEvaluator:
         self._settings = settings
         self._seed = seed
         self._progress = progress
+        self._gated = gated
         self._builds: dict[str, Build] = {}
         self._ready: dict[str, _Ready] = {}
         self._start_digests: dict[int, str | None] = {}
@@ -121,6 +124,8 @@ class LiveEvaluator:
         notes = self._verify(prepared, seed)
         plan = self._plan(prepared, seed, Run(directory=self._run.directory / label))
         found = measure(plan, progress=self._progress)
+        if found.verdict is MeasureVerdict.UNCHECKED:
+            notes.append(_UNCHECKED)
         sizes = () if found.verdict is MeasureVerdict.BUSY else self._sizes(found, plan)
         return Measured(
             verdict=found.verdict,
@@ -197,6 +202,7 @@ class LiveEvaluator:
             settings=self._settings,
             seed=seed,
             run=run,
+            gated=self._gated,
         )
 
     def _start_signature(self) -> str:
@@ -250,6 +256,12 @@ class LiveEvaluator:
         place = self._run.path(path.parent / f"{label}-{path.name}")
         source.replace(place)
         return self._run.relative(place)
+
+
+_UNCHECKED = Note(
+    id="unchecked",
+    text="no sentinel and no comparison of identical code stands behind these figures",
+)
 
 
 def _signature(build: Build, assignment: Assignment) -> str:
