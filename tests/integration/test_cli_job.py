@@ -1,0 +1,250 @@
+"""perfkit's whole job through the command line, on two subjects that look nothing alike.
+
+A shared machine may be busy: 0, 3 and 4 are all answers. What is asserted is that there is one,
+that its documents hold what docs/reference.md promises, and that the subject's repository stays
+clean.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perfkit import process, store
+from perfkit.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ANSWERS = (ExitCode.GOOD, ExitCode.GATE, ExitCode.NO_VERDICT)
+INTERVAL = {"estimate", "low", "high"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A project to run perfkit in, with a workload and one of its sizes."""
+
+    root: Path
+    cache: Path
+    workload: str
+    size: str
+    parameter: str
+
+    def perfkit(self, *words: str, **environ: str) -> process.Completed:
+        """Run a command in the project; any exit code is fine."""
+        env = {**os.environ, "PERFKIT_CACHE_DIR": str(self.cache), **environ}
+        argv = [sys.executable, "-m", "perfkit", *words]
+        return process.run(argv, env=env, cwd=self.root, ok_codes=None, timeout_s=900)
+
+    def ask(self, command: str, *words: str) -> tuple[dict[str, Any], store.Run]:
+        """Run a command that must answer; its JSON document and its run directory."""
+        done = self.perfkit(command, "--workload", self.workload, "--format", "json", *words)
+        assert done.returncode in ANSWERS, done.stderr
+        document = json.loads(done.stdout)
+        assert document["schema_version"] == 1
+        run = store.list_runs(self.root / "profiles", command)[-1]
+        header = store.read_json(run.directory / store.RUN_FILE)
+        assert header["exit_code"] == done.returncode
+        return document, run
+
+    def dirt(self) -> str:
+        """What git sees as changed or new."""
+        env = {"PATH": os.environ["PATH"]}
+        return process.run(["git", "status", "--porcelain"], env=env, cwd=self.root).stdout
+
+
+@pytest.fixture(scope="module")
+def workspace(workspace_subject: Path, shared_cache: Path) -> Subject:
+    return Subject(
+        root=workspace_subject,
+        cache=shared_cache,
+        workload="histogram",
+        size="100k",
+        parameter="PARALLEL_THRESHOLD",
+    )
+
+
+@pytest.fixture(scope="module")
+def bundled(repository: Path, shared_cache: Path) -> Subject:
+    return Subject(
+        root=repository,
+        cache=shared_cache,
+        workload="call_price_plain",
+        size="10k",
+        parameter="PARALLEL_THRESHOLD_SMALL",
+    )
+
+
+@pytest.fixture(params=["workspace", "bundled"])
+def subject(request: pytest.FixtureRequest) -> Subject:
+    found: Subject = request.getfixturevalue(request.param)
+    return found
+
+
+def keys(items: Sequence[dict[str, Any]]) -> set[str]:
+    """The keys that every item has; there is at least one item."""
+    assert items
+    return set.intersection(*(set(item) for item in items))
+
+
+def test_measure(subject: Subject) -> None:
+    before = subject.dirt()
+    document, run = subject.ask("measure", "--quick", "--sizes", subject.size, "--patience", "0s")
+    assert document["verdict"] in {"ok", "busy", "untrusted"}
+    if document["verdict"] != "busy":
+        wanted = {"workload", "size", "time_s", "reference_s", "speedup", "target", "met"}
+        assert keys(document["results"]) >= wanted | {"valid_blocks", "blocks"}
+        for result in document["results"]:
+            assert set(result["speedup"]) == INTERVAL
+            assert result["speedup"]["low"] <= result["speedup"]["high"]
+    assert {path.name for path in run.directory.iterdir()} >= {
+        "run.json",
+        "measurement.json",
+        "final_report.md",
+        "raw",
+    }
+    assert subject.dirt() == before
+
+
+def test_profile(subject: Subject) -> None:
+    before = subject.dirt()
+    words = ("--sizes", subject.size, "--duration", "1s", "--profiler", "perf")
+    document, run = subject.ask("profile", *words, "--profiler", "py-spy")
+    captures = document["captures"]
+    assert {capture["profiler"] for capture in captures} == {"perf", "py-spy"}
+    wanted = {"profiler", "workload", "size", "rate_hz", "samples", "unresolved_share", "slowdown"}
+    assert keys(captures) >= wanted | {"accepted", "reason", "files"}
+    for capture in captures:
+        assert capture["samples"] > 0
+        assert (run.directory / capture["files"]["folded"]).stat().st_size > 0
+        flame = (run.directory / capture["files"]["flame"]).read_text(encoding="utf-8")
+        assert "<svg" in flame
+        assert "slowdown" in flame or not capture["slowdown"]
+    assert subject.dirt() == before
+
+
+def test_diagnose(subject: Subject) -> None:
+    before = subject.dirt()
+    document, run = subject.ask("diagnose", "--sizes", subject.size, "--patience", "0s")
+    assert document["verdict"] in {"ok", "disagree", "distorted", "busy", "unchecked"}
+    for size in document["sizes"]:
+        assert {"workload", "size", "call_s", "layers", "ffi"} <= set(size)
+        if size["layers"]:
+            assert sum(layer["share"] for layer in size["layers"]) == pytest.approx(1, abs=1e-6)
+        names = {estimator["name"] for estimator in size["ffi"]["estimators"]}
+        assert len(names) >= 2
+        assert size["ffi"]["agree"] or size["ffi"]["share"] is None
+    assert {path.name for path in run.directory.iterdir()} >= {
+        "run.json",
+        "diagnosis.json",
+        "final_report.md",
+        "layers.svg",
+    }
+    assert subject.dirt() == before
+
+
+def test_tune(subject: Subject) -> None:
+    before = subject.dirt()
+    words = ("--max-iterations", "2", "--time-limit", "90s", "--patience", "0s")
+    document, run = subject.ask("tune", *words)
+    wanted = {"status", "builds", "evaluations", "wall_s", "trials", "best", "confirmed"}
+    assert wanted | {"dead_parameters"} <= set(document)
+    assert keys(document["trials"]) >= {"iteration", "params", "outcome", "performance", "build_s"}
+    lines = store.read_journal(run.directory / "iteration_summary.jsonl")
+    assert len(lines) == len(document["trials"])
+    assert list((run.directory / "iterations").glob("iter_*.json"))
+    report = (run.directory / "final_report.md").read_text(encoding="utf-8")
+    assert subject.parameter in report
+    assert subject.dirt() == before
+
+
+def test_report_shows_the_newest_run_again(subject: Subject) -> None:
+    shown = subject.perfkit("report", "--format", "json")
+    assert shown.returncode == ExitCode.GOOD, shown.stderr
+    assert json.loads(shown.stdout)["schema_version"] == 1
+    place = subject.perfkit("report", "--path").stdout.strip()
+    assert Path(place).name == "final_report.md"
+
+
+def edit(root: Path, file: str, old: str, new: str) -> None:
+    """Change one text in a file of the project; it must be there."""
+    path = root / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.fixture
+def broken(editable_subject: Path, shared_cache: Path) -> Callable[..., process.Completed]:
+    """Break the second subject in one place and measure it."""
+
+    def measure(file: str, old: str, new: str, **environ: str) -> process.Completed:
+        edit(editable_subject, file, old, new)
+        subject = Subject(
+            root=editable_subject, cache=shared_cache, workload="", size="", parameter=""
+        )
+        return subject.perfkit("measure", "--quick", "--patience", "0s", **environ)
+
+    return measure
+
+
+def test_a_workload_that_raises_is_shown_with_its_line(
+    broken: Callable[..., process.Completed], editable_subject: Path
+) -> None:
+    done = broken("workloads.py", "def python_histogram", "def python_histogram_old")
+    assert done.returncode == ExitCode.USAGE
+    assert "python_histogram" in done.stderr
+    edit(editable_subject, "workloads.py", "def python_histogram_old", "def python_histogram")
+    line = "    source = random.Random(seed)"
+    done = broken("workloads.py", line, f"    raise RuntimeError('no data today')\n{line}")
+    assert done.returncode == ExitCode.ERROR
+    assert "no data today" in done.stderr
+    assert "workloads.py:" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_build_that_does_not_compile_shows_rustc(
+    broken: Callable[..., process.Completed], editable_subject: Path
+) -> None:
+    done = broken("crates/core/src/tuning.rs", "pub const", "pub cnst")
+    assert done.returncode == ExitCode.BUILD_FAILED
+    assert "tuning.rs" in done.stderr
+    assert "error" in done.stderr
+    assert not (editable_subject / "target").exists()
+
+
+def test_a_missing_toolchain_ends_with_6(broken: Callable[..., process.Completed]) -> None:
+    tools = str(Path(sys.executable).parent)
+    done = broken("workloads.py", "def text", "def text", PATH=f"{tools}:/usr/bin:/bin")
+    assert done.returncode == ExitCode.MISSING
+    assert "rustup" in done.stderr
+
+
+def test_ctrl_c_ends_with_130_and_keeps_what_there_is(workspace: Subject) -> None:
+    argv = [sys.executable, "-m", "perfkit", "tune", "--patience", "0s"]
+    env = {**os.environ, "PERFKIT_CACHE_DIR": str(workspace.cache)}
+    known = {run.id for run in store.list_runs(workspace.root / "profiles", "tune")}
+    with subprocess.Popen(
+        argv, cwd=workspace.root, env=env, stderr=subprocess.PIPE, text=True
+    ) as running:
+        deadline = time.monotonic() + 300
+        begun: list[store.Run] = []
+        while not begun and time.monotonic() < deadline:
+            runs = store.list_runs(workspace.root / "profiles", "tune")
+            begun = [run for run in runs if run.id not in known]
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=120)
+    assert running.returncode == ExitCode.INTERRUPTED
+    assert str(begun[0].directory) in told
+    assert store.read_json(begun[0].directory / store.RUN_FILE)["exit_code"] == 130
+    assert workspace.dirt() == ""
