@@ -9,6 +9,7 @@ import pytest
 from perfkit.checks.audit import (
     BinaryFacts,
     audit,
+    bench_flags,
     different_flags,
     parse_rustc,
     subject_line,
@@ -149,3 +150,25 @@ def test_flags_that_change_the_code_are_compared_and_others_are_not() -> None:
 def test_thread_counts_are_part_of_the_audit() -> None:
     checks = by_id(audit(build(RELEASE), threads={"RAYON_NUM_THREADS": "2"}))
     assert checks["build.threads"].found == "RAYON_NUM_THREADS=2"
+
+
+def test_the_lto_of_a_bench_is_that_of_its_own_line() -> None:
+    extension = parse_rustc(RELEASE)
+    library = (
+        "rustc --crate-name my_ext --crate-type rlib -C opt-level=3 -C linker-plugin-lto "
+        "-C codegen-units=1"
+    )
+    bench = "rustc --crate-name speed benches/speed.rs -C opt-level=3 -C lto=thin"
+    assert bench_flags((library, bench), extension) == ()
+    beside = "rustc --crate-name my_ext --crate-type cdylib -C opt-level=3"
+    assert bench_flags((library, beside, bench), extension) == ()
+    fat = bench.replace("thin", "fat")
+    assert bench_flags((library, fat), extension) == ("lto: thin | fat",)
+    slow = library.replace("-C codegen-units=1", "")
+    assert bench_flags((slow, bench), extension) == ("codegen-units: 1 | default",)
+
+
+def test_a_bench_without_the_crate_is_no_bench_of_it() -> None:
+    bench = "rustc --crate-name speed benches/speed.rs -C opt-level=3"
+    assert bench_flags((bench,), parse_rustc(RELEASE)) == ("the bench does not compile my_ext",)
+    assert bench_flags((bench,), None) == ("the extension's own flags are not known",)

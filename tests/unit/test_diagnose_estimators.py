@@ -68,6 +68,16 @@ def test_times_off_the_line_have_no_intercept() -> None:
     assert "not on a line: 512" in reading.reason
 
 
+def test_a_size_of_one_off_the_line_widens_the_interval() -> None:
+    times = line(400e-9, 100e-9)
+    times[1] = around(390e-9)
+    reading = intercept(times, LOOP, main={10_000: around(1e-3)})
+    assert reading.seconds is not None
+    assert reading.seconds.high - reading.seconds.estimate > 100e-9
+    times[1] = around(150e-9)
+    assert intercept(times, LOOP, main={10_000: around(1e-3)}).seconds is None
+
+
 def test_too_few_small_sizes_have_no_intercept() -> None:
     reading = intercept({1: around(1e-6), 16: around(1e-6)}, LOOP, main={})
     assert reading.seconds is None

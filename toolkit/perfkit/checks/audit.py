@@ -7,7 +7,7 @@ Pure functions. Whether a flag would gain anything is not known here: that takes
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perfkit.records import Check
@@ -164,6 +164,34 @@ def different_flags(first: RustcLine, second: RustcLine) -> tuple[str, ...]:
         for name in CODE_OPTIONS
         if first.codegen.get(name) != second.codegen.get(name)
     )
+
+
+def bench_flags(lines: Sequence[str], line: RustcLine | None) -> tuple[str, ...]:
+    """In which flags a bench's copy of the subject's crate differs from the extension's.
+
+    LTO happens where a program is linked: a library inside a bench carries no `lto` of its own, and
+    the one on the bench's line, which is the last, holds for all of it.
+
+    Args:
+        lines: of the bench's build.
+        line: of the extension; None where nothing is known about it.
+    """
+    if line is None:
+        return ("the extension's own flags are not known",)
+    parsed = [parse_rustc(text) for text in lines]
+    own = [other for other in parsed if other.crate == line.crate]
+    if not own:
+        return (f"the bench does not compile {line.crate}",)
+    # One crate can be compiled twice, as an extension and as a library: the bench links the latter.
+    libraries = [other for other in own if {"rlib", "lib"} & set(other.crate_types)]
+    linked = (libraries or own)[-1]
+    return different_flags(_linked(line, line.lto), _linked(linked, parsed[-1].lto))
+
+
+def _linked(line: RustcLine, lto: str) -> RustcLine:
+    """A line with the LTO of the program that it ends up in."""
+    codegen = {name: value for name, value in line.codegen.items() if name != "linker-plugin-lto"}
+    return replace(line, codegen={**codegen, "lto": lto})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perfkit.checks.audit import different_flags, parse_rustc, subject_line
+from perfkit.checks.audit import bench_flags, subject_line
 from perfkit.diagnose import branches, estimators, profiles, times
 from perfkit.diagnose.estimators import Method, Reading, unavailable
 from perfkit.errors import (
@@ -119,7 +119,7 @@ def _bench(
         )
     except (BuildError, ConfigError, ToolError, UnreadableOutputError) as error:
         return unavailable(Method.BENCH, error.message)
-    other = _bench_flags(built.rustc, line)
+    other = bench_flags(built.rustc, line)
     point = measured.at(size)
     return estimators.call_minus_bench(
         point.absolute(SUBJECT),
@@ -130,17 +130,6 @@ def _bench(
         allocates_output=bench.allocates_output,
         other_flags=other,
     )
-
-
-def _bench_flags(lines: Sequence[str], line: RustcLine | None) -> tuple[str, ...]:
-    """In which flags the bench's copy of the subject's crate differs from the extension's."""
-    if line is None:
-        return ("the extension's own flags are not known",)
-    for text in lines:
-        other = parse_rustc(text)
-        if other.crate == line.crate:
-            return different_flags(line, other)
-    return ()
 
 
 def _profile(

@@ -27,8 +27,10 @@ SMALL_SIZES = (1, 16, 64, 128, 256, 512)
 _MIN_POINTS = 4
 _LINEAR_FLOOR_S = 30e-9
 _LINEAR_SHARE = 0.15
+_SMALL_SHARE = 0.5
 """A point may lie this far off the line, absolutely or as a share of its time; beyond, the small
-sizes are not on a line and have no intercept.
+sizes are not on a line and have no intercept. The smaller half may miss it by more, because what it
+misses by is part of the interval.
 """
 _SCALES_FROM = 10.0
 _SCALES_BY = 1.2
@@ -190,18 +192,24 @@ def intercept(
     fit = stats.theilslopes(values, sizes, 0.95)
     middle = (sizes[(len(sizes) - 1) // 2] + sizes[len(sizes) // 2]) / 2
     at_zero, slope = float(fit.intercept), float(fit.slope)
-    for size, value in zip(sizes, values, strict=True):
-        off = abs(value - at_zero - slope * size)
-        if off > max(_LINEAR_FLOOR_S, _LINEAR_SHARE * value):
+    misses = {
+        size: abs(value - at_zero - slope * size) for size, value in zip(sizes, values, strict=True)
+    }
+    small = sizes[: len(sizes) // 2]
+    for size, off in misses.items():
+        allowed = _SMALL_SHARE if size in small else _LINEAR_SHARE
+        if off > max(_LINEAR_FLOOR_S, allowed * times[size].estimate):
             reason = (
                 f"the small sizes are not on a line: {format_count(size)} is "
                 f"{format_seconds(off)} off it"
             )
             return unavailable(method, reason)
-    # The line is known no better than the points that carry it.
+    # The line is known no better at its end than the points there, and no better than it fits them.
     spread = max(
-        max(times[s].high - times[s].estimate, times[s].estimate - times[s].low) for s in sizes[:3]
+        max(times[size].high - times[size].estimate, times[size].estimate - times[size].low)
+        for size in small
     )
+    spread = math.hypot(spread, max(misses[size] for size in small))
     low = at_zero - max(0.0, float(fit.high_slope) - slope) * middle
     high = at_zero + max(0.0, slope - float(fit.low_slope)) * middle
     return Reading(
