@@ -51,6 +51,7 @@ class Recorded:
     Attributes:
         windows: the parts of the monotonic clock in which perf was on and the loop ran.
         region_s: their sum, by the worker's own clock.
+        cpu_s: CPU time of all its threads in them, by the worker's own clock.
     """
 
     settings: RecordSettings
@@ -60,6 +61,7 @@ class Recorded:
     windows: tuple[perf_script.Window, ...]
     region_s: float
     calls: int
+    cpu_s: float
     too_dear: bool
 
     @property
@@ -177,7 +179,7 @@ class _Session:
         data = self.run.path(f"raw/{request.label}.perf.data")
         pairs: list[observer.Pair] = []
         windows: list[perf_script.Window] = []
-        region_s, calls, too_dear = 0.0, 0, False
+        region_s, cpu_s, calls, too_dear = 0.0, 0.0, 0, False
         with perf_record.attached(self.running.pid, settings, data, self.environ) as recorder:
             for order in observer.orders(request.seed):
                 bare = [0.0, 0]
@@ -190,6 +192,7 @@ class _Session:
                     if profiled:
                         recorder.disable()
                         windows.append(perf_script.Window(begin=end - result.seconds, end=end))
+                        cpu_s += result.cpu_s
                     target = on if profiled else bare
                     target[0] += result.seconds
                     target[1] += result.calls
@@ -213,6 +216,7 @@ class _Session:
             windows=tuple(windows),
             region_s=region_s,
             calls=calls,
+            cpu_s=cpu_s,
             too_dear=too_dear,
         )
 
@@ -315,6 +319,9 @@ def _judged(
         lost=messages.lost_samples(read.said, read.selection.samples),
         outside=read.selection.outside,
         slowdown=recorded.slowdown,
+        sampled_s=read.selection.samples / recorded.settings.rate_hz,
+        # Where the kernel's part is out of sight, the two clocks differ for that reason.
+        cpu_s=recorded.cpu_s if recorded.settings.event == EVENTS[0] else None,
     )
     verdict = quality.judge(found, request.project.config.profiling)
     notes = [*tried, *verdict.notes, *messages.notes("perf", read.said)]

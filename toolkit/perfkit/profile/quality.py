@@ -4,10 +4,12 @@ functions of counts; the flame graph is drawn either way, and marked.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit.records import Note
+from perfkit.stacks.intervals import Z
 from perfkit.units import format_share
 
 if TYPE_CHECKING:
@@ -19,11 +21,17 @@ UNROOTED_LIMIT = 0.2
 prologue and epilogue alone make 1 to 2 %."""
 LOST_LIMIT = 0.01
 OUTSIDE_LIMIT = 0.05
+COVERAGE_LIMIT = 0.1
+"""Part of the process's CPU time that samples may miss. A thread that lives shorter than a sampling
+period is never sampled at all: each thread's timer starts with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """What a capture is made of; shares are of `samples`, None where the profiler cannot tell."""
+    """What a capture is made of; shares are of `samples`, None where the profiler cannot tell.
+
+    `sampled_s` is samples over rate, `cpu_s` what the process's own clock says of the same windows.
+    """
 
     samples: int
     unresolved: int
@@ -31,6 +39,8 @@ class Quality:
     lost: int = 0
     outside: int = 0
     slowdown: Interval | None = None
+    sampled_s: float | None = None
+    cpu_s: float | None = None
 
     @property
     def unresolved_share(self) -> float | None:
@@ -98,7 +108,23 @@ def _stack_faults(quality: Quality, limits: Profiling) -> list[Fault]:
     if outside > OUTSIDE_LIMIT:
         text = f"{format_share(outside)} of the process's samples lie outside the measured region"
         faults.append(("outside", text, "profile for longer"))
-    return faults
+    return faults + _coverage_faults(quality)
+
+
+def _coverage_faults(quality: Quality) -> list[Fault]:
+    """Samples and the process's own clock must tell of the same CPU time, within counting error."""
+    if quality.sampled_s is None or not quality.cpu_s or not quality.samples:
+        return []
+    missing = 1 - quality.sampled_s / quality.cpu_s
+    if abs(missing) <= COVERAGE_LIMIT + Z / math.sqrt(quality.samples):
+        return []
+    if missing > 0:
+        text = f"the samples miss {format_share(missing)} of the process's CPU time"
+        remedy = "threads that live shorter than a sampling period are never seen: keep them alive"
+    else:
+        text = f"the samples hold {format_share(-missing)} more CPU time than the process used"
+        remedy = "profile again on a quieter machine"
+    return [("coverage", text, remedy)]
 
 
 def _cost_faults(quality: Quality, limits: Profiling) -> list[Fault]:
