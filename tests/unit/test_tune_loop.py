@@ -321,9 +321,10 @@ def test_every_third_trial_is_profiled_at_the_worst_size(tmp_path: Path) -> None
 
 
 def test_no_trial_begins_that_would_end_after_the_time_limit(tmp_path: Path) -> None:
-    """A trial takes 14 s and a confirmation 4 s: at 30 s there is room for two trials, not three.
+    """A trial takes 14 s (10 to build, 4 to measure), and a confirmation 4 s.
 
-    The clock moves by 14 s whenever the loop looks at it, which is once per trial.
+    The clock moves by 14 s whenever the loop looks at it, once before each trial: at 14, 28 and
+    42 s. A trial begun at 28 s would be confirmed by 46 s; one begun at 42 s not before 60 s.
     """
     rows = [row({}, 1.0, targets={})]
     rows += [row({"SMALL": v}, 1.0 + v / 1e5, targets={}) for v in (5_000, 8_000, 10_000, 15_000)]
