@@ -34,13 +34,14 @@ pub const UNROLL_FACTOR: usize = 4;
 
 /// Fewer options than this are priced on the calling thread by the fast kernel.
 ///
-/// Range: 1 to a few million. Measured again by `perfkit tune --workload call_price`.
-pub const FAST_PARALLEL_THRESHOLD: usize = 16_384;
+/// Range: 1 to a few million. Measured again by `perfkit tune --workload call_price`, and with the
+/// pool asleep before each call, which no loop of calls shows, by `python benches/idle_pool.py`.
+pub const FAST_PARALLEL_THRESHOLD: usize = 10_000;
 
 /// Options per chunk that the fast kernel's threads take from their common counter.
 ///
 /// Range: 256 to 65 536. Measured again by `perfkit tune --workload call_price`.
-pub const FAST_CHUNK_SIZE: usize = 4_096;
+pub const FAST_CHUNK_SIZE: usize = 2_048;
 
 /// Every constant above by name, as compiled.
 #[must_use]

@@ -9,7 +9,6 @@
 
 use std::process::ExitCode;
 
-use perfkit_benches::{RATE, columns};
 use perfkit_kernel::fast::{self, Kind, Path};
 use perfkit_kernel::inputs::Inputs;
 
@@ -26,13 +25,21 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     fast::set_path(Some(path));
-    let data = columns(options, 1);
+    // Ordinary options in an order that repeats late; the number of instructions hardly depends on
+    // the values.
+    let column = |low: f64, high: f64, step: usize| -> Vec<f64> {
+        (0..options)
+            .map(|i| low + (high - low) * ((i * step % 9973) as f64 / 9973.0))
+            .collect()
+    };
+    let (spot, strike) = (column(50.0, 150.0, 1), column(50.0, 150.0, 7));
+    let (time, volatility) = (column(0.05, 3.0, 13), column(0.1, 0.6, 31));
     let inputs = Inputs {
-        spot: &data.spot,
-        strike: &data.strike,
-        time: &data.time,
-        rate: RATE,
-        volatility: &data.volatility,
+        spot: &spot,
+        strike: &strike,
+        time: &time,
+        rate: 0.03,
+        volatility: &volatility,
     };
     let mut out = vec![0.0; options];
     for _ in 0..repetitions {
