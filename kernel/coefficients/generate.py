@@ -46,7 +46,10 @@ def chebyshev_points(count: int, low: mp.mpf, high: mp.mpf) -> list[mp.mpf]:
 
 def evaluate(coefficients: Sequence[mp.mpf], x: mp.mpf) -> mp.mpf:
     """Evaluate a polynomial given lowest order first."""
-    return mp.polyval(list(reversed(coefficients)), x)
+    value = mp.mpf(0)
+    for coefficient in reversed(coefficients):
+        value = value * x + coefficient
+    return value
 
 
 def fit_polynomial(
