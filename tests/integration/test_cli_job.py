@@ -125,8 +125,10 @@ def test_profile(subject: Subject) -> None:
     assert keys(captures) >= wanted | {"accepted", "reason", "files"}
     for capture in captures:
         assert capture["samples"] > 0
-        assert (run.directory / capture["files"]["folded"]).stat().st_size > 0
-        flame = (run.directory / capture["files"]["flame"]).read_text(encoding="utf-8")
+        kinds = capture["file_kinds"]
+        assert sorted(kinds.values()) == capture["files"]
+        assert (run.directory / kinds["folded"]).stat().st_size > 0
+        flame = (run.directory / kinds["flame"]).read_text(encoding="utf-8")
         assert "<svg" in flame
         assert "slowdown" in flame or not capture["slowdown"]
     assert subject.dirt() == before
@@ -215,10 +217,10 @@ def test_a_workload_that_raises_is_shown_with_its_line(
 def test_a_build_that_does_not_compile_shows_rustc(
     broken: Callable[..., process.Completed], editable_subject: Path
 ) -> None:
-    done = broken("crates/core/src/tuning.rs", "pub const", "pub cnst")
+    done = broken("crates/core/src/tuning.rs", "THRESHOLD: usize", "THRESHOLD: &str")
     assert done.returncode == ExitCode.BUILD_FAILED
     assert "tuning.rs" in done.stderr
-    assert "error" in done.stderr
+    assert "error[E0308]: mismatched types" in done.stderr
     assert not (editable_subject / "target").exists()
 
 
