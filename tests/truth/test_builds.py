@@ -31,6 +31,8 @@ def kernel(repository: Path, environ: dict[str, str]) -> Project:
 def without_cache(builder: Builder, params: dict[str, Value]) -> Build:
     """A build that is really made: its entry in the cache is damaged first."""
     known = builder.build(params)
+    if not known.cached:
+        return known
     known.module_file.unlink()
     build = builder.build(params)
     assert not build.cached
@@ -43,8 +45,8 @@ def test_a_b_a_by_parameters_gives_three_right_binaries(
     builder = Builder(kernel, cache=shared_cache)
     values: list[dict[str, Value]] = [{SMALL: 30_001}, {SMALL: 8_000}, {SMALL: 30_001}]
     builds = []
-    for params in values:
-        build = without_cache(builder, params)
+    for number, params in enumerate(values):
+        build = without_cache(builder, params) if number else builder.build(params)
         module = loaded(kernel, build)
         assert module.sha256 == build.file_sha256
         assert module.parameters is not None
