@@ -22,7 +22,7 @@ from perfkit.subject.child import Which, WorkerSpec
 
 FILE = Path(__file__).with_name("measure_workloads.py")
 
-SHORT = {"min_blocks": 8, "max_blocks": 8, "time_limit_s": 60.0, "patience_s": 0.0}
+SHORT = {"sessions": 1, "min_blocks": 8, "max_blocks": 8, "time_limit_s": 60.0, "patience_s": 0.0}
 """Ends by blocks, so that a slow machine takes longer and nothing else."""
 
 

@@ -96,7 +96,7 @@ def make_plan(*names: str, sizes: tuple[int, ...] = (100,), **settings: float) -
         environment={},
         cwd=Path(),
     )
-    chosen = Measure().model_copy(update=settings)
+    chosen = Measure().model_copy(update={"sessions": 1, **settings})
     return Plan(
         workload_name="work",
         workload=Workload(

@@ -349,14 +349,32 @@ def test_a_size_that_was_not_measured_is_refused() -> None:
         measured.at(200)
 
 
+def test_processes_that_differ_for_life_widen_the_interval_and_the_floor() -> None:
+    """Each process is fast or slow from its start on, as layouts of code and data make it."""
+    chance = random.Random(3)
+    plan = make_plan("subject", "copy", "baseline", sessions=5, time_limit_s=10.0)
+    found = []
+    for number in range(5):
+        cost = {name: 1e-4 * chance.choice([1.0, 1.14]) for name in ("subject", "copy", "baseline")}
+        found.append(run(plan, FakeLab(cost_s=cost, noise=0.01, seed=number), number=number))
+    measured = judge(plan, *found)
+    point = measured.at(100)
+    assert len(point.sessions) == 5
+    ratio = point.log_ratio("subject", "baseline")
+    assert ratio.low < 0 < ratio.high
+    floor = point.noise_floor("subject", "copy")
+    assert floor > 0.05
+    assert point.change("subject", "baseline", floor) is Change.NONE
+
+
 def test_two_variants_of_one_name_are_refused() -> None:
     with pytest.raises(UsageError, match="one name"):
         make_plan("subject", "subject")
 
 
 def test_quick_never_asks_for_more_than_the_config() -> None:
-    settings = make_plan("subject", width=0.05, time_limit_s=1.0, sessions=3).settings
+    settings = make_plan("subject", width=0.05, time_limit_s=1.0, sessions=5).settings
     fast = quick(settings)
     assert fast.width == 0.05
     assert fast.time_limit_s == 1.0
-    assert fast.sessions == 1
+    assert fast.sessions == 3

@@ -237,7 +237,12 @@ class Measure(_Closed):
     time_limit_s: float = Field(20.0, gt=0, description="seconds per size, at the most")
     min_blocks: int = Field(20, ge=8, description="valid blocks before the width is looked at")
     max_blocks: int = Field(2_000, ge=8, description="blocks at the most")
-    sessions: int = Field(1, ge=1, description="sets of fresh processes; published figures need 3")
+    sessions: int = Field(
+        5,
+        ge=1,
+        description="sets of fresh processes that share the time; below 3 their own differences "
+        "are hardly seen",
+    )
     patience_s: float = Field(30.0, ge=0, description="how long to wait for a machine with room")
     data_sets: int = Field(
         8, ge=1, description="data sets per size at the most; calls rotate through them"

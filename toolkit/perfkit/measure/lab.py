@@ -11,6 +11,7 @@ import os
 import statistics
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
     from perfkit.measure.plan import Plan
     from perfkit.measure.sentinels import Reading
     from perfkit.records import LoadedModule, Pattern
-    from perfkit.subject.child import Timing
+    from perfkit.subject.child import Calibration, Timing
+
+WARM_S = 0.1
+WARM_AGAIN_S = 0.02
+"""Warm-up of each arm in the first session, and in later ones, whose pace is known."""
 
 OVERHEAD_SHARE = 0.1
 """Above this share of a call, perfkit's own loop is worth a note."""
@@ -115,9 +120,16 @@ class WorkerLab:
 
 @contextlib.contextmanager
 def open_lab(
-    plan: Plan, session: int, progress: Callable[[str, float | None], None] | None = None
+    plan: Plan,
+    session: int,
+    known: dict[Arm, Calibration],
+    progress: Callable[[str, float | None], None] | None = None,
 ) -> Iterator[Opened]:
     """Start fresh processes for a session, make their inputs and find their pace.
+
+    Args:
+        known: the paces of an earlier session, which this one then takes over after a short
+            warm-up; filled by the first one. Every session has the same batches that way.
 
     Raises:
         WorkloadError: a call is too slow for the time limit, or inputs are not reproducible.
@@ -126,15 +138,16 @@ def open_lab(
     seed = plan.seed + 1_000 * session
     padding = "x" * ((session * 1_361) % 4_096)  # moves the stack by another amount each session
     with contextlib.ExitStack() as stack:
-        workers: dict[str, Worker] = {}
-        for variant in plan.variants:
-            if progress:
-                progress(f"starting {variant.name}", None)
-            spec = dataclasses.replace(
+        if progress:
+            progress(f"{plan.workload_name}: starting fresh processes", None)
+        specs = [
+            dataclasses.replace(
                 variant.spec, environment={**variant.spec.environment, _PADDING: padding}
             )
-            workers[variant.name] = stack.enter_context(worker(spec))
-        watchman = stack.enter_context(worker(_watchman_spec(plan)))
+            for variant in plan.variants
+        ]
+        watchman, *started = _start(stack, [_watchman_spec(plan), *specs])
+        workers = {variant.name: one for variant, one in zip(plan.variants, started, strict=True)}
         ids: dict[Arm, str] = {}
         for size in plan.sizes:
             prepared = _prepare(plan, workers, size, seed)
@@ -147,7 +160,7 @@ def open_lab(
             )
         lab = WorkerLab(workers, watchman, plan.threads, ids)
         paces = tuple(
-            _pace(plan, workers, ids, size, pattern, progress)
+            _pace(plan, workers, ids, size, pattern, known, progress)
             for size in plan.sizes
             for pattern in plan.patterns
         )
@@ -162,6 +175,21 @@ def open_lab(
             loaded=tuple(workers[variant.name].loaded for variant in plan.variants),
             notes=notes,
         )
+
+
+def _start(stack: contextlib.ExitStack, specs: Sequence[WorkerSpec]) -> list[Worker]:
+    """Start all workers at once: nothing is timed yet, and interpreters take their time.
+
+    When one fails, the others are ended and its error is raised.
+    """
+    managers = [worker(spec) for spec in specs]
+    with ThreadPoolExecutor(len(managers)) as pool:
+        waiting = [pool.submit(manager.__enter__) for manager in managers]
+        wait(waiting)
+    for manager, entered in zip(managers, waiting, strict=True):
+        if entered.exception() is None:
+            stack.push(manager.__exit__)
+    return [entered.result() for entered in waiting]
 
 
 def _watchman_spec(plan: Plan) -> WorkerSpec:
@@ -211,6 +239,7 @@ def _pace(
     ids: Mapping[Arm, str],
     size: int,
     pattern: Pattern,
+    known: dict[Arm, Calibration],
     progress: Callable[[str, float | None], None] | None,
 ) -> Pace:
     """Calls per batch of each variant at one size."""
@@ -220,10 +249,13 @@ def _pace(
         if progress:
             progress(f"calibrating {variant.name} at {format_count(size)}", None)
         one = workers[variant.name]
-        arm = ids[Arm(variant=variant.name, size=size, pattern=pattern)]
-        calls[variant.name] = one.calibrate(arm, batch_s=plan.batch_s, limit_s=limit_s)
-        per_call[variant.name] = one.calibrated[arm].per_call_s
-        helpers = max(helpers, one.calibrated[arm].helpers)
+        key = Arm(variant=variant.name, size=size, pattern=pattern)
+        warm_s = WARM_AGAIN_S if key in known else WARM_S
+        one.calibrate(ids[key], batch_s=plan.batch_s, warm_s=warm_s, limit_s=limit_s)
+        found = known.setdefault(key, one.calibrated[ids[key]])
+        calls[variant.name] = found.calls
+        per_call[variant.name] = found.per_call_s
+        helpers = max(helpers, found.helpers)
     return blocks.pace(size, pattern, calls, per_call, block_s=plan.block_s, helpers=helpers)
 
 

@@ -112,7 +112,7 @@ def quick(settings: Measure) -> Measure:
             "width": max(settings.width, 0.03),
             "time_limit_s": min(settings.time_limit_s, 2.0),
             "min_blocks": min(settings.min_blocks, 12),
-            "sessions": 1,
+            "sessions": min(settings.sessions, 3),
             "patience_s": min(settings.patience_s, 5.0),
         }
     )

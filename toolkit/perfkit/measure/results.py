@@ -69,10 +69,11 @@ class Point:
         return self.valid_blocks >= self.least
 
     def absolute(self, variant: str) -> Interval:
-        """Seconds per call: the median over blocks with its rank interval."""
-        kept = [[block.typical_s(variant) for block in session] for session in self._valid()]
-        values = [value for session in kept for value in session]
-        return statistics.log_interval(values)
+        """Seconds per call: the median over blocks, with an interval over blocks and sessions."""
+        logs = [
+            [math.log(block.typical_s(variant)) for block in session] for session in self._valid()
+        ]
+        return statistics.exponentiated(statistics.over_sessions(logs))
 
     def differences(self, slow: str, fast: str, *, valid: bool = True) -> list[list[float]]:
         """Per-block ln(time of `slow` / time of `fast`), by session."""
@@ -91,10 +92,10 @@ class Point:
 
     def contended_ratio(self, a: str, b: str) -> Interval | None:
         """The same ratio over the blocks that did *not* count, where there are enough of them."""
-        values = [d for session in self.differences(b, a, valid=False) for d in session]
-        if len(values) < self.least:
+        values = self.differences(b, a, valid=False)
+        if sum(len(session) for session in values) < max(self.least, statistics.LEAST_VALUES):
             return None
-        return statistics.exponentiated(statistics.log_interval(values))
+        return statistics.exponentiated(statistics.over_sessions(values))
 
     def noise_floor(self, a: str, copy: str) -> float:
         """What two equal builds differ by at most, as a fraction: nothing below it is a change."""
@@ -133,13 +134,13 @@ def copies_agree(point: Point, a: str, copy: str, comparisons: int) -> bool:
     confidence, over all comparisons of the run (Bonferroni).
     """
     confidence = 1 - (1 - statistics.CONFIDENCE) / comparisons
-    values = statistics.merged([d for session in point.differences(copy, a) for d in session])
+    differences = point.differences(copy, a)
     try:
-        found = statistics.rank_interval(values, confidence)
+        found = statistics.over_sessions(differences, confidence)
     except ValueError:  # too few blocks for so much confidence: then all of them have to agree
-        found = Interval(
-            estimate=statistics.log_interval(values).estimate, low=min(values), high=max(values)
-        )
+        values = [d for session in differences for d in session]
+        middle = statistics.over_sessions(differences).estimate
+        found = Interval(estimate=middle, low=min(values), high=max(values))
     resolved = found.low > 0 or found.high < 0
     return not (resolved and abs(found.estimate) > math.log1p(LEAST_FLOOR))
 

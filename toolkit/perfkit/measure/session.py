@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from perfkit.measure.results import Measurement, Point
     from perfkit.measure.sentinels import Gate, Reading
     from perfkit.records import LoadedModule, Pattern
+    from perfkit.subject.child import Calibration
 
     Progress = Callable[[str, float | None], None]
 
@@ -154,11 +155,12 @@ def run_session(
 
 
 def _state(plan: Plan, pace: Pace) -> _State:
+    """The share of one session in a size's budget of time and blocks."""
     settings, count = plan.settings, plan.settings.sessions
-    time_limit_s = settings.time_limit_s / count
-    fit = int(time_limit_s / max(pace.round_s * pace.rounds, 1e-9))
+    block_s = pace.round_s * pace.rounds
+    fit = int(settings.time_limit_s / max(block_s, 1e-9))
     if fit < statistics.LEAST_VALUES:
-        needed = statistics.LEAST_VALUES * pace.round_s * count
+        needed = statistics.LEAST_VALUES * pace.round_s
         message = (
             f"one round of calls takes {format_seconds(pace.round_s)}: too slow for the time limit "
             f"of {format_seconds(settings.time_limit_s)} per size"
@@ -166,16 +168,17 @@ def _state(plan: Plan, pace: Pace) -> _State:
         where = f"workload `{plan.workload_name}` at size {format_count(pace.size)}"
         remedy = f"give it at least {format_seconds(needed)}, or choose smaller sizes"
         raise WorkloadError(message, where=where, remedy=remedy)
-    least = max(statistics.LEAST_VALUES, min(math.ceil(settings.min_blocks / count), fit))
+    wanted = max(statistics.LEAST_VALUES, min(settings.min_blocks, fit))
+    least = math.ceil(wanted / count)
     return _State(
         pace=pace,
         least=least,
         looks=Looks(
             first=least,
-            most=max(settings.max_blocks // count, least),
-            time_limit_s=time_limit_s,
+            most=max(math.ceil(settings.max_blocks / count), least),
+            time_limit_s=settings.time_limit_s / count,
             width=settings.width * math.sqrt(count),
-            patience_s=settings.patience_s,
+            patience_s=settings.patience_s / count,
         ),
     )
 
@@ -271,9 +274,10 @@ def _attempt(plan: Plan, first_session: int, progress: Progress | None) -> Measu
     points: tuple[Point, ...] = ()
     notes: dict[Note, None] = {}
     loaded: tuple[LoadedModule, ...] = ()
+    known: dict[Arm, Calibration] = {}
     seconds = 0.0
     for session in range(first_session, first_session + plan.settings.sessions):
-        with lab.open_lab(plan, session, progress) as opened:
+        with lab.open_lab(plan, session, known, progress) as opened:
             memory = opened.lab.memory()
             begin = opened.lab.now()
             try:

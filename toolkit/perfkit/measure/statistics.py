@@ -73,6 +73,15 @@ def merged(values: Sequence[float], least: int = LEAST_VALUES) -> list[float]:
     return series
 
 
+def _student(medians: Sequence[float], confidence: float) -> tuple[float, float]:
+    """Student's interval for the mean of session medians."""
+    values = np.array(medians)
+    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * float(
+        stats.sem(values, ddof=1)
+    )
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
 def log_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Median of per-block log-ratios with its rank interval, neighbours merged where they must
     be.
@@ -85,26 +94,26 @@ def log_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -
     )
 
 
-def over_sessions(sessions: Sequence[Sequence[float]]) -> Interval:
+def over_sessions(sessions: Sequence[Sequence[float]], confidence: float = CONFIDENCE) -> Interval:
     """One interval from several sets of fresh processes: the wider of the blocks' own and Student's
     over the session medians.
 
-    Two sessions carry no usable Student interval (its factor is 12.7); their medians then only
-    widen the blocks' interval.
+    A process keeps for life what chance gave it at its start (where its code and data lie), so the
+    blocks of one session cannot show how much that is. Two sessions carry no usable Student
+    interval (its factor is 12.7); their medians then only widen the blocks' interval.
+
+    Raises:
+        ValueError: there are too few values for the confidence.
     """
     kept = [list(session) for session in sessions if session]
-    whole = log_interval([value for session in kept for value in session])
+    whole = log_interval([value for session in kept for value in session], confidence)
     if len(kept) < 2:
         return whole
-    medians = np.array([float(np.median(session)) for session in kept])
+    medians = [float(np.median(session)) for session in kept]
     if len(kept) == 2:
-        low, high = float(medians.min()), float(medians.max())
+        low, high = min(medians), max(medians)
     else:
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(kept) - 1)) * float(
-            stats.sem(medians, ddof=1)
-        )
-        centre = float(medians.mean())
-        low, high = centre - half, centre + half
+        low, high = _student(medians, confidence)
     return Interval(estimate=whole.estimate, low=min(low, whole.low), high=max(high, whole.high))
 
 

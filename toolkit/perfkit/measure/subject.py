@@ -22,6 +22,7 @@ from perfkit.records import (
 )
 from perfkit.subject import workloads as subject_workloads
 from perfkit.subject.child import spec_for
+from perfkit.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -189,6 +190,8 @@ def _report(
         loaded += measurement.loaded
         if verdict is not MeasureVerdict.BUSY:
             results += size_results(plan, measurement)
+        elif measurement.verdict is MeasureVerdict.BUSY:
+            notes.update(dict.fromkeys(_no_room(plan, measurement)))
     known = [floor for floor in floors if floor is not None]
     return MeasureReport(
         verdict=verdict,
@@ -201,6 +204,20 @@ def _report(
             cores for _, measurement, _ in parts for cores in measurement.effective_cores
         ),
     )
+
+
+def _no_room(plan: Plan, measurement: Measurement) -> list[Note]:
+    """What stands in place of figures: how many blocks had room, and why the others had none."""
+    notes = []
+    for point in measurement.raw:
+        reasons = [block.reason for part in point.sessions for block in part if block.reason]
+        text = f"{point.valid_blocks} of {point.blocks} blocks had room; {point.least} are needed"
+        if reasons:
+            text += f" (the last one without: {reasons[-1]})"
+        where = f"{plan.workload_name} at {format_count(point.size)} ({point.pattern})"
+        remedy = "end what else runs here, or wait longer with --patience 120s"
+        notes.append(Note(id="no_room", text=text, where=where, remedy=remedy))
+    return notes
 
 
 def size_results(plan: Plan, measurement: Measurement) -> list[SizeResult]:
