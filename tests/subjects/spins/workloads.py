@@ -33,12 +33,12 @@ def native(boundary: int, work: int) -> int:
 
 def threaded(boundary: int, work: int) -> int:
     """Work on two threads while the caller waits."""
-    return spins.threads(boundary, 20 * work)
+    return spins.threads(boundary, 400 * work)
 
 
 def short_lived(boundary: int, work: int) -> int:
     """Work on two threads that live for one call."""
-    return spins.spawned(boundary, work)
+    return spins.spawned(boundary, 20 * work)
 
 
 def ends(boundary: int, work: int) -> None:

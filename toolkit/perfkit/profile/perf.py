@@ -5,7 +5,6 @@ measured region, in windows with and without it, so that what it costs is measur
 from __future__ import annotations
 
 import statistics
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,14 +28,14 @@ if TYPE_CHECKING:
     from perfkit.profile.request import CaptureRequest
     from perfkit.records import Interval
     from perfkit.store import Run
-    from perfkit.subject.child import Worker
+    from perfkit.subject.child import LoopResult, Worker
 
 EVENTS = ("cpu-clock", "cpu-clock:u")
 """With the kernel's part, or user code alone where the system allows no more."""
 STACK_COPIES = ("dwarf,16384", "dwarf,32768", "dwarf,65528")
 """How much of the stack perf copies, in the order of trying. The copy itself costs little:
 the timer interrupt does (2026-11, 2 vCPU, 997 Hz: 1.8 % without any stack, 2.1 % with 8 kB)."""
-WINDOW_S = 0.03
+WINDOW_S = 0.04
 BLOCK_CALLS = 3  # per window, at the least
 BATCH_S = 5e-3
 """Calls between two looks at the clock: the loop's own bookkeeping is then out of sight."""
@@ -188,10 +187,9 @@ class _Session:
                     if profiled:
                         recorder.enable()
                     result = self.running.loop(self.arm, window_s)
-                    end = time.monotonic()
                     if profiled:
                         recorder.disable()
-                        windows.append(perf_script.Window(begin=end - result.seconds, end=end))
+                        windows.append(_window(result))
                         cpu_s += result.cpu_s
                     target = on if profiled else bare
                     target[0] += result.seconds
@@ -265,6 +263,11 @@ class _Session:
                 "slowdown": recorded.slowdown,
             },
         )
+
+
+def _window(result: LoopResult) -> perf_script.Window:
+    """The loop by the worker's own clock: perfkit may hear of its end late."""
+    return perf_script.Window(begin=result.begin_s, end=result.begin_s + result.seconds)
 
 
 def is_too_dear(pairs: Sequence[observer.Pair], limit: float) -> bool:

@@ -131,12 +131,17 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopResult:
-    """A region of calls back to back: what a profiler looked at."""
+    """A region of calls back to back: what a profiler looked at.
+
+    `begin_s` is by the worker's `perf_counter`, which is the monotonic clock on Linux: a profiler's
+    time stamps are compared with it, because the answer may come late on a busy machine.
+    """
 
     calls: int
     seconds: float
     cpu_s: float
     tid: int
+    begin_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -402,7 +402,13 @@ class Worker:
             spent = time.perf_counter() - begin
             if spent >= seconds:
                 break
-        return {"calls": done, "seconds": spent, "cpu_s": cpu, "tid": threading.get_native_id()}
+        return {
+            "calls": done,
+            "seconds": spent,
+            "cpu_s": cpu,
+            "tid": threading.get_native_id(),
+            "begin_s": begin,
+        }
 
     # -- what the subject returns ----------------------------------------------------------------
 
