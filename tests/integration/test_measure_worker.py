@@ -245,8 +245,9 @@ def test_the_overhead_of_the_loop_is_known(spec: WorkerSpec) -> None:
 
 def test_sentinels_do_equal_work(spec: WorkerSpec) -> None:
     with worker(spec) as one:
-        alone, together = one.sentinels(2)
-        assert 0.2 < 2 * alone / together < 3.0
+        looks = [one.sentinels(2) for _ in range(20)]
+    alone, together = (min(times) for times in zip(*looks, strict=True))
+    assert 0.3 < 2 * alone / together < 3.0
 
 
 def test_region_frames_are_the_functions_of_the_worker() -> None:
