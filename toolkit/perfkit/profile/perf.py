@@ -14,7 +14,7 @@ from perfkit.errors import CaptureError, PermissionRefusedError
 from perfkit.profile import artefacts, messages, observer, perf_record, quality
 from perfkit.profile.perf_record import RecordSettings
 from perfkit.records import Capture, Check, Note
-from perfkit.stacks import perf_script
+from perfkit.stacks import inline, perf_script
 from perfkit.stacks.split import with_thread_roots
 from perfkit.store import read_journal
 from perfkit.subject.child import spec_for, worker
@@ -121,6 +121,7 @@ class _Read:
     unresolved: int
     script: Path
     said: str
+    inlined: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,9 +225,14 @@ class _Session:
         said = recorded.said + perf_record.write_script(recorded.data, script, self.environ)
         kept = self.run.path(f"raw/{label}.perf.kept.txt")
         folded = self.run.path(f"raw/{label}.perf.kept.folded")
+        inlined = self._inlined(script)
         try:
             selection = perf_script.select(
-                script, kept, pid=self.running.pid, windows=recorded.windows, expand=None
+                script,
+                kept,
+                pid=self.running.pid,
+                windows=recorded.windows,
+                expand=inlined.expand if inlined is not None else None,
             )
             if not selection.samples:
                 message = "no sample lies inside the measured region"
@@ -242,7 +248,15 @@ class _Session:
             unresolved=stats.unresolved_leaf,
             script=script,
             said=said,
+            inlined=inlined is not None,
         )
+
+    def _inlined(self, script: Path) -> inline.Inlined | None:
+        """The functions inlined into the subject's module, where addr2line is there to ask."""
+        module = self.running.loaded.path
+        offsets = inline.offsets_of(script, str(module))
+        crate = self.running.loaded.module.rpartition(".")[2]
+        return inline.resolve(module, offsets, crate=crate, environ=self.environ)
 
     def _known(self) -> tuple[int, str] | None:
         """Rate and stack copies that an earlier capture of this run settled on."""
@@ -331,6 +345,9 @@ def _judged(
     if recorded.settings.event != EVENTS[0]:
         text = "the kernel's own time was not visible: it shows as `waiting`"
         notes.append(Note(id="kernel_unseen", text=text, remedy="kernel.perf_event_paranoid=1"))
+    if not read.inlined:
+        text = "inlined functions are not told apart: there is no addr2line"
+        notes.append(Note(id="no_inlined", text=text, remedy="apt-get install binutils"))
     dropped = artefacts.bound_raw(recorded.data)
     files = {"text": artefacts.compress(read.script)}
     if dropped is None:

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from perfkit.errors import ConfigError
-from perfkit.records import Layer
+from perfkit.records import FFI_LAYERS, Layer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +36,7 @@ class Rule:
     layer: Layer | None
     pattern: re.Pattern[str]
     asks: bool = False
+    helper: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +73,12 @@ class Layers:
     def decide(self, stack: Sequence[str]) -> Decision:
         """The layer of a stack, and which of its frames said so."""
         pending: tuple[Layer, int] | None = None
+        helper: tuple[Layer, int] | None = None
         for index in range(len(stack) - 1, -1, -1):
             frame = stack[index]
             rule = self._of_frame(frame)
             if rule is None:
-                if pending is None and is_unresolved(frame):
+                if pending is None and helper is None and is_unresolved(frame):
                     return Decision(layer=Layer.OTHER, index=index)
                 continue
             if rule.layer is None:
@@ -84,11 +86,17 @@ class Layers:
             if rule.asks:
                 pending = pending or (rule.layer, index)
                 continue
-            if pending is None or rule.layer in _KEEPS_ALLOCATION:
-                return Decision(layer=rule.layer, index=index)
-            return Decision(layer=pending[0], index=pending[1])
-        if pending is not None:
-            return Decision(layer=pending[0], index=pending[1])
+            if rule.helper and pending is None:
+                helper = helper or (rule.layer, index)
+                continue
+            if pending is not None and rule.layer not in _KEEPS_ALLOCATION:
+                return Decision(layer=pending[0], index=pending[1])
+            if helper is not None and rule.layer not in FFI_LAYERS:
+                return Decision(layer=helper[0], index=helper[1])
+            return Decision(layer=rule.layer, index=index)
+        last = pending or helper
+        if last is not None:
+            return Decision(layer=last[0], index=last[1])
         return Decision(layer=Layer.OTHER, index=None)
 
     def of_frame(self, frame: str) -> Layer | None:
@@ -131,6 +139,7 @@ def _builtin(crates: str) -> tuple[Rule, ...]:
             layer=Layer(item["layer"]) if "layer" in item else None,
             pattern=re.compile(item["frame"].replace("{crates}", crates)),
             asks=bool(item.get("asks", False)),
+            helper=bool(item.get("helper", False)),
         )
         for item in tomllib.loads(text)["rule"]
     )
