@@ -1,9 +1,10 @@
 """The bundled kernel beside what Python users have: one run, interleaved, on rotating data.
 
-Every round times every arm once, in random order, each on the next of several data sets (on one small
-set the branch predictor learns `ndtr` by heart). Printed are nanoseconds per option and the ratio to
-this kernel, as medians over the rounds; a ratio is taken within a round. Before anything is timed all
-arms must agree. The run says whether the machine was idle: how much of it other programs used.
+Every round times every arm once, in random order, each on the next of several data sets (on one
+small set the branch predictor learns `ndtr` by heart). Printed are nanoseconds per option and the
+ratio to this kernel, as medians over the rounds; a ratio is taken within a round. Before anything
+is timed all arms must agree. The run says whether the machine was idle: how much of it other
+programs used.
 
 Ends with 0 when every limit is met, 3 when one is missed, 4 when the machine was not idle enough to
 say. Needs numba, numexpr, cargo and the kernel's wheel.
