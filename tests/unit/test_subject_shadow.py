@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from perfkit.errors import SourceError
+from perfkit.errors import TreeChangedError
 from perfkit.subject import shadow
 
 if TYPE_CHECKING:
@@ -170,5 +170,5 @@ def test_folders_without_sources_are_left_out_without_git(user: Path, tmp_path: 
 def test_a_file_that_changes_while_it_is_copied_is_refused(user: Path, tmp_path: Path) -> None:
     tree = listed(user)
     (user / "src" / "lib.rs").write_text("changed", encoding="utf-8")
-    with pytest.raises(SourceError, match="was changed while"):
+    with pytest.raises(TreeChangedError, match="was changed while"):
         shadow.sync(tree, tmp_path / "copy", {}, tmp_path / "state.json")

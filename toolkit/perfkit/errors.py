@@ -72,6 +72,10 @@ class SourceError(PerfkitError):
     exit_code = ExitCode.USAGE
 
 
+class TreeChangedError(SourceError):
+    """A source file was written while perfkit copied the tree."""
+
+
 class ProjectLockedError(PerfkitError):
     """Another perfkit works on the same project."""
 

@@ -17,13 +17,20 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import filelock
 
 from perfkit import environment, process, store
 from perfkit.config import Backend, Bench, did_you_mean
-from perfkit.errors import BuildError, ConfigError, StoreError, ToolTimedOutError, UsageError
+from perfkit.errors import (
+    BuildError,
+    ConfigError,
+    StoreError,
+    ToolTimedOutError,
+    TreeChangedError,
+    UsageError,
+)
 from perfkit.records import Build, Note, ParameterProof, Profile, Proof
 from perfkit.subject import cargo, inputs, kept, parameters, remedies, shadow, wheel
 from perfkit.subject import recipe as recipes
@@ -38,6 +45,9 @@ if TYPE_CHECKING:
 
 BUILD_TIMEOUT_S = 3600.0
 """A build that takes longer hangs, most likely on another cargo's lock."""
+
+_ATTEMPTS = 4
+"""How often a tree is listed and copied when files change in between."""
 
 _LAYOUT = 2
 """Part of every key: another number when what is kept of a build changes."""
@@ -102,6 +112,9 @@ class _Recipe:
         return self.target / "perfkit"
 
 
+_Made = TypeVar("_Made", Build, BenchBuild)
+
+
 class Builder:
     """Builds one project's subject; every build goes through the cache.
 
@@ -139,7 +152,12 @@ class Builder:
             BuildError: it does not compile, or what came out is not what was asked for.
             SourceError: a constant is not there, or is not to be edited.
         """
-        recipe = self._recipe(params or {}, profile, source, bench=None)
+        return self._unless_changed(lambda: self._build(params or {}, profile, source))
+
+    def _build(
+        self, params: Mapping[str, Value], profile: Profile, source: SourceTree | None
+    ) -> Build:
+        recipe = self._recipe(params, profile, source, bench=None)
         known = self._find(recipe)
         if known is not None:
             return known
@@ -149,6 +167,15 @@ class Builder:
         if profile is Profile.PROFILING and known is None:
             self._prove_same(built, self.build(params, source=source))
         return built
+
+    def _unless_changed(self, make: Callable[[], _Made]) -> _Made:
+        """Start over with a new list of files when an editor writes one while they are copied."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return make()
+            except TreeChangedError as error:
+                self._progress(f"{error.where} was just written; copying again")
+        return make()
 
     def revision(self, name: str) -> SourceTree:
         """Take a git revision out into the cache, to be built by `build(source=…)`.
@@ -192,7 +219,17 @@ class Builder:
             ConfigError: the workload has no bench.
             BuildError: it does not compile.
         """
-        recipe = self._recipe(params or {}, profile, source, bench=self._bench_of(workload))
+        chosen = self._bench_of(workload)
+        return self._unless_changed(lambda: self._bench(params or {}, profile, source, chosen))
+
+    def _bench(
+        self,
+        params: Mapping[str, Value],
+        profile: Profile,
+        source: SourceTree | None,
+        chosen: Bench,
+    ) -> BenchBuild:
+        recipe = self._recipe(params, profile, source, bench=chosen)
         known = self._find_bench(recipe)
         if known is not None:
             return known

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from perfkit import process, store
-from perfkit.errors import BuildError, SourceError, ToolFailedError, UsageError
+from perfkit.errors import BuildError, SourceError, ToolFailedError, TreeChangedError, UsageError
 from perfkit.records import Note
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class SourceTree:
         """A file's content.
 
         Raises:
-            SourceError: it cannot be read, or has changed since it was listed.
+            SourceError: it cannot be read.
+            TreeChangedError: it has changed since it was listed.
         """
         try:
             content = (self.root / name).read_bytes()
@@ -67,7 +68,7 @@ class SourceTree:
         if hashlib.sha256(content).hexdigest() != self.files[name].sha256:
             message = "was changed while perfkit copied it"
             remedy = "run the command again when no editor or generator writes there"
-            raise SourceError(message, where=str(self.root / name), remedy=remedy)
+            raise TreeChangedError(message, where=str(self.root / name), remedy=remedy)
         return content
 
 
