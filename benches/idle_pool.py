@@ -1,9 +1,9 @@
 """What a sleeping thread pool costs a call of the fast kernel, which no loop of calls shows.
 
-Prints microseconds per call (least, median) on one thread and on all, back to back and with a pause
-before each call in which the pool falls asleep. The two are separate processes, run in turn, because
-the pool's size is fixed when it starts. `FAST_PARALLEL_THRESHOLD` belongs where all threads, after a
-pause, are not more than a tenth slower than one.
+Prints microseconds per call (least, median) on one thread and on all, back to back and with a
+pause before each call in which the pool falls asleep. The two are separate processes, run in turn,
+because the pool's size is fixed when it starts. `FAST_PARALLEL_THRESHOLD` belongs where all threads,
+after a pause, are not more than a tenth slower than one.
 """
 
 from __future__ import annotations
