@@ -124,6 +124,16 @@ def test_a_list_converted_element_by_element() -> None:
     assert finding.evidence[0].location == "src/lib.rs:7"
 
 
+def test_an_inlined_conversion_shows_by_its_calls_per_element() -> None:
+    observed = seen(
+        stack(f"{FUNCTION};PyIter_Next;listiter_next", 4_000),
+        stack(f"{FUNCTION};PyFloat_AsDouble", 2_000),
+        stack(FUNCTION, 2_000),
+        stack(COMPUTE, 2_000),
+    )
+    assert only(observed, "sequence_conversion").share == pytest.approx(0.6)
+
+
 def test_a_small_conversion_is_not_worth_a_finding() -> None:
     observed = seen(stack(f"{EXTRACT};PyFloat_AsDouble", 500), stack(COMPUTE, 9_500))
     assert "sequence_conversion" not in fired(observed)

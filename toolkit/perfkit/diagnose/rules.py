@@ -114,7 +114,8 @@ def _upto(high: float) -> Interval:
 
 def sequence_conversion(seen: Observed) -> Finding | None:
     """Elements are converted one by one from or to Python objects."""
-    layers = (Layer.CONVERT_IN, Layer.CONVERT_OUT, Layer.ALLOCATION)
+    # An inlined conversion leaves the wrapper's own frame and, below it, the calls per element.
+    layers = (Layer.GLUE, Layer.CONVERT_IN, Layer.CONVERT_OUT, Layer.ALLOCATION)
     chosen = seen.where(lambda s: s.calling and s.layer in layers and matches(s, _SEQUENCE))
     share = seen.share(chosen)
     if share is None or share.low < CONVERSION_FROM:

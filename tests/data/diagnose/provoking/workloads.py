@@ -1,0 +1,27 @@
+"""Inputs of the provoking calls."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def array(n: int, seed: int) -> tuple[np.ndarray]:
+    """One array of `n` numbers between one and two."""
+    return (np.random.default_rng(seed).uniform(1.0, 2.0, n),)
+
+
+def numbers(n: int, seed: int) -> tuple[list[float]]:
+    """The same as a list."""
+    return (array(n, seed)[0].tolist(),)
+
+
+def other_dtype(n: int, seed: int) -> tuple[np.ndarray]:
+    """The same in single precision, as somebody has it who does not know what the call takes."""
+    return (array(n, seed)[0].astype(np.float32),)
+
+
+def cast_then_call(values: np.ndarray) -> float:
+    """What such a caller writes."""
+    import provoking
+
+    return provoking.sound(values.astype(np.float64))

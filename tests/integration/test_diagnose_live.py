@@ -1,0 +1,146 @@
+"""The rules on real captures of calls that are slow for one known reason each.
+
+What the profiler costs is not in question here: the subject's config allows it any slowdown, so
+that a busy machine does not decide which rule fires.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from perfkit.config import Project, load_project
+from perfkit.diagnose import times
+from perfkit.diagnose.findings import find
+from perfkit.diagnose.observed import Observed
+from perfkit.diagnose.profiles import can_split, functions, layers_of, read
+from perfkit.profile.engine import profile_workload
+from perfkit.records import Build, Interval, Profile
+from perfkit.stacks.split import by_layer
+from perfkit.store import Run, create_run
+from perfkit.subject.build import Builder
+from perfkit.subject.parameters import Assignment
+
+if TYPE_CHECKING:
+    from perfkit.records import Finding
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+SUBJECT = ROOT / "tests" / "data" / "diagnose" / "provoking"
+
+
+@pytest.fixture(scope="module")
+def project() -> Project:
+    place = ROOT / "target" / "perfkit-test-subjects" / "provoking"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(SUBJECT, place, ignore=shutil.ignore_patterns("target", "__pycache__"))
+    subprocess.run(["git", "init", "--quiet"], cwd=place, check=True)
+    return load_project(start=place, environ=dict(os.environ))
+
+
+@pytest.fixture(scope="module")
+def build(project: Project, shared_cache: Path) -> Build:
+    return Builder(project, cache=shared_cache).build(profile=Profile.PROFILING)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return create_run(tmp_path_factory.mktemp("profiles"), "diagnose", {})
+
+
+def observe(project: Project, build: Build, run: Run, name: str) -> Observed:
+    """Profile one workload at its size, with the time per call that the profiled region shows."""
+    (size,) = project.config.workloads[name].sizes
+    (capture,) = profile_workload(
+        project, name, size, build=build, run=run, names=["perf"], threads=2
+    )
+    assert can_split(capture), capture.reason
+    taken = read(capture, run, layers_of(project, build))
+    call_s = taken.split.call_s
+    return Observed(
+        workload=name,
+        size=size,
+        call_s=Interval(estimate=call_s, low=call_s, high=call_s),
+        stacks=taken.stacks,
+        region_samples=taken.region_samples,
+        layers=by_layer(taken.split.layers),
+        workers_s=taken.split.workers_s,
+        threads=2,
+        locations=functions(project.root),
+    )
+
+
+def subject(project: Project, build: Build, run: Run, name: str) -> times.Subject:
+    return times.Subject(
+        project=project,
+        name=name,
+        workload=project.config.workloads[name],
+        build=build,
+        copy=None,
+        assignment=Assignment(),
+        threads=2,
+        seed=1,
+        run=run,
+        patience_s=0.0,
+        progress=lambda _message, _fraction: None,
+        gated=False,
+    )
+
+
+def by_id(found: tuple[Finding, ...]) -> dict[str, Finding]:
+    return {finding.id: finding for finding in found}
+
+
+PROVOKED = {
+    "from_list": "sequence_conversion",
+    "allocates_each": "allocation_in_compute",
+    "scalar_math": "scalar_math",
+    "wakes_pool": "pool_for_too_little",
+    "fresh_output": "output_lifecycle",
+    "array_copy": "array_copy",
+    "holds_gil": "pool_not_used",
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), PROVOKED.items())
+def test_each_provoking_call_gets_its_finding(
+    project: Project, build: Build, run: Run, name: str, expected: str
+) -> None:
+    found = by_id(find([observe(project, build, run, name)]))
+    assert expected in found
+    finding = found[expected]
+    assert 0 < finding.share <= 1.05
+    assert finding.evidence
+    assert finding.remedy
+    assert finding.verify.startswith("perfkit ")
+    others = set(PROVOKED.values()) - {expected, "pool_not_used"}
+    assert not set(found) & others
+
+
+def test_the_evidence_names_the_line_of_the_loop(project: Project, build: Build, run: Run) -> None:
+    found = by_id(find([observe(project, build, run, "allocates_each")]))
+    places = [evidence.location for evidence in found["allocation_in_compute"].evidence]
+    assert any(place.startswith("src/lib.rs:") for place in places)
+
+
+def test_a_sound_call_has_no_finding(project: Project, build: Build, run: Run) -> None:
+    assert find([observe(project, build, run, "sound")]) == ()
+
+
+def test_the_probe_tells_a_held_lock_from_a_released_one(
+    project: Project, build: Build, run: Run
+) -> None:
+    held = times.probe_gil(subject(project, build, run, "holds_gil"), 1_000_000)
+    free = times.probe_gil(subject(project, build, run, "releases_gil"), 1_000_000)
+    assert held.low > 0.8
+    assert free.high < 0.5
+    seen = observe(project, build, run, "holds_gil")
+    assert "gil_held" in by_id(find([dataclasses.replace(seen, gil_held=held)]))
+    assert "gil_held" not in by_id(find([dataclasses.replace(seen, gil_held=free)]))
