@@ -2,8 +2,8 @@
 
 Prints microseconds per call (least, median) on one thread and on all, back to back and with a
 pause before each call in which the pool falls asleep. The two are separate processes, run in turn,
-because the pool's size is fixed when it starts. `FAST_PARALLEL_THRESHOLD` belongs where all threads,
-after a pause, are not more than a tenth slower than one.
+because the size of the pool is fixed when it starts. `FAST_PARALLEL_THRESHOLD` belongs where all
+threads, after a pause, are not more than a tenth slower than one.
 """
 
 from __future__ import annotations
