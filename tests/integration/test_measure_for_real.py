@@ -109,7 +109,7 @@ def test_a_workload_slower_than_the_time_limit_is_named(spec: WorkerSpec) -> Non
 
 
 def test_a_workload_that_gets_slower_is_named(spec: WorkerSpec) -> None:
-    found = session.measure(plan(spec, "slower", width=1e-9, max_blocks=30))
+    found = session.measure(plan(spec, "slower", width=1e-9, max_blocks=60))
     assert "slows_down" in {note.id for note in found.notes}
 
 
