@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from perfkit.records import Confirmed, Trial, TuneReport, Value
+    from perfkit.records import Confirmed, Interval, Trial, TuneReport, Value
     from perfkit.tune.command import TunePlan
 
 _CHANGE_BASE = (
@@ -159,45 +159,50 @@ def _best(report: TuneReport) -> list[Block]:
 
 
 def _confirmed_table(report: TuneReport) -> Table:
-    rows: tuple[tuple[str, ...], ...] = tuple(
+    """The result by size; of the starting build there is no change to speak of."""
+    with_change = bool(report.best_iteration)
+    rows = [
         (
             format_count(size.size),
             ratio_interval(size.speedup),
             format_ratio(size.target) if size.target is not None else UNKNOWN,
             met_text(size.target, size.met),
-            ratio_interval(size.change_vs_start),
-            change_text(size.change_vs_start, report.noise_floor),
+            *(_change_cells(size.change_vs_start, report) if with_change else ()),
         )
         for size in report.confirmed
-    )
+    ]
     if len(report.confirmed) > 1:
-        rows = (*rows, _mean_row(report))
-    titles = ("size", "speed-up", "target", "met", "change", "<against the start")
-    what = (
-        "The best parameters built and measured afresh after the search."
-        if report.best_iteration
-        else "The starting build as trial 0 measured it, against a byte copy of itself."
-    )
+        rows.append(_mean_row(report, with_change=with_change))
+    titles = ["size", "speed-up", "target", "met"]
     caption = (
-        f"{what} Speed-up is reference time over subject time; a target is met by the lower bound. "
-        "Change is the starting build's time over this one's. Mean: geometric, of the sizes. "
-        "Brackets: 95 % interval."
+        "The starting build, as trial 0 measured it. Speed-up is reference time over subject time; "
+        "a target is met by the lower bound. Mean: geometric. Brackets: 95 % interval."
     )
-    return Table(columns=columns(*titles), rows=rows, caption=caption)
+    if with_change:
+        titles += ["change", "<against the start"]
+        caption = (
+            "The best parameters built and measured afresh after the search. Speed-up is reference "
+            "time over subject time; a target is met by the lower bound. Change is the starting "
+            "build's time over this one's. Mean: geometric. Brackets: 95 % interval."
+        )
+    return Table(columns=columns(*titles), rows=tuple(rows), caption=caption)
 
 
-def _mean_row(report: TuneReport) -> tuple[str, ...]:
+def _change_cells(change: Interval, report: TuneReport) -> tuple[str, str]:
+    return ratio_interval(change), change_text(change, report.noise_floor)
+
+
+def _mean_row(report: TuneReport, *, with_change: bool) -> tuple[str, ...]:
     """The geometric mean over the sizes; of the speed-up only where every size has one."""
     speedups = [size.speedup for size in report.confirmed if size.speedup is not None]
-    change = mean([size.change_vs_start for size in report.confirmed])
     whole = len(speedups) == len(report.confirmed)
+    change = mean([size.change_vs_start for size in report.confirmed])
     return (
         "mean",
         ratio_interval(mean(speedups) if whole else None),
         UNKNOWN,
         UNKNOWN,
-        ratio_interval(change),
-        change_text(change, report.noise_floor),
+        *(_change_cells(change, report) if with_change else ()),
     )
 
 

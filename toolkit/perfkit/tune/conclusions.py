@@ -5,11 +5,12 @@ Pure functions of trials; the loop calls them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perfkit.records import Confirmed, Note, Proof, TrialOutcome
 from perfkit.tune import space
-from perfkit.tune.score import is_slower, meets, score
+from perfkit.tune.score import UNCHANGED, is_slower, meets, score
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ def confirmed_sizes(sizes: Sequence[TrialSize]) -> tuple[Confirmed, ...]:
         )
         for size in sizes
     )
+
+
+def unchanged_sizes(sizes: Sequence[TrialSize]) -> tuple[Confirmed, ...]:
+    """The starting build as its own result: against itself nothing has changed.
+
+    How much a copy of it differed is in trial 0, and is noise.
+    """
+    return tuple(replace(one, change_vs_start=UNCHANGED) for one in confirmed_sizes(sizes))
 
 
 def dead_parameters(trials: Sequence[Trial], start: Mapping[str, Value]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perfkit import environment
@@ -126,6 +126,10 @@ class LiveEvaluator:
         found = measure(plan, progress=self._progress)
         if found.verdict is MeasureVerdict.UNCHECKED:
             notes.append(_UNCHECKED)
+        if found.verdict is MeasureVerdict.BUSY:
+            refusal = found.refusal()
+            text = f"{refusal.message}\n{refusal.details}"
+            notes.append(Note(id="busy", text=text, where=label, remedy=refusal.remedy))
         sizes = () if found.verdict is MeasureVerdict.BUSY else self._sizes(found, plan)
         return Measured(
             verdict=found.verdict,
@@ -238,9 +242,13 @@ class LiveEvaluator:
         files: dict[str, str] = {}
         notes: list[Note] = []
         for capture in captures:
-            notes += capture.notes
-            if not capture.accepted:
-                text = f"{capture.profiler}: {capture.reason}"
+            if capture.accepted:
+                own_notes = [note for note in capture.notes if note.id != "tried"]
+                notes += [
+                    replace(note, where=f"{label} {note.where}".strip()) for note in own_notes
+                ]
+            else:
+                text = f"the profile by {capture.profiler} is not believed: {capture.reason}"
                 notes.append(Note(id="profile_withheld", text=text, where=label))
             for kind, path in capture.files.items():
                 place = self._moved(own.directory / path, path, label, kind)

@@ -38,6 +38,7 @@ from perfkit.tune.conclusions import (
     confirmed_sizes,
     dead_parameters,
     rejected_note,
+    unchanged_sizes,
 )
 from perfkit.tune.score import is_faster, meets, score
 from perfkit.tune.search import results_of
@@ -164,7 +165,7 @@ class Loop:
             return None
         reason = "the starting values meet every target already; nothing was tried"
         stop = Stop(status=TuneStatus.SUCCESS, reason=reason)
-        return self._report(stop, confirmed=confirmed_sizes(start.sizes), best=start)
+        return self._report(stop, confirmed=unchanged_sizes(start.sizes), best=start)
 
     def _search(self) -> TuneReport:
         while True:
@@ -304,7 +305,7 @@ class Loop:
         """The start stays: its own figures are those of trial 0, which nobody chose by its luck."""
         start = self._trials[0]
         stop = Stop(status=TuneStatus.KEPT, reason=reason)
-        return self._report(stop, confirmed=confirmed_sizes(start.sizes), best=start)
+        return self._report(stop, confirmed=unchanged_sizes(start.sizes), best=start)
 
     def _best(self) -> Trial:
         candidates = [t for t in self._trials if t.iteration not in self._unconfirmed]
@@ -380,8 +381,11 @@ class Loop:
         self._journal.append(trial)
 
     def _note(self, measured: Measured) -> None:
-        """Keep the notes once, and the largest noise floor: the most careful reading."""
-        self._notes += [note for note in measured.notes if note not in self._notes]
+        """Keep each kind of note once for a place, and the largest noise floor: the most careful
+        reading.
+        """
+        known = {(note.id, note.where) for note in self._notes}
+        self._notes += [note for note in measured.notes if (note.id, note.where) not in known]
         floors = [floor for floor in (self._noise_floor, measured.noise_floor) if floor is not None]
         self._noise_floor = max(floors) if floors else None
 

@@ -1,0 +1,95 @@
+"""A recorded run of the bundled kernel, replayed: the same trials to the same end.
+
+`tests/data/tune/kernel/trials.jsonl` was recorded on a busy machine with two cores, without
+sentinels, at most 40 blocks per size: its intervals are wide, and it ends where noise must end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from perfkit.config import Kind, Parameter
+from perfkit.records import TrialOutcome, TuneStatus
+from perfkit.store import Run
+from perfkit.tune.log import Header, Journal, read_trials
+from perfkit.tune.loop import Loop, Settings, World
+from perfkit.tune.replay import ReplayEvaluator
+from perfkit.tune.search import GridSearch
+from perfkit.tune.stop import Rules
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from perfkit.records import Trial
+
+PARAMETERS = {
+    "PARALLEL_THRESHOLD_SMALL": Parameter(
+        kind=Kind.THRESHOLD, priority=1, first_step=8_000, sizes=(10_000,)
+    ),
+    "PARALLEL_THRESHOLD_MEDIUM": Parameter(
+        kind=Kind.THRESHOLD, priority=2, first_step=150_000, sizes=(100_000, 1_000_000)
+    ),
+    "CHUNK_SIZE_L1": Parameter(kind=Kind.GRAIN, priority=3, first_step=512),
+    "UNROLL_FACTOR": Parameter(kind=Kind.CATEGORICAL, priority=4, first_step=8),
+}
+
+
+@pytest.fixture
+def recorded(repository: Path, tmp_path: Path) -> tuple[Trial, ...]:
+    """The recorded trials."""
+    place = tmp_path / "recorded"
+    shutil.copytree(repository / "tests" / "data" / "tune" / "kernel", place)
+    return read_trials(Run(directory=place))
+
+
+def replayed(recorded: tuple[Trial, ...], directory: Path, **rules: int) -> Loop:
+    """The loop around the record."""
+    start = recorded[0].params
+    journal = Journal(Run(directory=directory), str)
+    journal.begin(Header(workload="call_price_plain", key={}, start=start))
+    limits = {"max_iterations": 4, "stagnation_iterations": 3, **rules}
+    return Loop(
+        evaluator=ReplayEvaluator(recorded),
+        strategy=GridSearch(start=start, parameters=PARAMETERS, base_grid={}, extended_grid={}),
+        journal=journal,
+        settings=Settings(
+            workload="call_price_plain",
+            start=start,
+            rules=Rules(stagnation_gain=0.01, main_size=10_000, **limits),
+            profile_every=3,
+        ),
+        world=World(clock=lambda: 0.0, now=lambda: "", progress=lambda _text, _share: None),
+    )
+
+
+def test_the_recorded_run_replays_to_its_own_trials(
+    recorded: tuple[Trial, ...], tmp_path: Path
+) -> None:
+    report = replayed(recorded, tmp_path / "again").run()
+    assert report.status is TuneStatus.KEPT
+    assert "without a sure gain of 1 %" in report.reason
+    assert report.best_params == recorded[0].params
+    blank = [dataclasses.replace(trial, timestamp="") for trial in recorded]
+    assert list(report.trials) == blank
+    assert all(trial.outcome is TrialOutcome.OK for trial in report.trials)
+
+
+def test_a_looser_rule_would_have_ended_it_earlier(
+    recorded: tuple[Trial, ...], tmp_path: Path
+) -> None:
+    report = replayed(recorded, tmp_path / "again", stagnation_iterations=2).run()
+    assert [trial.iteration for trial in report.trials] == [0, 1, 2]
+
+
+def test_the_start_is_shown_without_a_change_against_itself(
+    recorded: tuple[Trial, ...], tmp_path: Path
+) -> None:
+    """Trial 0 saw its own copy run 0.90 times as fast at 1k: noise, and no result."""
+    report = replayed(recorded, tmp_path / "again").run()
+    assert recorded[0].sizes[0].change.high < 1
+    assert {one.change_vs_start.estimate for one in report.confirmed} == {1.0}
+    assert [one.met for one in report.confirmed] == [None, False, False, False]
