@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -338,3 +341,12 @@ def test_twins_have_the_signature_and_the_kind_of_result() -> None:
             out = np.full(10, -1.0)
             assert twin(*arguments, out=out) is out
             np.testing.assert_array_equal(out, np.full(10, -1.0))
+
+
+def test_the_stub_names_what_the_module_has(repository: Path) -> None:
+    stub = ast.parse((repository / "kernel" / "perfkit_kernel.pyi").read_text())
+    functions = {node.name: node.args for node in stub.body if isinstance(node, ast.FunctionDef)}
+    assert set(functions) == {name for name in dir(kernel) if callable(getattr(kernel, name))}
+    for name, arguments in functions.items():
+        names = [argument.arg for argument in arguments.args + arguments.kwonlyargs]
+        assert list(inspect.signature(getattr(kernel, name)).parameters) == names
