@@ -1,0 +1,103 @@
+"""Which layer a stack belongs to, decided from the inside out."""
+
+from __future__ import annotations
+
+import pytest
+
+from perfkit.config import LayerRule
+from perfkit.errors import ConfigError
+from perfkit.records import Layer
+from perfkit.stacks.layers import Layers, crate_names, is_unresolved
+
+LAYERS = Layers(["my-crate"])
+PYTHON = ("_start", "Py_BytesMain", "_PyEval_EvalFrameDefault", "cfunction_vectorcall_FASTCALL")
+CALL = (*PYTHON, "pyo3::impl_::trampoline::trampoline", "my_crate::__pyfunction_price")
+EXTRACT = (*CALL, "pyo3::impl_::extract_argument::extract_required_argument")
+WRAP = (*CALL, "pyo3::impl_::wrap::IntoPyObjectConverter<core::result::Result<T,E>>::wrap_into_ptr")
+COMPUTE = (*CALL, "my_crate::core::price")
+
+
+@pytest.mark.parametrize(
+    ("stack", "layer"),
+    [
+        (PYTHON, Layer.INTERPRETER),
+        ((*PYTHON, "long_add"), Layer.INTERPRETER),
+        (CALL, Layer.GLUE),
+        ((*CALL, "__memset_avx512_unaligned_erms"), Layer.GLUE),
+        ((*CALL, "pyo3::impl_::extract_argument::FunctionDescription::extract_x"), Layer.GLUE),
+        (EXTRACT, Layer.CONVERT_IN),
+        ((*EXTRACT, "PyIter_Next", "listiter_next"), Layer.CONVERT_IN),
+        ((*EXTRACT, "pyo3_ffi::compat::py_3_14::PyIter_NextItem"), Layer.CONVERT_IN),
+        ((*CALL, "<my_crate::Slow as pyo3::conversion::FromPyObject>::extract"), Layer.CONVERT_IN),
+        ((*CALL, "numpy::borrow::shared::acquire"), Layer.CONVERT_IN),
+        (WRAP, Layer.CONVERT_OUT),
+        ((*WRAP, "PyFloat_FromDouble"), Layer.CONVERT_OUT),
+        ((*WRAP, "PyFloat_FromDouble", "_PyObject_Malloc"), Layer.ALLOCATION),
+        ((*CALL, "pyo3::types::float::PyFloat::other"), Layer.GLUE),
+        ((*COMPUTE, "pyo3::types::float::PyFloat::value"), Layer.GLUE),
+        ((*CALL, "PyEval_SaveThread", "drop_gil", "pthread_mutex_lock@@GLIBC_2.2.5"), Layer.GIL),
+        ((*CALL, "pyo3::marker::Python::detach"), Layer.GLUE),
+        (COMPUTE, Layer.COMPUTE),
+        ((*COMPUTE, "core::slice::sort::merge"), Layer.COMPUTE),
+        ((*COMPUTE, "alloc::raw_vec::RawVec<T,A>::grow_one", "realloc"), Layer.COMPUTE),
+        ((*COMPUTE, "malloc", "_int_malloc", "asm_exc_page_fault_[k]"), Layer.PAGE_FAULT),
+        ((*COMPUTE, "asm_sysvec_apic_timer_interrupt_[k]", "handle_softirqs_[k]"), Layer.COMPUTE),
+        ((*COMPUTE, "__ieee754_log_fma"), Layer.MATH),
+        ((*COMPUTE, "exp@@GLIBC_2.29"), Layer.MATH),
+        ((*COMPUTE, "libm::math::erf::erfc"), Layer.MATH),
+        ((*COMPUTE, "rayon_core::registry::Registry::in_worker_cold"), Layer.POOL),
+        (
+            (*COMPUTE, "rayon::iter::plumbing::bridge_producer_consumer::helper", COMPUTE[-1]),
+            Layer.COMPUTE,
+        ),
+        ((*PYTHON, "list_dealloc", "float_dealloc", "_PyObject_Free"), Layer.ALLOCATION),
+        ((*PYTHON, "PyFloat_FromDouble", "_PyObject_Malloc"), Layer.INTERPRETER),
+        ((*CALL, "__munmap", "entry_SYSCALL_64_after_hwframe_[k]"), Layer.ALLOCATION),
+        (("clone3", "start_thread", "worker_loop"), Layer.POOL),
+        ((*CALL, "[my_crate.abi3.so]"), Layer.OTHER),
+        ((*CALL, "[my_crate.abi3.so]", "__memcpy"), Layer.OTHER),
+        ((), Layer.OTHER),
+        (("run_batch (worker.py:86)",), Layer.INTERPRETER),
+    ],
+)
+def test_the_innermost_frame_that_knows_decides(stack: tuple[str, ...], layer: Layer) -> None:
+    assert LAYERS.classify(stack) is layer
+
+
+def test_a_stack_of_another_crate_is_not_the_subjects_compute() -> None:
+    assert Layers(["other"]).classify(COMPUTE) is Layer.GLUE
+    assert Layers([]).classify(("my_crate::core::price",)) is Layer.OTHER
+
+
+def test_a_rule_of_the_config_comes_first() -> None:
+    rule = LayerRule(layer=Layer.CONVERT_IN, frame=r"::parse$")
+    layers = Layers(["my_crate"], [rule])
+    assert layers.classify((*CALL, "my_crate::input::parse")) is Layer.CONVERT_IN
+
+
+def test_a_broken_rule_of_the_config_is_named() -> None:
+    with pytest.raises(ConfigError, match="no regular expression") as caught:
+        Layers(["my_crate"], [LayerRule(layer=Layer.GLUE, frame="(")])
+    assert caught.value.where == "layers[0].frame"
+
+
+def test_crates_come_from_the_rustc_lines_and_the_module() -> None:
+    lines = ["rustc --crate-name core_part src/lib.rs", "rustc --crate-name=build_script_build x"]
+    assert crate_names(lines, "package._native") == ("_native", "core_part")
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        ("[unknown]", True),
+        ("[libfoo.so.1]", True),
+        ("0x7fde9d8b479b (libc.so.6)", True),
+        ("0x7f", True),
+        ("[vdso]", False),
+        ("[perfkit calling thread]", False),
+        ("<[f64: 3] as core::fmt::Debug>::fmt", False),
+        ("malloc", False),
+    ],
+)
+def test_a_frame_without_a_name_is_known_as_such(frame: str, expected: bool) -> None:
+    assert is_unresolved(frame) is expected

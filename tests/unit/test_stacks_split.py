@@ -1,0 +1,96 @@
+"""Samples to seconds per call: nothing rescaled, shares of the wall clock that add up to one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfkit.errors import CaptureError
+from perfkit.records import Layer
+from perfkit.stacks.intervals import median_interval, wilson
+from perfkit.stacks.layers import Layers
+from perfkit.stacks.split import (
+    CALLING_THREAD,
+    OTHER_THREADS,
+    split,
+    thread_id,
+    with_thread_roots,
+)
+
+LAYERS = Layers(["my_crate"])
+COMPUTE = (CALLING_THREAD, "_PyEval_EvalFrameDefault", "my_crate::price")
+PYTHON = (CALLING_THREAD, "_PyEval_EvalFrameDefault")
+OTHER = (OTHER_THREADS, "start_thread", "my_crate::price")
+
+
+def test_sampled_time_is_samples_over_rate() -> None:
+    found = split(
+        [(COMPUTE, 600), (PYTHON, 200), (OTHER, 900)],
+        layers=LAYERS,
+        rate_hz=1000.0,
+        region_s=1.0,
+        calls=500,
+    )
+    assert found.call_s == 0.002
+    assert found.seconds(Layer.COMPUTE) == pytest.approx(0.6 / 500)
+    assert found.share(Layer.INTERPRETER) == pytest.approx(0.2)
+    assert found.share(Layer.WAITING) == pytest.approx(0.2)
+    assert found.workers_s == pytest.approx(0.9 / 500)
+    assert found.workers[0].share == pytest.approx(0.9)
+    assert (found.samples, found.worker_samples) == (800, 900)
+    assert found.ffi.estimate == 0.0
+
+
+@given(
+    counts=st.lists(st.integers(1, 10_000), min_size=1, max_size=3),
+    rate=st.floats(1, 1e4),
+    region=st.floats(1e-3, 1e3),
+    calls=st.integers(1, 10**6),
+)
+def test_shares_add_up_to_one_whatever_was_sampled(
+    counts: list[int], rate: float, region: float, calls: int
+) -> None:
+    stacks = list(zip((COMPUTE, PYTHON, OTHER), counts, strict=False))
+    found = split(stacks, layers=LAYERS, rate_hz=rate, region_s=region, calls=calls)
+    total = sum(row.share for row in found.layers)
+    assert total == pytest.approx(1.0, rel=1e-9, abs=1e-9 * max(abs(r.share) for r in found.layers))
+    for row in (*found.layers, *found.workers):
+        assert row.low <= row.share <= row.high
+
+
+def test_more_samples_than_wall_clock_show_as_they_are() -> None:
+    found = split([(COMPUTE, 1010)], layers=LAYERS, rate_hz=1000.0, region_s=1.0, calls=1)
+    assert found.share(Layer.WAITING) == pytest.approx(-0.01)
+
+
+@pytest.mark.parametrize(("region", "calls", "rate"), [(0, 1, 1), (1, 0, 1), (1, 1, 0)])
+def test_an_empty_region_is_refused(region: float, calls: int, rate: float) -> None:
+    with pytest.raises(CaptureError):
+        split([(COMPUTE, 1)], layers=LAYERS, rate_hz=rate, region_s=region, calls=calls)
+
+
+def test_threads_get_names_that_stay_from_run_to_run() -> None:
+    found = with_thread_roots(
+        [(("python-7/7", "a"), 1), (("my pool-7/8", "a"), 2), (("my pool-7/9", "a"), 3)], 7
+    )
+    assert found == [((CALLING_THREAD, "a"), 1), ((OTHER_THREADS, "a"), 5)]
+    assert thread_id("my pool-7/8") == 8
+    assert thread_id("python") is None
+
+
+def test_wilson_is_the_textbook_interval() -> None:
+    # Newcombe 1998, table I: 81 of 263.
+    found = wilson(81, 263)
+    assert (found.low, found.high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 10).low == 0
+    assert wilson(10, 10).high == 1
+
+
+def test_the_median_has_its_rank_interval() -> None:
+    found = median_interval([float(value) for value in range(1, 21)])
+    # Binomial(20, 1/2): ranks 6 and 15 cover 95.9 %.
+    assert (found.estimate, found.low, found.high) == (10.5, 6.0, 15.0)
+    assert median_interval([1.0, 2.0, 3.0]).high == math.inf
