@@ -26,9 +26,10 @@ mod ports {
     };
     use std::hint::black_box;
 
-    /// Fused products and plain ones in one vector of the kernel's call path, counted in its
-    /// disassembly (72 of the loop's instructions per vector use these ports and no other).
-    pub const PRODUCTS: usize = 72;
+    /// Products, fused or plain, that one vector of eight calls with one rate takes: counted in the
+    /// disassembly of the kernel's three loops (28 + 40 + 80 for a pair of vectors). They can run on
+    /// the ports for fused products and on no other.
+    pub const PRODUCTS: usize = 74;
     const CHAINS: usize = 12;
 
     /// `turns` times as many products as one vector of options takes; with `divisions`, also its
@@ -41,10 +42,9 @@ mod ports {
         let mut quotients: [__m512d; 3] = [black_box(_mm512_set1_pd(1.5)); 3];
         let mut root = black_box(_mm512_set1_pd(2.0));
         for _ in 0..turns {
-            for _ in 0..PRODUCTS / CHAINS {
-                for chain in &mut chains {
-                    *chain = _mm512_fmadd_pd(*chain, factor, term);
-                }
+            for product in 0..PRODUCTS {
+                let chain = &mut chains[product % CHAINS];
+                *chain = _mm512_fmadd_pd(*chain, factor, term);
             }
             if divisions {
                 for quotient in &mut quotients {
