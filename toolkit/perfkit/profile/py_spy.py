@@ -107,7 +107,7 @@ def region_stacks(
     kept: dict[tuple[str, ...], int] = {}
     outside = 0
     for stack, count in stacks:
-        at = next((i for i, frame in enumerate(stack) if is_region(frame)), None)
+        at = region_start(stack)
         if at is None:
             outside += count
             continue
@@ -116,10 +116,20 @@ def region_stacks(
     return sorted(kept.items()), outside
 
 
-def is_region(frame: str) -> bool:
-    """Whether a frame is the timed loop of the worker: `run_batch (…/worker.py:77)`."""
-    name, _, place = frame.partition(" (")
-    return name in REGION_FRAMES and f"{WORKER_FILE.name}:" in place
+def region_start(stack: Sequence[str]) -> int | None:
+    """Where the timed calls of a window begin: `run_batch` below the worker's `loop`.
+
+    Calibrating runs `run_batch` too, but not below `loop`, and is no part of the region.
+    """
+    windows = False
+    for index, frame in enumerate(stack):
+        name, _, place = frame.partition(" (")
+        if f"{WORKER_FILE.name}:" not in place:
+            continue
+        windows = windows or name.rpartition(".")[2] == "loop"
+        if windows and name in REGION_FRAMES:
+            return index
+    return None
 
 
 def native_allowed(python: str, threads: int) -> bool:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _HEADER = re.compile(
     r"^(?P<comm>\S.*?)\s+(?P<pid>-?\d+)/(?P<tid>-?\d+)\s+(?:\[\d+\]\s+)?(?P<time>\d+\.\d+):\s"
 )
-_FRAME = re.compile(r"^\s+(?P<ip>[0-9a-f]+)\s(?P<symbol>.*?)\s\((?P<dso>[^()]*(?:\([^()]*\))?)\)$")
+# A module begins with `/` or `[`; names before it may hold parentheses of their own.
+_FRAME = re.compile(r"^\s+(?P<ip>[0-9a-f]+)\s(?P<symbol>.*?)\s\((?P<dso>[/\[].*|[^()]*)\)$")
 _OFFSET = re.compile(r"\+0x[0-9a-f]+$")
 THREAD_ENTRIES = re.compile(
     r"^(_start|__libc_start_main.*|__libc_start_call_main|start_thread|__?clone3?|clone3?|"

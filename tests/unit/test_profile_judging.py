@@ -1,0 +1,225 @@
+"""What a profiler cost, whether its capture is believed, and what its words mean."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from perfkit import errors
+from perfkit.config import Profiling
+from perfkit.errors import ToolFailedError, UnreadableOutputError
+from perfkit.profile import messages, observer, quality, scalene
+from perfkit.profile.cargo_flamegraph import region_stacks as bench_region
+from perfkit.profile.command import Target
+from perfkit.profile.paired import widened
+from perfkit.profile.perf import is_too_dear
+from perfkit.profile.py_spy import native_allowed, parse_summary, region_stacks
+from perfkit.records import Interval
+from perfkit.stacks.py_spy_raw import read_raw
+from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+LIMITS = Profiling()
+CHEAP = Interval(estimate=0.005, low=0.001, high=0.01)
+
+
+def pair(ratio: float) -> observer.Pair:
+    return observer.Pair(bare_s=1e-3, profiled_s=1e-3 * ratio)
+
+
+# -- cost ------------------------------------------------------------------------------------------
+
+
+def test_the_slowdown_is_the_median_over_blocks() -> None:
+    found = observer.slowdown([pair(1.01)] * 10 + [pair(1.03)] * 10 + [pair(9.0)])
+    assert found is not None
+    assert found.estimate == pytest.approx(0.03)
+    assert found.low == pytest.approx(0.01)
+
+
+def test_a_few_blocks_are_no_statement() -> None:
+    assert observer.slowdown([pair(1.0)] * (observer.MIN_PAIRS - 1)) is None
+
+
+def test_rates_are_primes_down_the_ladder() -> None:
+    assert observer.rates(997) == (997, 499, 251, 127)
+    assert observer.rates(97) == (97, 47, 23, 11)
+    assert observer.nearest_prime(1) == 2
+
+
+def test_blocks_are_balanced_and_drawn_by_lot() -> None:
+    source = observer.orders(1)
+    drawn = [next(source) for _ in range(50)]
+    assert all(sum(order) == 2 and order == order[::-1] for order in drawn)
+    assert len(set(drawn)) == 2
+    assert drawn[:5] == [order for order, _ in zip(observer.orders(1), range(5), strict=False)]
+
+
+def test_a_rate_is_given_up_when_its_middle_is_near_the_limit() -> None:
+    assert is_too_dear([pair(1.018)] * 12, 0.02)
+    assert not is_too_dear([pair(1.010)] * 12, 0.02)
+    assert not is_too_dear([pair(1.5)] * 3, 0.02)
+
+
+def test_two_equal_processes_that_differ_widen_the_interval() -> None:
+    found = widened(Interval(estimate=0.0, low=-0.01, high=0.01), math.log(1.05))
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((0.99 / 1.05 - 1, 1.01 * 1.05 - 1))
+    assert widened(None, 0.1) is None
+
+
+# -- the gate --------------------------------------------------------------------------------------
+
+
+def gate(**changes: object) -> quality.Verdict:
+    fields: dict[str, object] = {"samples": 1000, "unresolved": 0, "slowdown": CHEAP, **changes}
+    return quality.judge(quality.Quality(**fields), LIMITS)  # type: ignore[arg-type]
+
+
+def test_a_whole_and_cheap_capture_is_accepted() -> None:
+    verdict = gate(unrooted=15, outside=40, sampled_s=2.0, cpu_s=2.05)
+    assert (verdict.accepted, verdict.reason, verdict.notes) == (True, "", ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "id_"),
+    [
+        ({"samples": 199}, "few_samples"),
+        ({"samples": 0}, "few_samples"),
+        ({"unresolved": 250}, "unresolved"),
+        ({"unrooted": 250}, "unrooted"),
+        ({"lost": 20}, "lost"),
+        ({"outside": 500}, "outside"),
+        ({"sampled_s": 1.0, "cpu_s": 2.0}, "coverage"),
+        ({"sampled_s": 3.0, "cpu_s": 2.0}, "coverage"),
+        ({"slowdown": None}, "slowdown_unknown"),
+        ({"slowdown": Interval(estimate=0.01, low=0.0, high=0.02)}, "slowdown"),
+        ({"slowdown": Interval(estimate=0.5, low=0.4, high=0.6)}, "slowdown"),
+    ],
+)
+def test_each_fault_withholds_the_table_by_name(changes: dict[str, object], id_: str) -> None:
+    verdict = gate(**changes)
+    assert not verdict.accepted
+    assert [note.id for note in verdict.notes] == [id_]
+    assert verdict.reason
+    assert verdict.remedy
+
+
+def test_a_negative_slowdown_is_shown_as_it_is() -> None:
+    assert gate(slowdown=Interval(estimate=-0.01, low=-0.02, high=0.001)).accepted
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+TEXTS = json.loads((DATA / "perf-profile" / "messages.json").read_text(encoding="utf-8"))
+"""The tools' words as users reported them, with the name and the error that perfkit gives them."""
+
+
+@pytest.mark.parametrize("row", TEXTS, ids=[f"{row['profiler']}-{row['id']}" for row in TEXTS])
+def test_each_known_text_has_its_error_and_remedy(row: dict[str, str]) -> None:
+    known = messages.find(row["profiler"], row["text"])
+    assert known is not None
+    assert known.id == row["id"]
+    raised = messages.failure(row["profiler"], row["text"], where="the command")
+    assert type(raised) is getattr(errors, row["error"])
+    assert raised.remedy
+    assert raised.details
+
+
+@pytest.mark.parametrize(
+    ("tool", "text"),
+    [
+        ("py-spy", "Error: No child process (os error 10)"),
+        ("perf", "WARNING: Kernel address maps (/proc/{kallsyms,modules}) are restricted,"),
+        ("cargo-flamegraph", "WARNING: building without debuginfo. Enable symbol information by"),
+    ],
+)
+def test_harmless_words_are_a_note_and_no_error(tool: str, text: str) -> None:
+    assert messages.find(tool, text) is None
+    assert len(messages.notes(tool, text)) == 1
+
+
+def test_unknown_words_are_kept_and_the_exit_code_told() -> None:
+    error = messages.failure("perf", "something new", returncode=3)
+    assert isinstance(error, ToolFailedError)
+    assert error.details == "something new"
+
+
+def test_lost_samples_are_counted_with_either_decimal_mark() -> None:
+    for text in ("and lost 15,96%!", "and lost 15.96%!"):
+        said = f"Processed 714213 samples {text}"
+        assert messages.lost_samples(said, 8404) == pytest.approx(1596, abs=1)
+    assert messages.lost_samples("Processed 793565 events and lost 6526 chunks!", 10) == 6526
+    assert messages.lost_samples("", 10) == 0
+
+
+# -- the region ------------------------------------------------------------------------------------
+
+
+def test_py_spys_last_line_is_read() -> None:
+    told = parse_summary("…\npy-spy> Wrote raw flamegraph data to 'x'. Samples: 21 Errors: 1012\n")
+    assert told is not None
+    assert (told.samples, told.errors) == (21, 1012)
+    assert parse_summary("nothing") is None
+
+
+def test_only_windows_are_the_region_not_calibrating() -> None:
+    stacks = read_raw(DATA / "py-spy" / "worker.raw")
+    kept, outside = region_stacks(stacks)
+    total = sum(count for _, count in stacks)
+    assert sum(count for _, count in kept) + outside == total
+    assert outside
+    calibrating = sum(n for s, n in stacks if any("calibrate" in f for f in s))
+    assert calibrating
+    assert outside >= calibrating
+    assert all(stack[1].startswith("run_batch (") for stack, _ in kept)
+
+
+def test_native_stacks_are_for_two_pythons_without_other_threads() -> None:
+    assert native_allowed("3.11.7", 1)
+    assert native_allowed("3.12.1", 1)
+    assert not native_allowed("3.13.0", 1)
+    assert not native_allowed("3.11.7", 3)
+
+
+def test_scalenes_file_is_read_in_its_own_words() -> None:
+    source = DATA / "scalene" / "loop.json"
+    found = scalene.parse(source.read_text(), str(source))
+    told = json.loads(source.read_text())["stacks"]
+    assert sum(count for _, count in found.stacks) == sum(item[1]["count"] for item in told)
+    assert any(stack[-1].startswith("run_batch (") for stack, _ in found.stacks)
+    assert found.native_share is None or 0 <= found.native_share <= 1
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"stacks": [[["a"], {}]]}', '{"stacks": 3}', "[1"])
+def test_another_shape_of_scalenes_file_is_refused(text: str) -> None:
+    with pytest.raises(UnreadableOutputError, match="scalene 2"):
+        scalene.parse(text, "x.json")
+
+
+def test_criterion_is_cut_off_above_the_measured_loop() -> None:
+    loop = "criterion::bencher::Bencher<M>::iter"
+    stacks = [
+        (("bench-7/7", "main", "criterion::run", loop, "price"), 5),
+        (("bench-7/7", "main", "criterion::analysis"), 2),
+        (("bench-7/8", "clone3", "rayon::x"), 3),
+    ]
+    kept, outside = bench_region(stacks, 7)
+    assert kept == [((CALLING_THREAD, "price"), 5), ((OTHER_THREADS, "clone3", "rayon::x"), 3)]
+    assert outside == 2
+
+
+# -- commands --------------------------------------------------------------------------------------
+
+
+def test_the_interpreter_is_taken_from_the_command_where_it_names_one() -> None:
+    default = Path("/venv/bin/python")
+    named = Target(command=("/opt/python3.12", "a.py", "-x"))
+    assert (named.interpreter(default), named.words) == (Path("/opt/python3.12"), ("a.py", "-x"))
+    bare = Target(command=("a.py",))
+    assert (bare.interpreter(default), bare.words) == (default, ("a.py",))
+    module = Target(command=("python", "x"), module="timeit")
+    assert (module.interpreter(default), module.words) == (default, ("-m", "timeit", "python", "x"))
