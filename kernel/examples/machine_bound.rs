@@ -42,8 +42,12 @@ mod ports {
         let mut quotients: [__m512d; 3] = [black_box(_mm512_set1_pd(1.5)); 3];
         let mut root = black_box(_mm512_set1_pd(2.0));
         for _ in 0..turns {
-            for product in 0..PRODUCTS {
-                let chain = &mut chains[product % CHAINS];
+            for _ in 0..PRODUCTS / CHAINS {
+                for chain in &mut chains {
+                    *chain = _mm512_fmadd_pd(*chain, factor, term);
+                }
+            }
+            for chain in &mut chains[..PRODUCTS % CHAINS] {
                 *chain = _mm512_fmadd_pd(*chain, factor, term);
             }
             if divisions {
