@@ -17,6 +17,7 @@ from perfkit.errors import (
     ToolMissingError,
     UsageError,
 )
+from perfkit.profile.callgrind import Callgrind
 from perfkit.profile.cargo_flamegraph import CargoFlamegraph
 from perfkit.profile.perf import Perf
 from perfkit.profile.py_spy import PySpy
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from perfkit.subject.build import Builder
     from perfkit.subject.parameters import Assignment
 
-_ALL: tuple[Profiler, ...] = (Perf(), PySpy(), CargoFlamegraph(), Scalene())
+_ALL: tuple[Profiler, ...] = (Perf(), PySpy(), CargoFlamegraph(), Scalene(), Callgrind())
 profilers: Mapping[str, Profiler] = {profiler.name: profiler for profiler in _ALL}
 """Every profiler by name, in the order of trying: the one that tells most comes first."""
 

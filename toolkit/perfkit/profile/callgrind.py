@@ -1,0 +1,174 @@
+"""callgrind on the Python call: instructions per call and per element, which do not depend on how
+busy the machine is. One thread runs at a time and AVX-512 does not exist there, so it says nothing
+about thread pools and thresholds.
+
+Two batches of different length are counted; their difference holds the calls and nothing of what
+surrounds them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+from perfkit import _engine, process
+from perfkit.errors import CaptureError, PerfkitError
+from perfkit.profile import artefacts, messages, quality
+from perfkit.records import Capture, Check, Note
+from perfkit.stacks import callgrind_out
+from perfkit.stacks.split import CALLING_THREAD
+from perfkit.subject.child import spec_for, worker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from perfkit.profile.request import CaptureRequest
+    from perfkit.store import Run
+    from perfkit.subject.child import Worker
+
+SHORT, LONG = 2, 10
+"""Calls in the two batches."""
+_CONTROL_S = 120.0
+
+
+class Callgrind:
+    """The profiler `callgrind`."""
+
+    name: ClassVar[str] = "callgrind"
+
+    def probe(self, environ: Mapping[str, str]) -> Check:
+        """Whether valgrind is installed."""
+        found = process.find_program("valgrind", environ)
+        remedy = "" if found else process.INSTALL_LINES["valgrind"]
+        said = str(found) if found else "not on PATH"
+        return Check(id=self.name, ok=found is not None, required=False, found=said, remedy=remedy)
+
+    def capture(self, request: CaptureRequest, run: Run) -> Capture:
+        """Count one workload at one size.
+
+        Raises:
+            ToolMissingError: there is no valgrind.
+            ToolError: valgrind does not know an instruction of the subject.
+        """
+        environ = request.project.environ
+        program = process.require_program("valgrind", environ)
+        control = process.require_program("callgrind_control", environ)
+        base = run.path(f"raw/{request.label}.callgrind.out")
+        log = run.path(f"raw/{request.label}.callgrind.log")
+        for old in base.parent.glob(f"{base.name}*"):
+            old.unlink()
+        log.unlink(missing_ok=True)
+        launcher = (
+            str(program), "--tool=callgrind", "--instr-atstart=no", "--dump-line=no",
+            "--compress-pos=no", f"--callgrind-out-file={base}", f"--log-file={log}",
+        )  # fmt: skip
+        spec = spec_for(request.project, request.build, request.assignment, threads=1)
+        spec = dataclasses.replace(spec, launcher=launcher)
+        request.progress("callgrind", None)
+        try:
+            with worker(spec) as running:
+                _count(running, request, control, environ)
+        except PerfkitError as error:
+            said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+            if messages.find(self.name, said) is None:
+                raise
+            raise messages.failure(self.name, said, where=str(log)) from error
+        dumps = [base.with_name(f"{base.name}.{index}") for index in (1, 2)]
+        if not all(dump.is_file() for dump in dumps):
+            message = "callgrind left no counts"
+            raise CaptureError(message, where=str(base.parent), remedy=f"read {log}")
+        return _judged(request, run, dumps, log)
+
+
+def difference(
+    short: callgrind_out.Counts, long: callgrind_out.Counts, calls: int
+) -> dict[str, int]:
+    """Instructions per call by function, rounded; functions with none are left out.
+
+    Raises:
+        CaptureError: the longer batch did not count more.
+    """
+    if long.total <= short.total:
+        message = f"{LONG} calls took {long.total} instructions and {SHORT} took {short.total}"
+        raise CaptureError(message, remedy="profile a larger size")
+    found = {}
+    for name in long.functions:
+        more = long.functions[name] - short.functions.get(name, 0)
+        if round(more / calls) > 0:
+            found[name] = round(more / calls)
+    return found
+
+
+def _count(
+    running: Worker, request: CaptureRequest, control: Path, environ: Mapping[str, str]
+) -> None:
+    arm = running.prepare(
+        request.workload, request.size, which="call", seed=request.seed, name=request.name
+    )
+    running.time(arm, 1)
+
+    def tell(*words: str) -> None:
+        argv: list[str | Path] = [control, *words, str(running.pid)]
+        process.run(argv, env=environ, timeout_s=_CONTROL_S)
+
+    tell("--instr=on")
+    for calls in (SHORT, LONG):
+        tell("--zero")
+        running.time(arm, calls)
+        tell("--dump")
+    tell("--instr=off")
+
+
+def _judged(request: CaptureRequest, run: Run, dumps: list[Path], log: Path) -> Capture:
+    short, long = (callgrind_out.read(dump) for dump in dumps)
+    counted = difference(short, long, LONG - SHORT)
+    stacks = [((CALLING_THREAD, _engine.demangle(name)), n) for name, n in counted.items()]
+    per_call = (long.total - short.total) / (LONG - SHORT)
+    name = Callgrind.name
+    verdict = quality.Verdict(accepted=True, reason="", remedy="", notes=())
+    folded = artefacts.write_folded(run, request.label, name, stacks)
+    flame = artefacts.draw_flame(
+        run,
+        folded,
+        stem=request.label,
+        profiler=name,
+        what=f"{request.name}, n = {request.size:_}: instructions per call, by function",
+        rate_hz=0.0,
+        samples=round(per_call),
+        slowdown=None,
+        verdict=verdict,
+        count_name="instructions",
+    )
+    notes = (
+        Note(
+            id="instructions",
+            text=f"{per_call:.0f} instructions per call, {per_call / request.size:.2f} per element",
+        ),
+        Note(
+            id="simulated",
+            text="one thread at a time, without AVX-512: no statement on pools and thresholds",
+        ),
+    )
+    return Capture(
+        profiler=name,
+        workload=request.name,
+        size=request.size,
+        clock="instructions",
+        rate_hz=0.0,
+        samples=round(per_call),
+        calls=LONG - SHORT,
+        region_s=None,
+        unresolved_share=None,
+        slowdown=None,
+        accepted=True,
+        reason="",
+        files={
+            "raw": run.relative(dumps[1]),
+            "raw_short": run.relative(dumps[0]),
+            "log": run.relative(log),
+            "folded": run.relative(folded),
+            "flame": run.relative(flame),
+        },
+        notes=notes,
+    )
