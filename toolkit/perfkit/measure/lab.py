@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import random
 import statistics
 import sys
 import time
@@ -136,6 +137,9 @@ def open_lab(
         SubjectMismatchError: a worker loaded another build than the one it was given.
     """
     seed = plan.seed + 1_000 * session
+    # Who comes first gets other memory than who comes last: in each session by lot.
+    variants = list(plan.variants)
+    random.Random(f"{plan.seed}/{session}/start").shuffle(variants)
     padding = "x" * ((session * 1_361) % 4_096)  # moves the stack by another amount each session
     with contextlib.ExitStack() as stack:
         if progress:
@@ -144,10 +148,10 @@ def open_lab(
             dataclasses.replace(
                 variant.spec, environment={**variant.spec.environment, _PADDING: padding}
             )
-            for variant in plan.variants
+            for variant in variants
         ]
         watchman, *started = _start(stack, [_watchman_spec(plan), *specs])
-        workers = {variant.name: one for variant, one in zip(plan.variants, started, strict=True)}
+        workers = {variant.name: one for variant, one in zip(variants, started, strict=True)}
         ids: dict[Arm, str] = {}
         for size in plan.sizes:
             prepared = _prepare(plan, workers, size, seed)
@@ -210,8 +214,8 @@ def _prepare(plan: Plan, workers: Mapping[str, Worker], size: int, seed: int) ->
     """The arms of one size; all variants must have been given the same inputs."""
     count = data_sets_for(size, plan.settings.data_sets)
     arms, inputs = {}, {}
-    for variant in plan.variants:
-        one = workers[variant.name]
+    for name, one in workers.items():
+        variant = plan.variant(name)
         arm = one.prepare(
             plan.workload,
             size,
@@ -220,8 +224,8 @@ def _prepare(plan: Plan, workers: Mapping[str, Worker], size: int, seed: int) ->
             data_sets=count,
             name=plan.workload_name,
         )
-        arms[variant.name] = arm
-        inputs[variant.name] = one.inputs[arm]
+        arms[name] = arm
+        inputs[name] = one.inputs[arm]
     known = {digest for digest in inputs.values() if digest is not None}
     if len(known) > 1:
         message = f"`{plan.workload.setup}` gave different inputs in different processes"
@@ -245,16 +249,15 @@ def _pace(
     """Calls per batch of each variant at one size."""
     limit_s = plan.settings.time_limit_s
     calls, per_call, helpers = {}, {}, 0.0
-    for variant in plan.variants:
+    for name, one in workers.items():
         if progress:
-            progress(f"calibrating {variant.name} at {format_count(size)}", None)
-        one = workers[variant.name]
-        key = Arm(variant=variant.name, size=size, pattern=pattern)
+            progress(f"calibrating {name} at {format_count(size)}", None)
+        key = Arm(variant=name, size=size, pattern=pattern)
         warm_s = WARM_AGAIN_S if key in known else WARM_S
         one.calibrate(ids[key], batch_s=plan.batch_s, warm_s=warm_s, limit_s=limit_s)
         found = known.setdefault(key, one.calibrated[ids[key]])
-        calls[variant.name] = found.calls
-        per_call[variant.name] = found.per_call_s
+        calls[name] = found.calls
+        per_call[name] = found.per_call_s
         helpers = max(helpers, found.helpers)
     return blocks.pace(size, pattern, calls, per_call, block_s=plan.block_s, helpers=helpers)
 

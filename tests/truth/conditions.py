@@ -1,0 +1,128 @@
+"""What the rules of measuring rest on, measured again on this machine (docs/measuring.md).
+
+    python tests/truth/conditions.py sentinels     what sentinels see beside busy programs
+    python tests/truth/conditions.py processes     how much equal processes of the kernel differ
+
+Each line is one condition. Nothing here is part of perfkit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import known_lab
+from table import hog
+
+from perfkit import environment, store
+from perfkit.config import Measure, load_project
+from perfkit.measure import sentinels, session
+from perfkit.measure.plan import Plan
+from perfkit.measure.subject import COPY, SUBJECT, variants_for
+from perfkit.subject import child
+from perfkit.subject.build import Builder
+from perfkit.subject.child import worker
+
+LOOKS = 100
+BETWEEN_S = 0.04
+PAIRS = 8
+SHUFFLE = "        self._shuffle_heap()\n        if pattern"
+
+
+def look(hogs: int) -> str:
+    """Sentinels every 40 ms of one busy thread, beside so many busy programs."""
+    import dataclasses
+
+    threads = environment.worker_threads(0)
+    plain = dataclasses.replace(known_lab.spec(0.0), arguments={})
+    readings = []
+    with hog(hogs), worker(plain) as one:
+        load = sentinels.ForeignLoad([os.getpid(), one.pid])
+        for _ in range(LOOKS):
+            end = time.perf_counter() + BETWEEN_S
+            while time.perf_counter() < end:
+                pass
+            one_s, all_s = one.sentinels(threads)
+            readings.append(
+                sentinels.Reading(
+                    one_s=one_s, all_s=all_s, threads=threads, foreign_cores=load.cores()
+                )
+            )
+    cores = np.array([reading.effective_cores for reading in readings])
+    alone = np.array([reading.one_s for reading in readings])
+    foreign = [r.foreign_cores for r in readings if r.foreign_cores is not None]
+    gate = sentinels.Gate(threads=threads, cores=environment.usable_cores())
+    usual = float(np.quantile(alone, 0.1))
+    passed = [not gate.reason_against([r], usual, parallel=True) for r in readings]
+    return (
+        f"{hogs} busy programs: effective cores at 10/50/90 % "
+        f"{np.quantile(cores, [0.1, 0.5, 0.9]).round(2)}, one thread over its fastest tenth "
+        f"{(np.quantile(alone, [0.5, 0.9]) / usual).round(2)}, foreign cores "
+        f"{np.quantile(foreign, [0.1, 0.9]).round(2)}, passed {np.mean(passed):.0%}"
+    )
+
+
+def processes(size: int, *, shuffled: bool) -> str:
+    """A/A of fresh pairs of processes, one session each: what a single pair says."""
+    project = load_project(start=known_lab.ROOT, environ=dict(os.environ))
+    builder = Builder(project, cache=store.cache_directory(project.environ))
+    build = builder.build()
+    copy = builder.copy(build)
+    name, workload = project.workload(None)
+    workload = workload.model_copy(update={"reference": None})
+    found = []
+    original = child.WORKER_FILE
+    with tempfile.TemporaryDirectory() as folder:
+        if not shuffled:
+            source = original.read_text(encoding="utf-8")
+            if SHUFFLE not in source:
+                message = "worker.py no longer has the line that is left out here"
+                raise SystemExit(message)
+            child.WORKER_FILE = Path(folder) / "worker.py"
+            child.WORKER_FILE.write_text(source.replace(SHUFFLE, "        if pattern"))
+        for seed in range(PAIRS):
+            plan = Plan(
+                workload_name=name,
+                workload=workload,
+                sizes=(size,),
+                variants=variants_for(project, workload, build, copy=copy),
+                threads=environment.worker_threads(0),
+                settings=Measure().model_copy(
+                    update={"sessions": 1, "time_limit_s": 2.0, "width": 1e-4, "patience_s": 0.0}
+                ),
+                seed=seed,
+                gated=False,
+            )
+            ratio = session.measure(plan).points[0].log_ratio(SUBJECT, COPY)
+            found.append(100 * ratio.estimate)
+    child.WORKER_FILE = original
+    how = "results moved between batches" if shuffled else "results left where they are"
+    return f"{name} at {size}, {how}: {np.round(found, 2)} %"
+
+
+def main() -> None:
+    """Print one part."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=["sentinels", "processes"])
+    arguments = parser.parse_args()
+    if arguments.part == "sentinels":
+        known_lab.build_library(dict(os.environ))
+        for hogs in (0, 1, 2):
+            sys.stdout.write(look(hogs) + "\n")
+        return
+    for size in (1_000, 10_000):
+        for shuffled in (True, False):
+            sys.stdout.write(processes(size, shuffled=shuffled) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
