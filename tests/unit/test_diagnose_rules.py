@@ -309,16 +309,6 @@ def test_a_debug_build() -> None:
     assert "unoptimised_build" not in fired(dataclasses.replace(observed, line=optimised))
 
 
-def test_small_functions_that_were_not_inlined() -> None:
-    line = parse_rustc("rustc --crate-name my_ext --crate-type cdylib -C opt-level=3")
-    stacks = (stack(f"{COMPUTE};core::num::<impl f64>::max", 3_000), stack(COMPUTE, 7_000))
-    assert "16 codegen units" in only(seen(*stacks, line=line), "split_codegen").title
-    joined = parse_rustc(
-        "rustc --crate-name my_ext --crate-type cdylib -C opt-level=3 -C lto -C codegen-units=1"
-    )
-    assert "split_codegen" not in fired(seen(*stacks, line=joined))
-
-
 def ffi(share: float, *, agree: bool = True) -> FfiEstimate:
     return FfiEstimate(
         share=share if agree else None,

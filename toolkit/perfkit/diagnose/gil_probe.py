@@ -2,7 +2,7 @@
 
 Needs the standard library alone, like the worker that loads it; the real call is named by an
 environment variable. It stands in the place of a workload's `inner_timer`, and hands back the
-seconds of the call in which a second thread, which only counts, did not get on.
+longest time within the call in which a second thread, which only looks at the clock, did not run.
 """
 
 from __future__ import annotations
@@ -17,23 +17,31 @@ from typing import Any
 
 CALL_VARIABLE = "PERFKIT_GIL_PROBE_CALL"
 SWITCH_S = 5e-5  # hand-overs must be short beside the call
-RATE_S = 0.05  # for how long the counting alone is timed
+PAUSE_S = 2e-5  # until the watcher has run once after the call
 
 
-class _Counter:
-    """A thread that counts, and how fast it does so when nobody else wants to run."""
+class _Watcher:
+    """A thread that looks at the clock all the time: the longest gap is how long it could not."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.longest = 0.0
+        self.turns = 0
         sys.setswitchinterval(SWITCH_S)
         threading.Thread(target=self._run, daemon=True).start()
-        begin, before = time.perf_counter(), self.count
-        time.sleep(RATE_S)
-        self.rate = (self.count - before) / (time.perf_counter() - begin)
 
     def _run(self) -> None:
+        last = time.perf_counter()
         while True:
-            self.count += 1
+            now = time.perf_counter()
+            self.longest = max(self.longest, now - last)
+            last = now
+            self.turns += 1
+
+    def settle(self) -> None:
+        """Let it run, so that the gap behind it is known."""
+        before = self.turns
+        while self.turns < before + 2:
+            time.sleep(PAUSE_S)
 
 
 def _load() -> Any:  # noqa: ANN401  # any callable
@@ -54,13 +62,15 @@ _STATE: dict[str, Any] = {}
 
 
 def held(*arguments: Any, **keywords: Any) -> tuple[None, float]:  # noqa: ANN401
-    """Call once; seconds of the call in which the other thread did not run."""
+    """Call once; the longest time within the call in which the other thread could not run."""
     if not _STATE:
         _STATE["call"] = _load()
-        _STATE["counter"] = _Counter()
-    call, counter = _STATE["call"], _STATE["counter"]
-    before, begin = counter.count, time.perf_counter()
+        _STATE["watcher"] = _Watcher()
+    call, watcher = _STATE["call"], _STATE["watcher"]
+    watcher.settle()
+    watcher.longest = 0.0
+    begin = time.perf_counter()
     call(*arguments, **keywords)
     seconds = time.perf_counter() - begin
-    ran = (counter.count - before) / counter.rate
-    return None, seconds - ran
+    watcher.settle()
+    return None, min(watcher.longest, seconds)

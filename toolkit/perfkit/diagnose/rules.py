@@ -383,37 +383,6 @@ def unoptimised_build(seen: Observed) -> Finding | None:
     return _finding(seen, "unoptimised_build", title, share, (), remedy, gain=_upto(share.high))
 
 
-def split_codegen(seen: Observed) -> Finding | None:
-    """Small functions of other crates stand out as calls of their own: nothing was inlined."""
-    line = seen.line
-    if line is None or (line.lto != "off" and line.codegen_units == 1):
-        return None
-    chosen = seen.where(
-        lambda s: (
-            s.layer is Layer.COMPUTE
-            and bool(s.frames)
-            and re.search(
-                r"^<?(core|alloc|std)::(ops|num|slice|iter|option|f64|f32|cmp)", s.frames[-1]
-            )
-            is not None
-        )
-    )
-    share = _share_of_work(seen, chosen)
-    if share is None or share.low < CONVERSION_FROM:
-        return None
-    title = f"Small functions are not inlined: LTO {line.lto}, {line.codegen_units} codegen units"
-    remedy = 'set `lto = "thin"` and `codegen-units = 1` in [profile.release]'
-    return _finding(
-        seen,
-        "split_codegen",
-        title,
-        share,
-        seen.evidence(chosen),
-        remedy,
-        gain=_upto(share.high),
-    )
-
-
 def per_call_overhead(seen: Observed) -> Finding | None:
     """The fixed cost of a call is much of what the smallest size takes."""
     ffi = seen.ffi
@@ -484,7 +453,6 @@ RULES: tuple[Rule, ...] = (
     threshold_outside,
     scalar_math,
     unoptimised_build,
-    split_codegen,
     per_call_overhead,
     foreign_threads,
     reference_faster,

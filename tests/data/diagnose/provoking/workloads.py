@@ -16,12 +16,12 @@ def numbers(n: int, seed: int) -> tuple[list[float]]:
 
 
 def other_dtype(n: int, seed: int) -> tuple[np.ndarray]:
-    """The same in single precision, as somebody has it who does not know what the call takes."""
-    return (array(n, seed)[0].astype(np.float32),)
+    """The same in single precision and backwards, as no extension takes it."""
+    return (array(n, seed)[0].astype(np.float32)[::-1],)
 
 
 def cast_then_call(values: np.ndarray) -> float:
     """What such a caller writes."""
     import provoking
 
-    return provoking.sound(values.astype(np.float64))
+    return provoking.sound(np.ascontiguousarray(values.astype(np.float64)))
