@@ -17,11 +17,20 @@ import pytest
 
 from perfkit.config import Project, load_project
 from perfkit.diagnose import times
+from perfkit.diagnose.engine import diagnose
 from perfkit.diagnose.findings import find
 from perfkit.diagnose.observed import Observed
 from perfkit.diagnose.profiles import can_split, functions, layers_of, read
 from perfkit.profile.engine import profile_workload
-from perfkit.records import Build, Interval, Profile
+from perfkit.records import (
+    Build,
+    DiagnoseVerdict,
+    Diagnosis,
+    Estimate,
+    Interval,
+    Profile,
+    SizeSplit,
+)
 from perfkit.stacks.split import by_layer
 from perfkit.store import Run, create_run
 from perfkit.subject.build import Builder
@@ -98,6 +107,18 @@ def subject(project: Project, build: Build, run: Run, name: str) -> times.Subjec
     )
 
 
+def diagnosed(
+    project: Project, cache: Path, run: Run, name: str, sizes: tuple[int, ...]
+) -> Diagnosis:
+    """The whole of it, without sentinels: nothing is claimed about times, only what is said."""
+    builder = Builder(project, cache=cache)
+    return diagnose(project, name, sizes, builder=builder, run=run, gated=False)
+
+
+def estimators(split: SizeSplit) -> dict[str, Estimate]:
+    return {estimate.name: estimate for estimate in split.ffi.estimators}
+
+
 def exact(interval: Interval) -> Interval:
     """Its estimate alone: other programs widen the interval, and are not what is tested."""
     return Interval(estimate=interval.estimate, low=interval.estimate, high=interval.estimate)
@@ -154,3 +175,44 @@ def test_the_probe_tells_a_held_lock_from_a_released_one(
     held, free = exact(held), exact(free)
     assert "gil_held" in by_id(find([dataclasses.replace(seen, gil_held=held)]))
     assert "gil_held" not in by_id(find([dataclasses.replace(seen, gil_held=free)]))
+
+
+def test_a_whole_diagnosis_without_twin_bench_and_reference(
+    project: Project, shared_cache: Path, run: Run
+) -> None:
+    found = diagnosed(project, shared_cache, run, "from_list", (1_000, 10_000))
+    assert [split.size for split in found.sizes] == [1_000, 10_000]
+    for split in found.sizes:
+        named = estimators(split)
+        assert named["twin"].reason.startswith("not available")
+        assert named["inner_timer"].reason.startswith("not available")
+        assert named["call_minus_bench"].reason.startswith("not available")
+        assert named["sampled_stacks"].seconds is not None
+        assert sum(row.share for row in split.layers) == pytest.approx(1.0)
+        assert run.path(f"tables/from_list-{split.size // 1_000}k.frames.csv").is_file()
+        if split.ffi.agree:
+            assert split.ffi.share is not None
+            assert split.ffi.share > 0.5
+    # Nothing was checked by sentinels, so the best that can be said is `unchecked`.
+    assert found.verdict in (DiagnoseVerdict.UNCHECKED, DiagnoseVerdict.DISAGREE)
+    assert "sequence_conversion" in by_id(found.findings)
+    assert run.write_record("diagnosis.json", found).is_file()
+
+
+def test_a_call_in_python_is_not_given_a_boundary(
+    project: Project, shared_cache: Path, run: Run
+) -> None:
+    found = diagnosed(project, shared_cache, run, "in_python", (1_000,))
+    assert "no_extension" in {note.id for note in found.notes}
+    (split,) = found.sizes
+    assert estimators(split)["sampled_stacks"].seconds == 0.0
+    assert "sequence_conversion" not in by_id(found.findings)
+
+
+def test_sizes_that_scale_nothing_have_no_intercept(
+    project: Project, shared_cache: Path, run: Run
+) -> None:
+    found = diagnosed(project, shared_cache, run, "same_work", (1_000, 100_000))
+    for split in found.sizes:
+        assert estimators(split)["intercept"].seconds is None
+        assert "does not grow" in estimators(split)["intercept"].reason

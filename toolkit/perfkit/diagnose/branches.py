@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 BELOW, ABOVE = "below", "above"
 LIMIT_S = 6.0
 WIDTH = 0.02
-_ALWAYS_ABOVE = 1
-_BEYOND = 10
+ALWAYS_ABOVE = 1
+BEYOND = 10
 """A threshold of this many times the largest size leaves every size below it."""
 
 
@@ -64,8 +64,8 @@ def force(
     if isinstance(value, bool) or not isinstance(value, int):
         return {}
     specs = {
-        BELOW: _spec(subject, name, _BEYOND * max(sizes), start, builder),
-        ABOVE: _spec(subject, name, _ALWAYS_ABOVE, start, builder),
+        BELOW: _spec(subject, name, BEYOND * max(sizes), start, builder),
+        ABOVE: _spec(subject, name, ALWAYS_ABOVE, start, builder),
     }
     plan = Plan(
         workload_name=subject.name,

@@ -17,9 +17,11 @@ from perfkit.diagnose.recommend import recommend
 from perfkit.environment import worker_threads
 from perfkit.measure.subject import size_results
 from perfkit.records import (
+    FFI_LAYERS,
     DiagnoseVerdict,
     Diagnosis,
     Interval,
+    Layer,
     MeasureReport,
     MeasureVerdict,
     Note,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from perfkit.config import Project, Workload
     from perfkit.diagnose.agree import Agreement
     from perfkit.diagnose.estimators import Sampled
+    from perfkit.diagnose.profiles import Profiled
     from perfkit.measure.plan import Plan
     from perfkit.measure.results import Measurement
     from perfkit.records import Capture, SizeResult
@@ -42,6 +45,9 @@ if TYPE_CHECKING:
     from perfkit.subject.build import Builder
 
     Progress = Callable[[str, float | None], None]
+
+
+_NATIVE = (*FFI_LAYERS, Layer.COMPUTE, Layer.MATH, Layer.POOL)
 
 
 def _quiet(_message: str, _fraction: float | None) -> None:
@@ -139,6 +145,7 @@ def _conclude(
         readings = _readings(subject.workload, measured, result, report, seen, sampled)
         agreement = judge(readings, result.time_s, sampled=sampled, responses=seen.responses)
         notes += _agreement_notes(subject.name, size, readings, result.time_s, agreement)
+        notes += _outside_notes(subject.name, size, taken)
         splits.append(
             SizeSplit(
                 workload=subject.name,
@@ -173,7 +180,7 @@ def _conclude(
     start = start_values(subject.project)
     tune = subject.project.config.tune
     return Diagnosis(
-        verdict=_verdict(measured.verdict, splits, seen),
+        verdict=verdict_of(measured.verdict, splits, seen),
         sizes=tuple(splits),
         profilers=seen.captures,
         findings=find(observations),
@@ -224,12 +231,12 @@ def _readings(
     samples = (
         estimators.sampled_stacks(sampled)
         if sampled is not None
-        else unavailable(Method.SAMPLES, _why_unsampled(result.size, seen.captures), Covers.FFI)
+        else unavailable(Method.SAMPLES, why_unsampled(result.size, seen.captures), Covers.FFI)
     )
     return [twin, line, inner, seen.benches[result.size], samples]
 
 
-def _why_unsampled(size: int, captures: Sequence[Capture]) -> str:
+def why_unsampled(size: int, captures: Sequence[Capture]) -> str:
     own = [capture for capture in captures if capture.size == size]
     if not own:
         return "no profiler could be used"
@@ -260,7 +267,23 @@ def _agreement_notes(
     ]
 
 
-def _verdict(measured: MeasureVerdict, splits: Sequence[SizeSplit], seen: Seen) -> DiagnoseVerdict:
+def _outside_notes(name: str, size: int, taken: Profiled | None) -> list[Note]:
+    """A call that never enters native code of the subject has no boundary to speak of."""
+    if taken is None or any(stack.calling and stack.layer in _NATIVE for stack in taken.stacks):
+        return []
+    return [
+        Note(
+            id="no_extension",
+            text="no sample lies in the extension: the call is Python, or does next to nothing",
+            where=f"{name} at {format_count(size)}",
+            remedy="see that the workload's `call` is the extension's function",
+        )
+    ]
+
+
+def verdict_of(
+    measured: MeasureVerdict, splits: Sequence[SizeSplit], seen: Seen
+) -> DiagnoseVerdict:
     """What may be believed: the worst of what stands behind any size."""
     unsplit = [split.size for split in splits if not split.layers]
     distorted = {

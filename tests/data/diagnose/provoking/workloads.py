@@ -25,3 +25,15 @@ def cast_then_call(values: np.ndarray) -> float:
     import provoking
 
     return provoking.sound(np.ascontiguousarray(values.astype(np.float64)))
+
+
+def in_python(values: list[float]) -> float:
+    """The same work without the extension."""
+    return sum(value * value for value in values)
+
+
+def same_work(values: np.ndarray) -> float:
+    """Takes equally long at every size."""
+    import provoking
+
+    return provoking.holds_gil(values[:1])
