@@ -257,6 +257,17 @@ def test_rustcs_own_error_is_shown(editing: Builder, editable_subject: Path) -> 
     assert status(editable_subject) == " M crates/core/src/tuning.rs\n"
 
 
+def test_a_source_that_cannot_be_parsed_is_a_failed_build(
+    editing: Builder, editable_subject: Path
+) -> None:
+    edit(editable_subject, "crates/core/src/tuning.rs", "pub const CHUNK", "pub cnst CHUNK")
+    with pytest.raises(BuildError, match="not Rust") as caught:
+        editing.build()
+    assert caught.value.exit_code == 5
+    assert caught.value.where.startswith(f"{editable_subject}/crates/core/src/tuning.rs:")
+    assert "cargo check" in caught.value.remedy
+
+
 def test_a_value_that_does_not_compile_is_a_failed_build(editing: Builder) -> None:
     with pytest.raises(BuildError, match="the build failed") as caught:
         editing.build({"CHUNK_BYTES": "nowhere()"})

@@ -10,7 +10,7 @@ import pytest
 
 from perfkit import _engine
 from perfkit.config import Backend, Config, Kind, Parameter, Project
-from perfkit.errors import SourceError, SubjectMismatchError, UsageError
+from perfkit.errors import BuildError, SourceError, SubjectMismatchError, UsageError
 from perfkit.records import Build, LoadedModule, Profile, Proof
 from perfkit.subject import parameters, shadow
 
@@ -39,10 +39,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def project(root: Path, **named: Parameter) -> Project:
+def project(root: Path, manifest: str = "Cargo.toml", **named: Parameter) -> Project:
     config = Config.model_validate(
         {
-            "subject": {"module": "demo", "manifest": "Cargo.toml"},
+            "subject": {"module": "demo", "manifest": manifest},
             "workloads": {"w": {"call": "demo:f", "setup": "w.py:s", "sizes": [1]}},
             "parameters": {name: item.model_dump() for name, item in named.items()},
         }
@@ -174,6 +174,57 @@ def test_a_constant_in_two_files_is_refused(root: Path) -> None:
     (root / "src" / "more.rs").write_text("const CHUNK: u8 = 1;", encoding="utf-8")
     with pytest.raises(SourceError, match=r"more than one file: .*more\.rs.*tuning\.rs"):
         edited(root, project(root, CHUNK=const(file=None)), CHUNK=5)
+
+
+@pytest.mark.parametrize("file", ["src/tuning.rs", None])
+@pytest.mark.parametrize(
+    ("content", "line", "told"),
+    [(b"const A: u8 = 1;\npub cnst CHUNK;", 2, "not Rust"), (b"\n\n// CHUNK \xff", 3, "UTF-8")],
+)
+def test_a_source_that_is_no_rust_is_a_failed_build(
+    root: Path, content: bytes, line: int, told: str, file: str | None
+) -> None:
+    (root / "src" / "tuning.rs").write_bytes(content)
+    known = project(root, CHUNK=const(file=file))
+    for read in (lambda: edited(root, known), lambda: parameters.start_values(known)):
+        with pytest.raises(BuildError, match=told) as caught:
+            read()
+        assert caught.value.exit_code == 5
+        assert caught.value.where == f"{root}/src/tuning.rs:{line}"
+        assert caught.value.remedy
+
+
+def test_a_constant_that_is_missing_is_no_failed_build(root: Path) -> None:
+    known = project(root, NOSUCH=const(file=None))
+    for read in (lambda: edited(root, known), lambda: parameters.start_values(known)):
+        with pytest.raises(SourceError, match="no Rust source defines") as caught:
+            read()
+        assert caught.value.exit_code == 2
+    with pytest.raises(SourceError, match="is not there"):
+        parameters.start_values(project(root, CHUNK=const(file="src/other.rs")))
+
+
+@pytest.mark.parametrize("file", ["src/tuning.rs", None])
+def test_another_tree_is_read_and_not_the_users_own(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, file: str | None
+) -> None:
+    revision = tmp_path_factory.mktemp("revision")
+    (revision / "src").mkdir()
+    earlier = SOURCE.replace("CACHE / 8 / 4", "64")
+    (revision / "src" / "tuning.rs").write_text(earlier, encoding="utf-8")
+    (root / "src" / "tuning.rs").write_text("pub cnst CHUNK", encoding="utf-8")
+    tree = shadow.working_tree(revision, is_git=False, environment={})
+    edits = parameters.edit(project(root, CHUNK=const(file=file)), tree, root, {"CHUNK": 65})
+    assert edits.initialisers == {"CHUNK": "64"}
+    assert b"CHUNK: usize = 65;" in edits.contents["src/tuning.rs"]
+
+
+def test_a_config_inside_the_crate_finds_a_constant_once(root: Path) -> None:
+    (root / "src" / "perf").mkdir()
+    (root / "src" / "perf" / "more.rs").write_text("const NEAR: u8 = 1;", encoding="utf-8")
+    place = root / "src" / "perf"
+    known = project(place, "../../Cargo.toml", NEAR=const(file=None), MASK=const(file=None))
+    assert parameters.start_values(known) == {"NEAR": 1, "MASK": 255}
 
 
 def test_values_are_sorted_by_how_they_reach_the_subject(root: Path) -> None:

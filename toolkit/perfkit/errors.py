@@ -72,6 +72,12 @@ class SourceError(PerfkitError):
     exit_code = ExitCode.USAGE
 
 
+class NotRustError(SourceError):
+    """A source file is no Rust text, so that nobody can say which constants it holds; a command
+    that is to build it says so as a `BuildError`.
+    """
+
+
 class TreeChangedError(SourceError):
     """A source file was written while perfkit copied the tree."""
 

@@ -1,25 +1,28 @@
-"""Rust constants in a tree of sources: finding one by name, reading its value, writing another.
+"""Rust constants in sources: finding one by name, reading its initialiser, writing another.
 
-Works on whatever tree it is given; that this is perfkit's own copy and never the user's is the
-business of `perfkit.subject`. What a value should be is decided elsewhere.
+Works on files and on contents that somebody else has read; that what is written is perfkit's own
+copy and never the user's is the business of `perfkit.subject`. What a value should be, and what an
+initialiser comes to as a number, is decided elsewhere.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfkit import _engine
-from perfkit.errors import SourceError
+from perfkit.errors import NotRustError, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-_BELOW_THIS_NO_UNDERSCORE = 1_000
+_INTEGER_TYPES = re.compile(r"[ui](?:8|16|32|64|128|size)")
+_EDIT_REMEDY = "choose a value that is a Rust expression of the constant's type"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,14 @@ class ConstantPlace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A constant with the whole text of its file."""
+
+    place: ConstantPlace
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
     """What an edit did.
 
@@ -68,8 +79,17 @@ class Edit:
         return self.before != self.after
 
 
-def format_value(value: bool | float | str) -> str:
+def is_integer(type_: str) -> bool:
+    """Whether a constant's type, as written, is one of Rust's integers."""
+    return _INTEGER_TYPES.fullmatch(type_.strip()) is not None
+
+
+def format_value(value: bool | float | str, type_: str = "") -> str:
     """Write a value as Rust does: `30_000`, `true`, `0.5`; text is taken as an expression.
+
+    Args:
+        value: the value.
+        type_: of the constant as written, where it is known: `2` is `2.0` for an `f64`.
 
     Raises:
         SourceError: a float that Rust has no literal for, or empty text.
@@ -78,11 +98,13 @@ def format_value(value: bool | float | str) -> str:
         case bool():
             return "true" if value else "false"
         case int():
-            return f"{value:_}" if abs(value) >= _BELOW_THIS_NO_UNDERSCORE else str(value)
+            return f"{value:_}.0" if type_.strip() in ("f32", "f64") else f"{value:_}"
         case float():
             if not math.isfinite(value):
                 message = f"{value} has no literal in Rust"
                 raise SourceError(message, where="", remedy="give a finite number")
+            if value.is_integer() and is_integer(type_):
+                return f"{int(value):_}"
             return repr(value)
         case str():
             if not value.strip():
@@ -91,8 +113,37 @@ def format_value(value: bool | float | str) -> str:
             return value.strip()
 
 
+def read(file: Path) -> bytes:
+    """A source file's content.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        raise SourceError(message, where=str(file), remedy="check the path") from error
+
+
+def rust_files(root: Path) -> Iterator[tuple[Path, bytes]]:
+    """Every Rust source below a folder with its content; what git would ignore is left out.
+
+    Raises:
+        SourceError: it is no folder, or a file in it cannot be read.
+    """
+    try:
+        files = _engine.rust_sources(root)
+    except _engine.EngineInputError as error:
+        message = f"cannot search for constants: {error}"
+        remedy = "name the folder of the crate"
+        raise SourceError(message, where=str(root), remedy=remedy) from error
+    for file in files:
+        yield file, read(file)
+
+
 def find_constant(root: Path, name: str, file: Path | None = None) -> ConstantPlace:
-    """Find the one definition of a constant.
+    """Find the one definition of a constant in files.
 
     Args:
         root: the folder to search; files that git would ignore are left out.
@@ -100,27 +151,93 @@ def find_constant(root: Path, name: str, file: Path | None = None) -> ConstantPl
         file: look only into this one, relative to `root`.
 
     Raises:
-        SourceError: there is none, or more than one, or it is inside a macro call, or a file that
-            mentions it cannot be read as Rust.
+        SourceError: as `find_in_tree` and `find_in_file`; or a file cannot be read.
     """
-    places: list[ConstantPlace] = []
-    hidden: list[ConstantPlace] = []
-    unreadable: list[SourceError] = []
-    for path in _candidates(root, file):
+    if file is None:
+        return find_in_tree(rust_files(root), name, searched=root).place
+    return find_in_file(root / file, read(root / file), name).place
+
+
+def find_in_tree(sources: Iterable[tuple[Path, bytes]], name: str, *, searched: Path) -> Found:
+    """Find the one definition of a constant in many files that have been read.
+
+    Args:
+        sources: files and their contents.
+        name: of the constant; `module::NAME` chooses between several.
+        searched: what errors name where no single file is to blame.
+
+    Raises:
+        NotRustError: a file that mentions the constant cannot be parsed, so that it may hold
+            another definition.
+        SourceError: there is none, or more than one, or it is inside a macro call.
+    """
+    found: list[Found] = []
+    broken: list[NotRustError] = []
+    for file, content in sources:
         try:
-            found = _constants(path, name)
-        except SourceError as error:
-            unreadable.append(error)
-            continue
-        places += [place for place in found if place.value]
-        hidden += [place for place in found if not place.value]
-    return _the_only(name, root if file is None else root / file, places, hidden, unreadable)
+            found += _definitions(file, content, name)
+        except NotRustError as error:
+            broken.append(error)
+    if broken and len(found) < 2:
+        raise broken[0]
+    if not found:
+        message = (
+            f"no Rust source defines the constant `{name}`: "
+            f"no constant or static `{name}` with a value is there"
+        )
+        raise SourceError(message, where=str(searched), remedy="correct its `name` or its `file`")
+    return _only(name, searched, found)
+
+
+def find_in_file(file: Path, content: bytes, name: str) -> Found:
+    """Find the one definition of a constant in a file that has been read.
+
+    Raises:
+        NotRustError: the file mentions the constant and cannot be parsed.
+        SourceError: there is none, or more than one, or it is inside a macro call.
+    """
+    found = _definitions(file, content, name)
+    if not found:
+        message = f"there is no constant `{name}` with a value"
+        raise SourceError(message, where=str(file), remedy="correct its `name` or its `file`")
+    return _only(name, file, found)
+
+
+def initialisers(text: str) -> dict[str, str]:
+    """The initialiser of each constant of a Rust source, without names that are there twice."""
+    found: dict[str, str] = {}
+    twice: set[str] = set()
+    for site in _engine.list_constants(text):
+        if site.name in found:
+            twice.add(site.name)
+        found[site.name] = site.value
+    return {name: value for name, value in found.items() if name not in twice}
+
+
+def replace(file: Path, text: str, name: str, value: str, *, line: int | None = None) -> str:
+    """A source with another initialiser of one constant; nothing else changes.
+
+    Args:
+        file: the source's file, for errors; it is neither read nor written.
+        text: the source.
+        name: of the constant; `module::NAME` chooses between several.
+        value: Rust source text, from `format_value`.
+        line: chooses between several of one name.
+
+    Raises:
+        SourceError: no such constant or more than one, or a value that is not a Rust expression.
+    """
+    try:
+        return _engine.replace_constant(text, name, value, line=line)
+    except _engine.EngineError as error:
+        where, message = _placed(file, error)
+        raise SourceError(message, where=where, remedy=_EDIT_REMEDY) from error
 
 
 def set_constant(
     file: Path, name: str, value: bool | float | str, *, line: int | None = None
 ) -> Edit:
-    """Give a constant another value, by editing its initialiser and nothing else.
+    """Give a constant of a file another value, by editing its initialiser and nothing else.
 
     The file appears whole, with a modification time of now, which Cargo needs to see the change.
     It is left alone when the initialiser is written so already.
@@ -135,51 +252,44 @@ def set_constant(
         SourceError: no such constant or more than one, a value that is not a Rust expression, or
             a file that cannot be read or written.
     """
-    source = _read(file)
+    text = _decode(file, read(file))
     wanted = format_value(value)
-    try:
-        edited = _engine.replace_constant(source, name, wanted, line=line)
-        sites = _engine.list_constants(source)
-    except _engine.EngineInputError as error:
-        raise _refused(file, error, remedy=_EDIT_REMEDY) from error
-    chosen = [site for site in sites if _is_named(site, name) and line in (None, site.line)]
-    if edited != source:
+    edited = replace(file, text, name, wanted, line=line)
+    chosen = [
+        site
+        for site in _engine.list_constants(text)
+        if _is_named(site, name) and line in (None, site.line)
+    ]
+    if edited != text:
         _write(file, edited)
     return Edit(before=chosen[0].value, after=wanted, line=chosen[0].line)
 
 
-_EDIT_REMEDY = "name one existing constant and a value that is a Rust expression of its type"
-
-
-def _candidates(root: Path, file: Path | None) -> list[Path]:
-    if file is not None:
-        return [root / file]
-    try:
-        return _engine.rust_sources(root)
-    except _engine.EngineInputError as error:
-        message = f"cannot search for constants: {error}"
-        remedy = "name the folder of the crate"
-        raise SourceError(message, where=str(root), remedy=remedy) from error
-
-
-def _constants(file: Path, name: str) -> list[ConstantPlace]:
+def _definitions(file: Path, content: bytes, name: str) -> list[Found]:
     """The definitions of `name` in a file, those inside macro calls with an empty value."""
-    source = _read(file)
     bare = name.rpartition("::")[2]
-    if bare not in source:  # parsing every file of a large workspace would take seconds
+    if bare.encode() not in content:  # parsing every file of a large workspace would take seconds
         return []
+    text = _decode(file, content)
     try:
-        sites = _engine.list_constants(source)
-    except _engine.EngineInputError as error:
-        raise _refused(file, error, remedy="name the file that holds the constant") from error
+        sites = _engine.list_constants(text)
+    except _engine.EngineError as error:
+        where, message = _placed(file, error)
+        remedy = "correct the source; `cargo check` shows the compiler's own words"
+        if isinstance(error, _engine.EngineInputError):
+            raise NotRustError(message, where=where, remedy=remedy) from error
+        raise SourceError(message, where=where, remedy=remedy) from error
     return [
-        ConstantPlace(
-            file=file,
-            name=site.name,
-            path=site.path,
-            type=site.type,
-            value=site.value,
-            line=site.line,
+        Found(
+            place=ConstantPlace(
+                file=file,
+                name=site.name,
+                path=site.path,
+                type=site.type,
+                value=site.value,
+                line=site.line,
+            ),
+            text=text,
         )
         for site in sites
         if _is_named(site, name)
@@ -190,43 +300,40 @@ def _is_named(site: _engine.ConstantSite, name: str) -> bool:
     return site.path == name or site.path.endswith(f"::{name}")
 
 
-def _the_only(
-    name: str,
-    searched: Path,
-    places: Sequence[ConstantPlace],
-    hidden: Sequence[ConstantPlace],
-    unreadable: Sequence[SourceError],
-) -> ConstantPlace:
-    """The one place, or the error that says why there is not exactly one."""
-    if len(places) == 1 and not hidden and not unreadable:
-        return places[0]
-    if len(places) + len(hidden) > 1:
-        listed = [place.where for place in places]
-        listed += [f"{place.where} (inside a macro call)" for place in hidden]
-        message = f"`{name}` has {len(listed)} definitions: {', '.join(listed)}"
-        remedy = f"name the file, or the module as in `module::{name}`"
-        raise SourceError(message, where=str(searched), remedy=remedy)
-    if unreadable:
-        # A file that mentions the name may hold another definition of it.
-        raise unreadable[0]
-    if hidden:
+def _only(name: str, searched: Path, found: Sequence[Found]) -> Found:
+    """The one definition, or the error that says why it is not to be edited."""
+    places = [one.place for one in found]
+    if len(places) == 1:
+        if places[0].value:
+            return found[0]
         message = f"`{name}` is written inside a macro call, where its value cannot be edited"
         remedy = "move the constant out of the macro, or tune it with another backend"
-        raise SourceError(message, where=hidden[0].where, remedy=remedy)
-    message = f"there is no constant or static `{name}` with a value"
-    raise SourceError(message, where=str(searched), remedy="check the name and the file")
+        raise SourceError(message, where=places[0].where, remedy=remedy)
+    if len({place.file for place in places}) == 1:
+        lines = ", ".join(f"{place.line}{_macro(place)}" for place in places)
+        message = f"the constant `{name}` is defined more than once: lines {lines}"
+        remedy = f"give its path as `name`, such as `module::{name}`"
+        raise SourceError(message, where=places[0].where, remedy=remedy)
+    listed = ", ".join(f"{place.where}{_macro(place)}" for place in places)
+    message = f"`{name}` has {len(places)} definitions in more than one file: {listed}"
+    remedy = f"say which one with `file`, or with its path as `name`, such as `module::{name}`"
+    raise SourceError(message, where=str(searched), remedy=remedy)
 
 
-def _read(file: Path) -> str:
+def _macro(place: ConstantPlace) -> str:
+    return "" if place.value else " (inside a macro call)"
+
+
+def _decode(file: Path, content: bytes) -> str:
     """The text with its line ends and byte order mark as they are."""
     try:
-        return file.read_bytes().decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         message = f"is no UTF-8 text (byte {error.start})"
-        raise SourceError(message, where=str(file), remedy="Rust sources are UTF-8") from error
-    except OSError as error:
-        message = f"cannot be read: {error.strerror}"
-        raise SourceError(message, where=str(file), remedy="check the path") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise NotRustError(
+            message, where=f"{file}:{line}", remedy="Rust sources are UTF-8"
+        ) from error
 
 
 def _write(file: Path, text: str) -> None:
@@ -247,7 +354,8 @@ def _write(file: Path, text: str) -> None:
         raise SourceError(message, where=str(file), remedy=remedy) from error
 
 
-def _refused(file: Path, error: _engine.EngineInputError, *, remedy: str) -> SourceError:
-    line = error.line
+def _placed(file: Path, error: _engine.EngineError) -> tuple[str, str]:
+    """The place and the message of the engine's error about a file's text."""
+    line = error.line if isinstance(error, _engine.EngineInputError) else None
     where = f"{file}:{line}" if line is not None else str(file)
-    return SourceError(str(error).removeprefix(f"line {line}: "), where=where, remedy=remedy)
+    return where, str(error).removeprefix(f"line {line}: ")

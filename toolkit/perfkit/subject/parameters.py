@@ -1,22 +1,31 @@
 """Tuning parameters: where their values come from, how they reach the subject, and what proves it.
 
-Which values to try is the tuner's business; the parsing of Rust is the engine's.
+Which values to try is the tuner's business; finding and editing constants is `perfkit.sources`'.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import itertools
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
+from perfkit import sources
 from perfkit.config import Backend, did_you_mean
-from perfkit.errors import SourceError, SubjectMismatchError, UsageError
+from perfkit.errors import (
+    BuildError,
+    NotRustError,
+    SourceError,
+    SubjectMismatchError,
+    UsageError,
+)
 from perfkit.records import Build, LoadedModule, ParameterProof, Proof, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from perfkit import _engine
     from perfkit.config import Parameter, Project
@@ -24,7 +33,6 @@ if TYPE_CHECKING:
 
 _SUFFIX = re.compile(r"\b(0x[0-9a-fA-F_]+?|0[ob][0-7_]+?|\d[\d_]*?)_?[ui](?:8|16|32|64|128|size)\b")
 _FLOAT_SUFFIX = re.compile(r"^(-?\d[\d_.]*(?:[eE][+-]?\d+)?)_?f(?:32|64)$")  # 0x1f32 has none
-_INTEGER_TYPES = re.compile(r"[ui](?:8|16|32|64|128|size)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +69,6 @@ class Edits:
     initialisers: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Site:
-    """Where a constant gets its value."""
-
-    file: str
-    text: str
-    site: _engine.ConstantSite
-
-
 def source_name(name: str, parameter: Parameter) -> str:
     """A parameter's name in the sources, environment or call."""
     return parameter.name or name
@@ -82,16 +81,17 @@ def start_values(project: Project) -> dict[str, Value]:
     is one, or is whole-number arithmetic over constants of the same file; else its text.
 
     Raises:
-        SourceError: a constant is not there.
+        SourceError: a constant is not there, is there twice, or is inside a macro call.
+        BuildError: the source that should hold it is no Rust.
     """
     values: dict[str, Value] = {}
     for name, parameter in project.config.parameters.items():
         if parameter.start is not None:
             values[name] = parameter.start
             continue
-        file, text = _user_file(project, name, parameter)
-        site = _only_site(file, text, source_name(name, parameter))
-        values[name] = read_value(text, site)
+        with _no_build_of_what_is_no_rust():
+            found = _in_users_tree(project, parameter, source_name(name, parameter))
+        values[name] = read_value(found.text, found.place)
     return values
 
 
@@ -148,7 +148,9 @@ def edit(project: Project, tree: SourceTree, tree_root: Path, params: Mapping[st
         params: `const` parameters by name in the config.
 
     Raises:
-        SourceError: a constant is not there, is there twice, or does not take the value.
+        SourceError: a constant is not there, is there twice, is inside a macro call, or does not
+            take the value.
+        BuildError: the source that should hold it is no Rust.
     """
     contents: dict[str, bytes] = {}
     changed: dict[str, Value] = {}
@@ -158,34 +160,27 @@ def edit(project: Project, tree: SourceTree, tree_root: Path, params: Mapping[st
         if parameter.backend is not Backend.CONST:
             continue
         constant = source_name(name, parameter)
-        found = _tree_site(project, tree, tree_root, parameter, constant)
-        initialisers[name] = found.site.value
+        with _no_build_of_what_is_no_rust():
+            found = _in_tree(project, tree, tree_root, parameter, constant)
+        place = found.place
+        initialisers[name] = place.value
         if name not in params:
             continue
         value = params[name]
-        if same_value(value, found.site.value) or value == read_value(found.text, found.site):
+        if same_value(value, place.value) or value == read_value(found.text, place):
             unchanged[name] = value
             continue
-        before = contents.get(found.file)
+        file = place.file.relative_to(tree.root).as_posix()
+        before = contents.get(file)
         text = found.text if before is None else before.decode("utf-8")
-        edited = _replace(tree.root / found.file, text, constant, format_value(value, found.site))
-        contents[found.file] = edited.encode("utf-8")
+        wanted = sources.format_value(value, place.type)
+        edited = sources.replace(place.file, text, constant, wanted)
+        if edited == text:
+            message = f"setting `{constant}` to `{wanted}` changes nothing"
+            raise SourceError(message, where=place.where, remedy="choose another value")
+        contents[file] = edited.encode("utf-8")
         changed[name] = value
     return Edits(contents=contents, changed=changed, unchanged=unchanged, initialisers=initialisers)
-
-
-def format_value(value: Value, site: _engine.ConstantSite) -> str:
-    """A value as Rust source text for a constant of a type: `30_000`, `true`, `0.5`."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        text = f"{value:_}"
-        return f"{text}.0" if site.type.strip() in ("f32", "f64") else text
-    if isinstance(value, float):
-        if value.is_integer() and _INTEGER_TYPES.fullmatch(site.type.strip()):
-            return f"{int(value):_}"
-        return repr(value)
-    return value
 
 
 def same_value(value: Value, text: str) -> bool:
@@ -196,49 +191,53 @@ def same_value(value: Value, text: str) -> bool:
     return read is not None and type(read) is type(value) and read == value
 
 
-def read_value(source: str, site: _engine.ConstantSite) -> Value:
+def read_value(source: str, site: sources.ConstantPlace | _engine.ConstantSite) -> Value:
     """A constant's value as far as it can be told without a compiler, else its text."""
     literal = _literal(site.value)
     if literal is not None:
         return literal
-    if _INTEGER_TYPES.fullmatch(site.type.strip()):
-        number = _evaluate(site.value, _constants(source), depth=0)
+    if sources.is_integer(site.type):
+        number = _evaluate(site.value, sources.initialisers(source), depth=0)
         if number is not None:
             return number
     return site.value
 
 
-def _user_file(project: Project, name: str, parameter: Parameter) -> tuple[Path, str]:
-    """The source file of a constant in the user's own tree, and its text."""
-    from perfkit import _engine
+@contextlib.contextmanager
+def _no_build_of_what_is_no_rust() -> Iterator[None]:
+    """Say of a source that cannot be parsed what it means to a command that is to build it."""
+    try:
+        yield
+    except NotRustError as error:
+        message = f"no build is made, for this source cannot be parsed: {error.message}"
+        raise BuildError(message, where=error.where, remedy=error.remedy) from error
 
+
+def _in_users_tree(project: Project, parameter: Parameter, constant: str) -> sources.Found:
+    """A constant in the user's own files."""
     if parameter.file is not None:
         file = project.resolve(parameter.file)
-        try:
-            return file, file.read_bytes().decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            message = f"cannot be read: {error}"
-            remedy = f"correct [parameters.{name}] file"
-            raise SourceError(message, where=str(file), remedy=remedy) from error
-    candidates = (
-        (file, file.read_bytes())
-        for folder in _search_folders(project)
-        for file in _engine.rust_sources(folder)
-    )
-    return _search(candidates, source_name(name, parameter), str(project.root))
+        if not file.is_file():
+            message = f"the file of the constant `{constant}` is not there"
+            raise SourceError(message, where=str(file), remedy="correct its `file`")
+        return sources.find_in_file(file, sources.read(file), constant)
+    files = itertools.chain.from_iterable(map(sources.rust_files, _search_folders(project)))
+    return sources.find_in_tree(files, constant, searched=project.root)
 
 
 def _search_folders(project: Project) -> list[Path]:
     """Where a constant is looked for whose file the config does not name."""
     root = project.root.resolve()
     crate = project.resolve(project.config.subject.manifest).parent
+    if root.is_relative_to(crate):
+        return [crate]
     return [root] if crate.is_relative_to(root) else [root, crate]
 
 
-def _tree_site(
+def _in_tree(
     project: Project, tree: SourceTree, tree_root: Path, parameter: Parameter, constant: str
-) -> _Site:
-    """The place of a constant in the tree to build."""
+) -> sources.Found:
+    """A constant in the tree to build, which can be another one than the user's own."""
     if parameter.file is not None:
         full = project.resolve(parameter.file)
         name = full.relative_to(tree_root).as_posix() if full.is_relative_to(tree_root) else ""
@@ -246,94 +245,15 @@ def _tree_site(
             message = f"the file of the constant `{constant}` is not in the {tree.label}"
             remedy = "correct its `file`, and see that git does not ignore it"
             raise SourceError(message, where=str(full), remedy=remedy)
-        text = _decode(tree.root / name, tree.read(name))
-    else:
-        folders = _search_folders(project)
-        sources = (
-            name
-            for name in tree.files
-            if name.endswith(".rs")
-            and any((tree_root / name).is_relative_to(folder) for folder in folders)
-        )
-        found, text = _search(
-            ((Path(name), tree.read(name)) for name in sources), constant, str(tree.root)
-        )
-        name = found.as_posix()
-    return _Site(file=name, text=text, site=_only_site(tree.root / name, text, constant))
-
-
-def _search(
-    candidates: Iterable[tuple[Path, bytes]], constant: str, where: str
-) -> tuple[Path, str]:
-    """The one file among many that defines a constant."""
-    last = constant.rpartition("::")[2]
-    found: list[tuple[Path, str]] = []
-    for file, content in candidates:
-        if last.encode() in content:
-            text = _decode(file, content)
-            if _sites(file, text, constant):
-                found.append((file, text))
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        message = f"no Rust source defines the constant `{constant}`"
-        raise SourceError(message, where=where, remedy="correct its `name`, or give its `file`")
-    places = ", ".join(str(file) for file, _ in found)
-    message = f"the constant `{constant}` is defined in more than one file: {places}"
-    raise SourceError(message, where=where, remedy="say which one with `file`")
-
-
-def _decode(file: Path, content: bytes) -> str:
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        message = f"is no UTF-8 text (byte {error.start})"
-        raise SourceError(message, where=str(file)) from error
-
-
-def _sites(file: Path, text: str, constant: str) -> list[_engine.ConstantSite]:
-    from perfkit import _engine
-
-    try:
-        sites = _engine.list_constants(text)
-    except _engine.EngineError as error:
-        raise SourceError(str(error), where=str(file), remedy="correct the source") from error
-    return [
-        site
-        for site in sites
-        if constant in (site.name, site.path) or site.path.endswith(f"::{constant}")
-    ]
-
-
-def _only_site(file: Path, text: str, constant: str) -> _engine.ConstantSite:
-    found = _sites(file, text, constant)
-    if len(found) == 1 and found[0].kind != "macro":
-        return found[0]
-    if not found:
-        message = f"there is no constant `{constant}`"
-        raise SourceError(message, where=str(file), remedy="correct its `name` or its `file`")
-    lines = ", ".join(str(site.line) for site in found)
-    if len(found) == 1:
-        message = f"the constant `{constant}` stands inside a macro and cannot be edited"
-        remedy = "move it out of the macro"
-    else:
-        message = f"the constant `{constant}` is defined more than once: lines {lines}"
-        remedy = "give its path as `name`, such as `module::NAME`"
-    raise SourceError(message, where=f"{file}:{found[0].line}", remedy=remedy)
-
-
-def _replace(file: Path, text: str, constant: str, value: str) -> str:
-    from perfkit import _engine
-
-    try:
-        edited = _engine.replace_constant(text, constant, value)
-    except _engine.EngineError as error:
-        remedy = "choose a value that is a Rust expression of the constant's type"
-        raise SourceError(str(error), where=str(file), remedy=remedy) from error
-    if edited == text:
-        message = f"setting `{constant}` to `{value}` changes nothing"
-        raise SourceError(message, where=str(file))
-    return edited
+        return sources.find_in_file(tree.root / name, tree.read(name), constant)
+    folders = _search_folders(project)
+    files = (
+        (tree.root / name, tree.read(name))
+        for name in tree.files
+        if name.endswith(".rs")
+        and any((tree_root / name).is_relative_to(folder) for folder in folders)
+    )
+    return sources.find_in_tree(files, constant, searched=tree.root)
 
 
 def _literal(text: str) -> Value | None:
@@ -347,19 +267,6 @@ def _literal(text: str) -> Value | None:
     if re.fullmatch(r"-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?", bare):
         return float(bare)
     return None
-
-
-def _constants(source: str) -> dict[str, str]:
-    """Initialisers by name, without the names that are there twice."""
-    from perfkit import _engine
-
-    found: dict[str, str] = {}
-    twice: set[str] = set()
-    for site in _engine.list_constants(source):
-        if site.name in found:
-            twice.add(site.name)
-        found[site.name] = site.value
-    return {name: text for name, text in found.items() if name not in twice}
 
 
 def _evaluate(text: str, known: Mapping[str, str], *, depth: int) -> int | None:
