@@ -32,7 +32,7 @@ from perfkit.subject.parameters import assign, start_values
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from perfkit.config import Project, Workload
     from perfkit.diagnose.agree import Agreement
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from perfkit.diagnose.profiles import Profiled
     from perfkit.measure.plan import Plan
     from perfkit.measure.results import Measurement
-    from perfkit.records import Capture, SizeResult
+    from perfkit.records import Capture, FfiEstimate, SizeResult
     from perfkit.store import Run
     from perfkit.subject.build import Builder
 
@@ -157,25 +157,7 @@ def _conclude(
             )
         )
         observations.append(
-            Observed(
-                workload=subject.name,
-                size=size,
-                call_s=result.time_s,
-                result=result,
-                ffi=agreement.ffi,
-                stacks=taken.stacks if taken else (),
-                region_samples=taken.region_samples if taken else 0.0,
-                layers=by_layer(taken.split.layers) if taken else {},
-                workers_s=taken.split.workers_s if taken else None,
-                threads=subject.threads,
-                smallest=size == smallest,
-                gil_held=seen.gil_held.get(size),
-                branches=seen.branches.get(size, ()),
-                line=seen.line,
-                reference_stacks=seen.reference.stacks if seen.reference else (),
-                reference_samples=_calling_samples(seen),
-                locations=locations,
-            )
+            _observed(subject, result, agreement.ffi, seen, locations, smallest=size == smallest)
         )
     start = start_values(subject.project)
     tune = subject.project.config.tune
@@ -192,6 +174,38 @@ def _conclude(
         ),
         notes=tuple(dict.fromkeys(notes)),
         measured=report,
+    )
+
+
+def _observed(
+    subject: times.Subject,
+    result: SizeResult,
+    ffi: FfiEstimate,
+    seen: Seen,
+    locations: Mapping[str, str],
+    *,
+    smallest: bool,
+) -> Observed:
+    """One size as the rules read it."""
+    taken = seen.profiled.get(result.size)
+    return Observed(
+        workload=subject.name,
+        size=result.size,
+        call_s=result.time_s,
+        result=result,
+        ffi=ffi,
+        stacks=taken.stacks if taken else (),
+        region_samples=taken.region_samples if taken else 0.0,
+        layers=by_layer(taken.split.layers) if taken else {},
+        workers_s=taken.split.workers_s if taken else None,
+        threads=subject.threads,
+        smallest=smallest,
+        gil_held=seen.gil_held.get(result.size),
+        branches=seen.branches.get(result.size, ()),
+        line=seen.line,
+        reference_stacks=seen.reference.stacks if seen.reference else (),
+        reference_samples=_calling_samples(seen),
+        locations=locations,
     )
 
 
