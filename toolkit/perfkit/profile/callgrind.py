@@ -2,8 +2,9 @@
 busy the machine is. One thread runs at a time and AVX-512 does not exist there, so it says nothing
 about thread pools and thresholds.
 
-Two batches of different length are counted; their difference holds the calls and nothing of what
-surrounds them.
+Counted is what the subject's own module executes: no other code runs it, so the count is exact.
+What it calls in libpython and libc is left to the profilers that measure time, because the
+interpreter's own work between two counts differs from one time to the next.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from perfkit import _engine, process
 from perfkit.errors import CaptureError, PerfkitError
 from perfkit.profile import artefacts, messages, quality
-from perfkit.records import Capture, Check, Note
+from perfkit.records import Capture, Check, Note, Pattern
 from perfkit.stacks import callgrind_out
 from perfkit.stacks.split import CALLING_THREAD
 from perfkit.subject.child import spec_for, worker
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from perfkit.subject.child import Worker
 
 SHORT, LONG = 2, 10
-"""Calls in the two batches."""
+"""Calls of the two counts."""
 _CONTROL_S = 120.0
 
 
@@ -69,6 +70,7 @@ class Callgrind:
         try:
             with worker(spec) as running:
                 _count(running, request, control, environ)
+                loaded = running.loaded.path
         except PerfkitError as error:
             said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
             if messages.find(self.name, said) is None:
@@ -78,26 +80,28 @@ class Callgrind:
         if not all(dump.is_file() for dump in dumps):
             message = "callgrind left no counts"
             raise CaptureError(message, where=str(base.parent), remedy=f"read {log}")
-        return _judged(request, run, dumps, log)
+        return _judged(request, run, dumps, log, loaded)
 
 
-def difference(
-    short: callgrind_out.Counts, long: callgrind_out.Counts, calls: int
-) -> dict[str, int]:
-    """Instructions per call by function, rounded; functions with none are left out.
+def per_call(short: Mapping[str, int], long: Mapping[str, int]) -> dict[str, float]:
+    """Instructions of one call by function of the subject's module.
+
+    Args:
+        short: counts of `SHORT` calls.
+        long: counts of `LONG` calls.
 
     Raises:
-        CaptureError: the longer batch did not count more.
+        CaptureError: the module did not run, or more calls did not count more in some function.
     """
-    if long.total <= short.total:
-        message = f"{LONG} calls took {long.total} instructions and {SHORT} took {short.total}"
-        raise CaptureError(message, remedy="profile a larger size")
-    found = {}
-    for name in long.functions:
-        more = long.functions[name] - short.functions.get(name, 0)
-        if round(more / calls) > 0:
-            found[name] = round(more / calls)
-    return found
+    found = {
+        name: (long.get(name, 0) - short.get(name, 0)) / (LONG - SHORT)
+        for name in short.keys() | long.keys()
+    }
+    if not any(found.values()) or min(found.values()) < 0:
+        message = f"{LONG} calls do not count more than {SHORT}: {found}"
+        remedy = "the call does not do the same work each time, so a count says nothing"
+        raise CaptureError(message, remedy=remedy)
+    return {name: count for name, count in found.items() if count}
 
 
 def _count(
@@ -106,25 +110,35 @@ def _count(
     arm = running.prepare(
         request.workload, request.size, which="call", seed=request.seed, name=request.name
     )
-    running.time(arm, 1)
+
+    def calls(count: int) -> None:
+        running.time(arm, count, pattern=Pattern.IDLE)
 
     def tell(*words: str) -> None:
         argv: list[str | Path] = [control, *words, str(running.pid)]
         process.run(argv, env=environ, timeout_s=_CONTROL_S)
 
+    calls(LONG)
     tell("--instr=on")
-    for calls in (SHORT, LONG):
+    for count in (SHORT, LONG):
         tell("--zero")
-        running.time(arm, calls)
+        calls(count)
         tell("--dump")
     tell("--instr=off")
 
 
-def _judged(request: CaptureRequest, run: Run, dumps: list[Path], log: Path) -> Capture:
-    short, long = (callgrind_out.read(dump) for dump in dumps)
-    counted = difference(short, long, LONG - SHORT)
-    stacks = [((CALLING_THREAD, _engine.demangle(name)), n) for name, n in counted.items()]
-    per_call = (long.total - short.total) / (LONG - SHORT)
+def _judged(
+    request: CaptureRequest, run: Run, dumps: list[Path], log: Path, loaded: Path
+) -> Capture:
+    module = str(loaded)
+    short, long = (callgrind_out.read(dump).of_object(module) for dump in dumps)
+    counted = per_call(short, long)
+    total = sum(counted.values())
+    stacks = [
+        ((CALLING_THREAD, _engine.demangle(name)), round(count))
+        for name, count in counted.items()
+        if round(count)
+    ]
     name = Callgrind.name
     verdict = quality.Verdict(accepted=True, reason="", remedy="", notes=())
     folded = artefacts.write_folded(run, request.label, name, stacks)
@@ -135,7 +149,7 @@ def _judged(request: CaptureRequest, run: Run, dumps: list[Path], log: Path) -> 
         profiler=name,
         what=f"{request.name}, n = {request.size:_}: instructions per call, by function",
         rate_hz=0.0,
-        samples=round(per_call),
+        samples=round(total),
         slowdown=None,
         verdict=verdict,
         count_name="instructions",
@@ -143,7 +157,8 @@ def _judged(request: CaptureRequest, run: Run, dumps: list[Path], log: Path) -> 
     notes = (
         Note(
             id="instructions",
-            text=f"{per_call:.0f} instructions per call, {per_call / request.size:.2f} per element",
+            text=f"{total:.0f} instructions of the module per call, "
+            f"{total / request.size:.2f} per element",
         ),
         Note(
             id="simulated",
@@ -156,7 +171,7 @@ def _judged(request: CaptureRequest, run: Run, dumps: list[Path], log: Path) -> 
         size=request.size,
         clock="instructions",
         rate_hz=0.0,
-        samples=round(per_call),
+        samples=round(total),
         calls=LONG - SHORT,
         region_s=None,
         unresolved_share=None,
@@ -164,8 +179,8 @@ def _judged(request: CaptureRequest, run: Run, dumps: list[Path], log: Path) -> 
         accepted=True,
         reason="",
         files={
-            "raw": run.relative(dumps[1]),
             "raw_short": run.relative(dumps[0]),
+            "raw": run.relative(dumps[1]),
             "log": run.relative(log),
             "folded": run.relative(folded),
             "flame": run.relative(flame),

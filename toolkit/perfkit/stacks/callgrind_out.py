@@ -2,6 +2,7 @@
 cost is theirs. The part of the grammar that is used:
 
     events: Ir
+    ob=(3) /build/kernel.so   the object that the functions below are in
     fl=(1) /a/b.c
     fn=(7) price              a name is told once, then `fn=(7)` alone
     12 345                    line, cost of this function itself
@@ -30,10 +31,14 @@ _COST = re.compile(r"^[+\-*]?\d*(?:0x[0-9a-f]+)? (?P<cost>\d+)\b")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Instructions of one dump: all of them, and by function (its own alone)."""
+    """Instructions of one dump: all of them, and by object and function (its own alone)."""
 
     total: int
-    functions: Mapping[str, int]
+    objects: Mapping[str, Mapping[str, int]]
+
+    def of_object(self, path: str) -> Mapping[str, int]:
+        """The functions of one object; none when nothing of it ran."""
+        return self.objects.get(path, {})
 
 
 def read(path: Path) -> Counts:
@@ -43,8 +48,9 @@ def read(path: Path) -> Counts:
         UnreadableOutputError: it counts other events, holds no total, or its parts do not add up.
     """
     names: dict[str, str] = {}
-    found: Counter[str] = Counter()
-    current, skip = "", False
+    objects: dict[str, str] = {}
+    found: dict[str, Counter[str]] = {}
+    current, place, skip = "", "", False
     total: int | None = None
     with path.open(encoding="utf-8", errors="replace") as stream:
         for number, line in enumerate(stream, start=1):
@@ -56,19 +62,24 @@ def read(path: Path) -> Counts:
                 current = _named(text[3:], names)
             elif text.startswith("cfn="):
                 _named(text[4:], names)
+            elif text.startswith("ob="):
+                place = _named(text[3:], objects)
+            elif text.startswith("cob="):
+                _named(text[4:], objects)
             elif text.startswith("calls="):
                 skip = True
             elif text.startswith(("totals:", "summary:")):
                 total = int(text.split()[1])
             elif current and (cost := _COST.match(text)) is not None:
                 if not skip:
-                    found[current] += int(cost["cost"])
+                    found.setdefault(place, Counter())[current] += int(cost["cost"])
                 skip = False
-    if total is None or sum(found.values()) != total:
-        message = f"callgrind's parts add up to {sum(found.values())}, its total is {total}"
+    parts = sum(sum(functions.values()) for functions in found.values())
+    if total is None or parts != total:
+        message = f"callgrind's parts add up to {parts}, its total is {total}"
         remedy = "profile again: the file is cut short, or of another version"
         raise UnreadableOutputError(message, where=str(path), remedy=remedy)
-    return Counts(total=total, functions=dict(found))
+    return Counts(total=total, objects=found)
 
 
 def _named(text: str, names: dict[str, str]) -> str:
