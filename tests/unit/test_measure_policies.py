@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -157,12 +158,24 @@ def test_room_looks_back_ten_seconds_only() -> None:
 
 def test_pace_repeats_short_rounds_an_odd_number_of_times() -> None:
     short = blocks.pace(
-        100, Pattern.HOT, {"a": 8, "b": 8}, {"a": 5e-5, "b": 5e-5}, block_s=0.04, helpers=0.0
+        100,
+        Pattern.HOT,
+        {"a": 8, "b": 8},
+        {"a": 5e-5, "b": 5e-5},
+        block_s=0.04,
+        helpers=0.0,
+        data_sets=8,
     )
     assert short.rounds % 2 == 1
     assert 0.03 < short.rounds * short.round_s <= 0.04
     long = blocks.pace(
-        10**6, Pattern.HOT, {"a": 1, "b": 1}, {"a": 0.2, "b": 0.2}, block_s=0.04, helpers=0.5
+        10**6,
+        Pattern.HOT,
+        {"a": 1, "b": 1},
+        {"a": 0.2, "b": 0.2},
+        block_s=0.04,
+        helpers=0.5,
+        data_sets=8,
     )
     assert long.rounds == 1
     assert long.too_long
@@ -170,9 +183,35 @@ def test_pace_repeats_short_rounds_an_odd_number_of_times() -> None:
 
 
 def test_an_idle_arm_has_single_calls_and_no_untimed_ones() -> None:
-    idle = blocks.pace(100, Pattern.IDLE, {"a": 512}, {"a": 1e-6}, block_s=0.04, helpers=0.0)
+    idle = blocks.pace(
+        100, Pattern.IDLE, {"a": 512}, {"a": 1e-6}, block_s=0.04, helpers=0.0, data_sets=8
+    )
     assert idle.calls == {"a": blocks.IDLE_CALLS}
-    assert blocks.untimed_calls(1e-6, Pattern.IDLE) == 0
-    assert blocks.untimed_calls(1e-6, Pattern.HOT) == 3
-    assert blocks.untimed_calls(1e-3, Pattern.HOT) == 1
-    assert blocks.untimed_calls(0.5, Pattern.HOT) == 0
+    assert idle.untimed == 0
+
+
+def pace_of(**per_call_s: float) -> blocks.Pace:
+    """As it comes out when each arm's own calibration is the smallest power of two for 0.5 ms."""
+    calls = {name: 1 << max(0, math.ceil(math.log2(5e-4 / t))) for name, t in per_call_s.items()}
+    return blocks.pace(100, Pattern.HOT, calls, per_call_s, block_s=0.04, helpers=0.0, data_sets=8)
+
+
+def test_variants_alike_get_equal_batches_whatever_their_calibration_said() -> None:
+    """Caches are cold at the start of a batch: a longer one would look faster."""
+    pace = pace_of(subject=6.3e-5, copy=6.2e-5, baseline=7e-5)
+    assert set(pace.calls.values()) == {16}
+    edge = pace_of(subject=4.9e-4, copy=5.1e-4)
+    assert set(edge.calls.values()) == {2}
+
+
+def test_a_far_slower_variant_gets_no_endless_batch() -> None:
+    pace = pace_of(subject=1e-6, reference=1e-3)
+    assert pace.calls["subject"] == 512
+    assert pace.calls["reference"] == 8
+
+
+@pytest.mark.parametrize(
+    ("fastest", "untimed"), [(1e-6, 8), (2.9e-4, 8), (3.1e-4, 1), (1e-3, 1), (0.5, 0)]
+)
+def test_untimed_calls_are_the_same_for_all(fastest: float, untimed: int) -> None:
+    assert pace_of(subject=fastest, copy=1.2 * fastest).untimed == untimed

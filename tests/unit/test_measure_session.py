@@ -43,6 +43,7 @@ def run(
             hands.cost_s,
             block_s=0.04,
             helpers=0.5,
+            data_sets=8,
         )
         for size in plan.sizes
     ]
@@ -76,7 +77,13 @@ def test_each_round_has_every_arm_once_in_random_order() -> None:
     hands = FakeLab(cost_s={"a": 1e-4, "b": 1e-4, "c": 1e-4})
     arms = [Arm(variant=name, size=1, pattern=Pattern.HOT) for name in "abc"]
     pace = blocks.pace(
-        1, Pattern.HOT, dict.fromkeys("abc", 4), hands.cost_s, block_s=0.04, helpers=0.0
+        1,
+        Pattern.HOT,
+        dict.fromkeys("abc", 4),
+        hands.cost_s,
+        block_s=0.04,
+        helpers=0.0,
+        data_sets=8,
     )
     rounds = blocks.run_rounds(hands, arms, pace, random.Random(1), [0, 1])
     assert all(sorted(turn) == ["a", "b", "c"] for turn in rounds.order)
@@ -260,6 +267,7 @@ def test_a_call_too_slow_for_the_time_limit_is_named() -> None:
             hands.cost_s,
             block_s=0.04,
             helpers=0.0,
+            data_sets=8,
         )
     ]
     with pytest.raises(WorkloadError, match="too slow for the time limit of 20 s"):

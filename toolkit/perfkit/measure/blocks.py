@@ -27,7 +27,15 @@ LONG_CALL_S = 2e-2
 """A call this long is not preceded by an untimed one: waking a pool is 0.3 % of it."""
 
 SHORT_CALL_S = 3e-4
-"""Calls shorter than this get three untimed ones before their batch, others one."""
+"""Calls shorter than this get untimed ones over all data sets before their batch, others one."""
+
+LEAST_UNTIMED = 3
+
+ALIKE = 4.0
+"""Variants whose calls take up to so many times the fastest one's get batches of equal calls."""
+
+LONG_BATCH_S = 1e-2
+"""Batches of slower variants have fewer calls when they would be longer than this."""
 
 IDLE_CALLS = 2
 """Calls per batch of an idle arm: each waits until the pool sleeps."""
@@ -60,6 +68,7 @@ class Pace:
     """How one size in one pattern is measured: calls per batch of each arm, rounds per block.
 
     Attributes:
+        untimed: calls right before each batch, off the clock; the same for all arms.
         helpers: share of an arm's CPU time that other threads than the calling one used before the
             measurement began; the most of any arm.
     """
@@ -69,6 +78,7 @@ class Pace:
     calls: Mapping[str, int]
     per_call_s: Mapping[str, float]
     rounds: int
+    untimed: int
     helpers: float
 
     @property
@@ -80,7 +90,7 @@ class Pace:
     def round_s(self) -> float:
         """What one round of all arms takes, untimed calls and all; seconds."""
         return sum(
-            per_call * (self.calls[name] + untimed_calls(per_call, self.pattern))
+            per_call * (self.calls[name] + self.untimed)
             for name, per_call in self.per_call_s.items()
         )
 
@@ -88,13 +98,6 @@ class Pace:
     def too_long(self) -> bool:
         """Whether one round is longer than pairing reaches."""
         return self.round_s > BLOCK_LIMIT_S
-
-
-def untimed_calls(per_call_s: float, pattern: Pattern) -> int:
-    """How many calls come right before a batch, off the clock."""
-    if pattern is Pattern.IDLE or per_call_s > LONG_CALL_S:
-        return 0
-    return 3 if per_call_s < SHORT_CALL_S else 1
 
 
 def pace(
@@ -105,18 +108,55 @@ def pace(
     *,
     block_s: float,
     helpers: float,
+    data_sets: int,
 ) -> Pace:
-    """Choose the rounds per block: as many as fit, an odd number, whose median is one of them."""
+    """Choose calls, untimed calls and rounds for all arms together.
+
+    While others had their turn the caches went cold, and the first calls of a batch pay for that:
+    eight calls are slower each than sixteen, by 14 % where it was seen. So the same number for
+    everybody, however the calibration of each one came out.
+
+    Args:
+        calls: per batch, as each arm was calibrated by itself.
+        data_sets: that calls rotate through.
+    """
+    fastest = min(per_call_s.values())
+    untimed = 0
     if pattern is Pattern.IDLE:
-        calls = dict.fromkeys(calls, IDLE_CALLS)
+        chosen = dict.fromkeys(calls, IDLE_CALLS)
+    else:
+        chosen = _together(calls, per_call_s, fastest)
+        if fastest < SHORT_CALL_S:
+            untimed = max(LEAST_UNTIMED, data_sets)
+        elif fastest < LONG_CALL_S:
+            untimed = 1
     once = Pace(
-        size=size, pattern=pattern, calls=calls, per_call_s=per_call_s, rounds=1, helpers=helpers
+        size=size,
+        pattern=pattern,
+        calls=chosen,
+        per_call_s=per_call_s,
+        rounds=1,
+        untimed=untimed,
+        helpers=helpers,
     )
     idle_s = len(calls) * IDLE_CALLS * 2e-3 if pattern is Pattern.IDLE else 0.0
     fit = int(block_s / max(once.round_s + idle_s, 1e-9))
     rounds = min(max(fit, 1), MAX_ROUNDS)
-    rounds -= rounds > 1 and rounds % 2 == 0
+    rounds -= rounds > 1 and rounds % 2 == 0  # odd: the median is one of them
     return dataclasses.replace(once, rounds=rounds)
+
+
+def _together(
+    calls: Mapping[str, int], per_call_s: Mapping[str, float], fastest: float
+) -> dict[str, int]:
+    """Equal calls for all that are about equally fast; fewer for those that are far slower."""
+    common = max(calls.values())
+    chosen = {}
+    for name, per_call in per_call_s.items():
+        fit = max(1, int(LONG_BATCH_S / per_call))
+        alike = per_call <= ALIKE * fastest
+        chosen[name] = common if alike else min(common, max(calls[name], 1 << fit.bit_length() - 1))
+    return chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,9 +250,8 @@ def run_rounds(
             began.append(cpu)
         order.append(tuple(arm.variant for arm in turn))
         for arm in turn:
-            untimed = untimed_calls(pace.per_call_s[arm.variant], pace.pattern)
             calls = pace.calls[arm.variant]
-            timings[arm.variant].append(lab.time(arm, calls, untimed=untimed, cpu=cpu))
+            timings[arm.variant].append(lab.time(arm, calls, untimed=pace.untimed, cpu=cpu))
     return Rounds(
         order=tuple(order),
         cores=tuple(began),

@@ -259,7 +259,15 @@ def _pace(
         calls[name] = found.calls
         per_call[name] = found.per_call_s
         helpers = max(helpers, found.helpers)
-    return blocks.pace(size, pattern, calls, per_call, block_s=plan.block_s, helpers=helpers)
+    return blocks.pace(
+        size,
+        pattern,
+        calls,
+        per_call,
+        block_s=plan.block_s,
+        helpers=helpers,
+        data_sets=data_sets_for(size, plan.settings.data_sets),
+    )
 
 
 def _overhead_notes(plan: Plan, watchman: Worker, paces: tuple[Pace, ...]) -> tuple[Note, ...]:

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 CHANNELS_VARIABLE = "PERFKIT_WORKER_CHANNELS"
 UNTIMED_CALLS = 3  # before a hot batch, where nobody says how many
-UNTIMED_S = 1e-3  # no further untimed call after this
 IDLE_S = 2e-3  # after this the pools of the field have parked their threads
 MAX_CALLS = 1 << 22  # per batch
 PINS = 4  # blocks of memory held, one of them replaced before each batch
@@ -354,11 +353,8 @@ class Worker:
 
     def _wake(self, arm: Arm, calls: int) -> None:
         """Untimed calls: while others had the token, caches cooled and the pool went to sleep."""
-        spent = 0.0
-        for _ in range(calls):
-            spent += self._batch(arm, 1)["seconds"]
-            if spent > UNTIMED_S:
-                return
+        if calls:
+            self._batch(arm, calls)
 
     def _batch(self, arm: Arm, calls: int) -> Reply:
         """One clock pair around calls back to back, garbage collection off."""
