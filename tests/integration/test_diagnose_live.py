@@ -218,3 +218,20 @@ def test_sizes_that_scale_nothing_have_no_intercept(
     for split in found.sizes:
         assert estimators(split)["intercept"].seconds is None
         assert "does not grow" in estimators(split)["intercept"].reason
+
+
+def test_a_workspace_of_another_shape_is_diagnosed(
+    workspace_subject: Path, shared_cache: Path, run: Run, environ: dict[str, str]
+) -> None:
+    other = load_project(start=workspace_subject, environ=environ)
+    found = diagnosed(other, shared_cache, run, "histogram", (1_000, 100_000))
+    assert [split.size for split in found.sizes] == [1_000, 100_000]
+    for split in found.sizes:
+        named = estimators(split)
+        assert named["twin"].seconds is not None
+        assert named["intercept"].name == "intercept"
+        # The bench lies in the core crate: what it does not compile cannot be compared by flags.
+        assert named["call_minus_bench"].reason
+    assert found.recommendation is not None
+    assert found.measured is not None
+    assert {result.size for result in found.measured.results} == {1_000, 100_000}

@@ -115,7 +115,8 @@ def diagnose(
 
 def _busy(report: MeasureReport, notes: Sequence[Note], measured: Measurement) -> Diagnosis:
     refusal = measured.refusal()
-    busy = Note(id="busy", text=refusal.message, where=refusal.details, remedy=refusal.remedy)
+    text = f"{refusal.message}; looks at it, by the cores that were free:\n{refusal.details}"
+    busy = Note(id="busy", text=text, remedy=refusal.remedy)
     return Diagnosis(
         verdict=DiagnoseVerdict.BUSY,
         sizes=(),
