@@ -1,0 +1,236 @@
+"""The profilers themselves, on the subject of known spins; verdicts depend on the machine and are
+not asserted, what is in the captures is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from perfkit import _engine
+from perfkit.config import Project, load_project
+from perfkit.errors import (
+    CaptureError,
+    ConfigError,
+    PerfkitError,
+    PermissionRefusedError,
+    ToolError,
+    UnreadableOutputError,
+    UsageError,
+    WorkerError,
+)
+from perfkit.profile import analyse, perf_record
+from perfkit.profile.command import ProfileOptions, Target, profile_command
+from perfkit.profile.engine import profile_workload
+from perfkit.profile.perf_record import RecordSettings
+from perfkit.profile.request import quiet
+from perfkit.records import Build, Capture, Layer, Profile
+from perfkit.stacks.split import CALLING_THREAD
+from perfkit.store import Run, create_run
+from perfkit.subject.build import Builder
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = RecordSettings(rate_hz=499, event="cpu-clock", call_graph="dwarf,16384")
+SPIN = """\
+import sys, time
+def spin(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+spin(1.0)
+sys.exit(int(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def project() -> Project:
+    place = ROOT / "target" / "perfkit-test-subjects" / "spins-profile"
+    shutil.rmtree(place, ignore_errors=True)
+    ignored = shutil.ignore_patterns("target", "profiles", "__pycache__")
+    shutil.copytree(ROOT / "tests" / "subjects" / "spins", place, ignore=ignored)
+    subprocess.run(["git", "init", "--quiet"], cwd=place, check=True)
+    return load_project(start=place, environ=dict(os.environ))
+
+
+@pytest.fixture(scope="module")
+def builder(project: Project, shared_cache: Path) -> Builder:
+    return Builder(project, cache=shared_cache)
+
+
+@pytest.fixture(scope="module")
+def build(builder: Builder) -> Build:
+    return builder.build(profile=Profile.PROFILING)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return create_run(tmp_path / "profiles", "profile", {})
+
+
+def take(project: Project, build: Build, run: Run, profiler: str, name: str = "native") -> Capture:
+    (capture,) = profile_workload(
+        project, name, 37, build=build, run=run, names=[profiler], rate=199, duration=1.0
+    )
+    return capture
+
+
+@pytest.mark.parametrize("profiler", ["perf", "py-spy", "scalene", "callgrind"])
+def test_each_profiler_leaves_a_whole_capture(
+    project: Project, build: Build, run: Run, profiler: str
+) -> None:
+    capture = take(project, build, run, profiler)
+    assert capture.samples > 20
+    for place in capture.files.values():
+        assert (run.directory / place).stat().st_size > 0
+    folded = _engine.read_folded(run.directory / capture.files["folded"])
+    assert {stack[0] for stack, _ in folded.stacks()} == {CALLING_THREAD}
+    picture = (run.directory / capture.files["flame"]).read_text()
+    assert "<svg" in picture
+    assert profiler in picture
+    assert ("NOT BELIEVED" in picture) is not capture.accepted
+    if profiler in {"perf", "py-spy", "scalene"}:
+        assert capture.slowdown is not None
+        assert capture.slowdown.low <= capture.slowdown.estimate <= capture.slowdown.high
+        assert f"{capture.rate_hz:g} samples/s" in picture
+
+
+def test_perfs_stacks_hold_both_sides_of_the_boundary(
+    project: Project, build: Build, run: Run
+) -> None:
+    capture = take(project, build, run, "perf")
+    layers = analyse.layers_for(build, project.config.layers)
+    split = analyse.split_unchecked(capture, run, layers)
+    assert split.seconds(Layer.CONVERT_IN) > 0
+    assert split.seconds(Layer.COMPUTE) > split.seconds(Layer.CONVERT_IN)
+    written = analyse.write_tables(capture, run, layers)
+    header = (run.directory / written["frames"]).read_text().splitlines()[0]
+    assert header.startswith("frame,layer,self_samples,total_samples,self_s_per_call")
+    output = run.path("flame/difference.svg")
+    analyse.differential_flame((capture, run), (capture, run), output)
+    assert "ns per call" in output.read_text()
+    assert not any(row.significant for row in analyse.difference((capture, run), (capture, run)))
+
+
+@pytest.mark.parametrize("profiler", ["perf", "py-spy"])
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_commands_own_exit_code_is_handed_on(
+    project: Project, builder: Builder, run: Run, tmp_path: Path, profiler: str, code: int
+) -> None:
+    script = tmp_path / "spin.py"
+    script.write_text(SPIN)
+    outcome = profile_command(
+        project,
+        ProfileOptions(profilers=(profiler,), exports=("speedscope", "csv")),
+        target=Target(command=(sys.executable, str(script), str(code))),
+        builder=builder,
+        run=run,
+        progress=quiet,
+    )
+    assert outcome.exit_code == code
+    (capture,) = outcome.captures
+    assert {"raw", "folded", "flame", "speedscope", "csv"} <= set(capture.files)
+    assert capture.slowdown is None
+    assert "cost_unknown" in [note.id for note in capture.notes]
+
+
+@pytest.mark.parametrize("profiler", ["perf", "py-spy"])
+def test_a_running_process_is_looked_at_and_left_running(
+    project: Project, builder: Builder, run: Run, profiler: str
+) -> None:
+    spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        outcome = profile_command(
+            project,
+            ProfileOptions(profilers=(profiler,), duration_s=1.0, rate_hz=97),
+            target=Target(pid=spinner.pid),
+            builder=builder,
+            run=run,
+            progress=quiet,
+        )
+        assert outcome.exit_code is None
+        assert outcome.captures[0].samples > 10
+        assert spinner.poll() is None
+    finally:
+        spinner.kill()
+        spinner.wait()
+
+
+# -- bad input -------------------------------------------------------------------------------------
+
+
+def test_a_process_that_is_gone_is_named(tmp_path: Path, environ: dict[str, str]) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    data = tmp_path / "perf.data"
+    with (
+        pytest.raises(ToolError, match="ended before"),
+        perf_record.attached(gone.pid, SETTINGS, data, environ),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"", b"PERFILE2" + bytes(40), os.urandom(4096)])
+def test_a_broken_perf_data_is_named(
+    tmp_path: Path, environ: dict[str, str], content: bytes
+) -> None:
+    data = tmp_path / "perf.data"
+    data.write_bytes(content)
+    with pytest.raises((UnreadableOutputError, CaptureError)) as caught:
+        perf_record.write_script(data, tmp_path / "out.txt", environ)
+    assert caught.value.remedy
+
+
+def test_a_perf_that_is_killed_in_the_middle_is_named(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    data = tmp_path / "perf.data"
+    try:
+        with perf_record.attached(spinner.pid, SETTINGS, data, environ) as recorder:
+            recorder.enable()
+            recorder._child.signal(signal.SIGKILL)
+            with pytest.raises(PerfkitError):
+                recorder.disable()
+                recorder.finish()
+                perf_record.write_script(data, tmp_path / "out.txt", environ)
+    finally:
+        spinner.kill()
+        spinner.wait()
+
+
+def test_a_subject_that_ends_its_process_is_named(project: Project, build: Build, run: Run) -> None:
+    with pytest.raises(WorkerError, match="signal 6"):
+        profile_workload(project, "ends", 1, build=build, run=run, names=["perf"], duration=60.0)
+
+
+def test_a_workload_without_bench_has_no_bench_profile(
+    project: Project, build: Build, run: Run
+) -> None:
+    with pytest.raises(ConfigError, match="no criterion bench"):
+        take(project, build, run, "cargo-flamegraph")
+
+
+def test_an_unknown_profiler_is_a_usage_error(project: Project, build: Build, run: Run) -> None:
+    with pytest.raises(UsageError, match="did you mean 'py-spy'"):
+        take(project, build, run, "pyspy")
+
+
+def test_a_refused_perf_falls_back_to_py_spy(
+    project: Project, build: Build, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        message = "the system refuses perf events"
+        raise PermissionRefusedError(message, remedy="a switch")
+
+    monkeypatch.setattr(perf_record, "attached", refuse)
+    captures = profile_workload(project, "native", 37, build=build, run=run, rate=97, duration=1.0)
+    assert [capture.profiler for capture in captures] == ["py-spy"]
+    assert any("refuses perf events" in note.text for note in captures[0].notes)
