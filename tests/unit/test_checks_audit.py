@@ -153,22 +153,32 @@ def test_thread_counts_are_part_of_the_audit() -> None:
 
 
 def test_the_lto_of_a_bench_is_that_of_its_own_line() -> None:
-    extension = parse_rustc(RELEASE)
     library = (
         "rustc --crate-name my_ext --crate-type rlib -C opt-level=3 -C linker-plugin-lto "
         "-C codegen-units=1"
     )
     bench = "rustc --crate-name speed benches/speed.rs -C opt-level=3 -C lto=thin"
-    assert bench_flags((library, bench), extension) == ()
+    assert bench_flags((library, bench), (RELEASE,), "pkg.my_ext") == ()
     beside = "rustc --crate-name my_ext --crate-type cdylib -C opt-level=3"
-    assert bench_flags((library, beside, bench), extension) == ()
+    assert bench_flags((library, beside, bench), (RELEASE,), "pkg.my_ext") == ()
     fat = bench.replace("thin", "fat")
-    assert bench_flags((library, fat), extension) == ("lto: thin | fat",)
+    assert bench_flags((library, fat), (RELEASE,), "pkg.my_ext") == ("lto: thin | fat",)
     slow = library.replace("-C codegen-units=1", "")
-    assert bench_flags((slow, bench), extension) == ("codegen-units: 1 | default",)
+    found = bench_flags((slow, bench), (RELEASE,), "pkg.my_ext")
+    assert found == ("codegen-units: 1 | default",)
 
 
-def test_a_bench_without_the_crate_is_no_bench_of_it() -> None:
+def test_a_bench_of_the_core_crate_is_compared_by_the_core_crate() -> None:
+    bench = "rustc --crate-name speed benches/speed.rs -C opt-level=3 -C lto=thin"
+    build_lines = (CORE, RELEASE)
+    assert bench_flags((CORE, bench), build_lines, "pkg.my_ext") == ()
+    sized = CORE.replace("opt-level=3", "opt-level=s")
+    assert bench_flags((sized, bench), build_lines, "pkg.my_ext") == ("opt-level: 3 | s",)
+
+
+def test_a_bench_of_other_crates_is_no_bench_of_the_extension() -> None:
     bench = "rustc --crate-name speed benches/speed.rs -C opt-level=3"
-    assert bench_flags((bench,), parse_rustc(RELEASE)) == ("the bench does not compile my_ext",)
-    assert bench_flags((bench,), None) == ("the extension's own flags are not known",)
+    found = bench_flags((bench,), (RELEASE,), "pkg.my_ext")
+    assert found == ("the bench compiles none of: my_ext",)
+    unknown = bench_flags((bench,), (), "pkg.my_ext")
+    assert unknown == ("the extension's own flags are not known",)

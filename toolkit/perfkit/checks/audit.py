@@ -166,26 +166,43 @@ def different_flags(first: RustcLine, second: RustcLine) -> tuple[str, ...]:
     )
 
 
-def bench_flags(lines: Sequence[str], line: RustcLine | None) -> tuple[str, ...]:
-    """In which flags a bench's copy of the subject's crate differs from the extension's.
+def bench_flags(bench: Sequence[str], build: Sequence[str], module: str) -> tuple[str, ...]:
+    """In which flags a bench's copies of the subject's crates differ from the extension's.
 
-    LTO happens where a program is linked: a library inside a bench carries no `lto` of its own, and
-    the one on the bench's line, which is the last, holds for all of it.
+    Every crate that both compile is compared. LTO happens where a program is linked: a library
+    inside a bench carries no `lto` of its own, and the one on the bench's line, which is the last,
+    holds for all of it.
 
     Args:
-        lines: of the bench's build.
-        line: of the extension; None where nothing is known about it.
+        bench: rustc lines of the bench's build.
+        build: of the extension's.
     """
-    if line is None:
+    extension = subject_line(build, module)
+    if extension is None:
         return ("the extension's own flags are not known",)
-    parsed = [parse_rustc(text) for text in lines]
-    own = [other for other in parsed if other.crate == line.crate]
-    if not own:
-        return (f"the bench does not compile {line.crate}",)
-    # One crate can be compiled twice, as an extension and as a library: the bench links the latter.
-    libraries = [other for other in own if {"rlib", "lib"} & set(other.crate_types)]
-    linked = (libraries or own)[-1]
-    return different_flags(_linked(line, line.lto), _linked(linked, parsed[-1].lto))
+    ours = _libraries([parse_rustc(text) for text in build])
+    parsed = [parse_rustc(text) for text in bench]
+    theirs = _libraries(parsed)
+    common = sorted(set(ours) & set(theirs))
+    if not common:
+        return (f"the bench compiles none of: {', '.join(sorted(ours))}",)
+    found: dict[str, None] = {}
+    for crate in common:
+        one = _linked(ours[crate], extension.lto)
+        other = _linked(theirs[crate], parsed[-1].lto)
+        found.update(dict.fromkeys(different_flags(one, other)))
+    return tuple(found)
+
+
+def _libraries(lines: Sequence[RustcLine]) -> dict[str, RustcLine]:
+    """The line of each crate; of one compiled as an extension and as a library, the library's."""
+    found: dict[str, RustcLine] = {}
+    for line in lines:
+        if line.crate.startswith("build_script_"):
+            continue
+        if line.crate not in found or {"rlib", "lib"} & set(line.crate_types):
+            found[line.crate] = line
+    return found
 
 
 def _linked(line: RustcLine, lto: str) -> RustcLine:

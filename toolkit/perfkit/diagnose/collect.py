@@ -83,7 +83,7 @@ def collect(
     loop_s = times.loop_overhead(subject).estimate
     small = times.measure_small(subject)
     line = subject_line(subject.build.rustc, subject.project.config.subject.module)
-    benches = {size: _bench(subject, size, measured, loop_s, line, builder) for size in sizes}
+    benches = {size: _bench(subject, size, measured, loop_s, builder) for size in sizes}
     captures, profiled = _profile(subject, sizes, builder, notes)
     return Seen(
         loop_s=loop_s,
@@ -104,7 +104,6 @@ def _bench(
     size: int,
     measured: Measurement,
     loop_s: float,
-    line: RustcLine | None,
     builder: Builder,
 ) -> Reading:
     """E3b at one size, or why it is not available."""
@@ -119,7 +118,8 @@ def _bench(
         )
     except (BuildError, ConfigError, ToolError, UnreadableOutputError) as error:
         return unavailable(Method.BENCH, error.message)
-    other = bench_flags(built.rustc, line)
+    module = subject.project.config.subject.module
+    other = bench_flags(built.rustc, subject.build.rustc, module)
     point = measured.at(size)
     return estimators.call_minus_bench(
         point.absolute(SUBJECT),
