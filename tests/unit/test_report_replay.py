@@ -40,9 +40,9 @@ def test_kinds_of_values_stay_apart() -> None:
         ("size", True, "SizeResult.size"),
         ("met", 1, "SizeResult.met"),
         ("time_s", None, "SizeResult.time_s"),
-        ("time_s", {"estimate": 1.0}, "SizeResult.time_s"),
+        ("time_s", {"estimate": 1.0}, "SizeResult.time_s.low"),
         ("pattern", "cold", "SizeResult.pattern"),
-        ("speed", 3.0, "SizeResult"),
+        ("speed", 3.0, "SizeResult.speed"),
     ],
 )
 def test_what_is_not_the_record_is_refused_with_its_place(

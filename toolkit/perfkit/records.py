@@ -7,13 +7,10 @@ know a value holds `None`; zero always means zero. JSON is written from these by
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+from pathlib import Path
 
 SCHEMA_VERSION = 1
 """Version of everything perfkit writes for machines. History: 1, the first."""

@@ -15,13 +15,11 @@ import math
 import os
 import secrets
 import shutil
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, Union, cast
+from typing import Any, TypeVar
 
 import filelock
 import platformdirs
@@ -77,65 +75,24 @@ def from_json(record: type[Record], value: object, *, where: str = "") -> Record
     Raises:
         StoreError: a key is missing or unknown, or a value is of another type; with its path.
     """
-    return cast("Record", _decode(record, value, where or record.__name__))
+    import pydantic  # here, because most commands read no record back
 
-
-def _decode(kind: Any, value: Any, where: str) -> Any:  # noqa: ANN401  # types as values
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (Union, UnionType):
-        return _decode_union(arguments, value, where)
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        return _decode_record(kind, value, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is Mapping and isinstance(value, dict):
-        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if kind is object or (kind is type(None) and value is None):
-        return value
-    if isinstance(kind, type) and issubclass(kind, Enum) and value in [e.value for e in kind]:
-        return kind(value)
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind in (bool, int, float, str) and type(value) is kind:
-        return value
-    message = f"holds {value!r}, which is not what this perfkit writes there"
-    raise StoreError(message, where=where, remedy="use the perfkit that wrote it")
-
-
-def _decode_union(kinds: Sequence[Any], value: Any, where: str) -> Any:  # noqa: ANN401
-    """An exact type first, so that 1 stays a whole number where 1.0 is allowed too."""
-    if type(value) in kinds or (value is None and type(None) in kinds):
-        return value
-    failure: StoreError | None = None
-    for kind in kinds:
-        if kind is not type(None):
-            try:
-                return _decode(kind, value, where)
-            except StoreError as error:
-                failure = error
-    raise failure or StoreError("holds null", where=where)
-
-
-def _decode_record(kind: Any, value: dict[str, Any], where: str) -> Any:  # noqa: ANN401
-    hints = typing.get_type_hints(kind, localns={"Mapping": Mapping, "Path": Path})
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    unknown = [key for key in value if key not in fields and key != "schema_version"]
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in value
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
-    if unknown or missing:
-        message = f"has unknown keys {unknown} and lacks {missing}"
-        raise StoreError(message, where=where, remedy="use the perfkit that wrote it")
-    known = {name: item for name, item in value.items() if name in fields}
-    return kind(
-        **{name: _decode(hints[name], item, f"{where}.{name}") for name, item in known.items()}
-    )
+    where = where or record.__name__
+    if isinstance(value, dict):  # `write_record` puts it in front of the record
+        value = {key: item for key, item in value.items() if key != "schema_version"}
+    remedy = "use the perfkit that wrote it"
+    try:
+        adapter = pydantic.TypeAdapter(record)
+        read = adapter.validate_json(json.dumps(value), strict=True, extra="forbid")
+    except pydantic.ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join([where, *map(str, fault["loc"])])
+        message = f"holds {fault['input']!r}, which this perfkit does not write: {fault['msg']}"
+        raise StoreError(message, where=place, remedy=remedy) from error
+    if to_json(read) != value:  # a missing key would get its default
+        message = "has other keys than this perfkit writes"
+        raise StoreError(message, where=where, remedy=remedy)
+    return read
 
 
 def dump_json(value: object) -> str:

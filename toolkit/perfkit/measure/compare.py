@@ -103,9 +103,7 @@ def _report(run: Run) -> MeasureReport:
     if not path.is_file():
         message = "holds no measurement"
         raise StoreError(message, where=str(run.directory), remedy="name runs of `perfkit measure`")
-    record = store.read_json(path)
-    record.pop("schema_version", None)
-    report = store.from_json(MeasureReport, record, where=str(path))
+    report = store.from_json(MeasureReport, store.read_json(path), where=str(path))
     if report.verdict is not MeasureVerdict.OK:
         message = f"its verdict is `{report.verdict}`, so there is nothing to compare"
         raise UsageError(message, where=run.id, remedy="measure again on a quieter machine")

@@ -44,9 +44,7 @@ def load(run: store.Run) -> Shown:
     for name, read in _READERS.items():
         path = run.directory / name
         if path.is_file():
-            record = store.read_json(path)
-            record.pop("schema_version", None)
-            return read(record, str(path))
+            return read(store.read_json(path), str(path))
     header = store.read_json(run.directory / store.RUN_FILE)
     message = f"`perfkit {header.get('command')}` ended before it had a result"
     remedy = "run it again" if header.get("command") != "tune" else "go on with --resume " + run.id

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping  # noqa: TC003  # `from_json` reads the annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from perfkit.errors import StoreError, UsageError
 from perfkit.records import Trial, Value  # `from_json` reads the annotations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from perfkit.records import Interval
 
