@@ -51,7 +51,9 @@ def draw_flame(
     path = run.path(f"flame/{stem}.{profiler}.svg")
     mark = "" if verdict.accepted else NOT_BELIEVED
     subtitle = describe(profiler, rate_hz, samples, slowdown, count_name)
-    if verdict.reason:
+    if verdict.notes:  # the first fault: a picture has one line for it, the report has them all
+        subtitle += f" — {verdict.notes[0].text}"
+    elif verdict.reason:
         subtitle += f" — {verdict.reason}"
     _engine.flamegraph(
         folded, path, title=f"{mark}{what}", subtitle=subtitle, count_name=count_name

@@ -15,7 +15,8 @@ from perfkit.profile import artefacts, messages, observer, perf_record, quality
 from perfkit.profile.perf_record import RecordSettings
 from perfkit.records import Capture, Check, Note
 from perfkit.stacks import inline, perf_script
-from perfkit.stacks.split import with_thread_roots
+from perfkit.stacks.layers import Layers, crate_names
+from perfkit.stacks.split import Split, disagreements, split, with_thread_roots
 from perfkit.store import read_journal
 from perfkit.subject.child import spec_for, worker
 from perfkit.subject.workloads import data_sets_for
@@ -139,6 +140,7 @@ class _Session:
         tried: list[Note] = []
         rates = list(observer.rates(self.request.rate_hz))
         copies = list(STACK_COPIES)
+        dearer: tuple[int, Split] | None = None
         known = self._known()
         if known is not None:
             rates = [rate for rate in rates if rate <= known[0]] or rates
@@ -147,6 +149,7 @@ class _Session:
             last = len(rates) == 1
             recorded = self._record(rates[0], copies[0], give_up=not last)
             if recorded.too_dear and not last:
+                dearer = (recorded.settings.rate_hz, self._split(recorded, self._read(recorded)))
                 rates = cheaper(recorded, rates, self.request)
                 tried.append(_too_dear(recorded, rates[0]))
                 continue
@@ -158,7 +161,22 @@ class _Session:
                 copies.pop(0)
                 continue
             self._remember(recorded)
+            if dearer is not None:
+                tried.append(_compared(dearer, self._split(recorded, read), rates[0]))
             return recorded, read, tuple(tried)
+
+    def _split(self, recorded: Recorded, read: _Read) -> Split:
+        """The layers of one recording, to compare two rates by."""
+        build = self.request.build
+        crates = crate_names(build.rustc, build.module)
+        return split(
+            read.stacks,
+            layers=Layers(crates, self.request.project.config.layers),
+            rate_hz=recorded.settings.rate_hz,
+            region_s=recorded.region_s,
+            calls=recorded.calls,
+            windows=len(recorded.windows),
+        )
 
     def _record(self, rate: int, call_graph: str, *, give_up: bool) -> Recorded:
         """Attach and run the windows; the second event is tried when the first is refused."""
@@ -310,6 +328,18 @@ def _enough(
     found = observer.slowdown(pairs)
     decided = found is not None and (found.high < limit or found.low >= limit)
     return decided or region_s >= EXTENSION * duration_s
+
+
+def _compared(dearer: tuple[int, Split], chosen: Split, rate: int) -> Note:
+    """Whether the shares at the higher rate, that cost too much, are those at the chosen one."""
+    apart = disagreements(dearer[1], chosen)
+    rates = f"{dearer[0]} and {rate} samples/s"
+    if not apart:
+        text = f"the shares at {rates} agree within their intervals"
+        return Note(id="rates_agree", text=text)
+    text = f"the shares at {rates} differ in: {', '.join(apart)}"
+    remedy = "believe the lower rate; a layer that differs is moved by the profiler or the machine"
+    return Note(id="rates_disagree", text=text, remedy=remedy)
 
 
 def _too_dear(recorded: Recorded, next_rate: int) -> Note:
