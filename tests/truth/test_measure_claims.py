@@ -56,7 +56,14 @@ def test_equal_code_is_hardly_ever_called_different() -> None:
     for kernel in KERNELS.values():
         for seed in range(SEEDS):
             plan = known_lab.plan(
-                kernel, EQUAL, seed=seed, gated=False, time_limit_s=2.0, min_blocks=8, width=0.004
+                kernel,
+                EQUAL,
+                seed=seed,
+                gated=False,
+                time_limit_s=2.0,
+                min_blocks=8,
+                width=0.004,
+                sessions=3,
             )
             point = session.measure(plan).at(kernel.units)
             floor = point.noise_floor(SUBJECT, known_lab.COPY)
