@@ -375,6 +375,40 @@ def test_processes_that_differ_for_life_widen_the_interval_and_the_floor() -> No
     assert point.change("subject", "baseline", floor) is Change.NONE
 
 
+def test_progress_goes_up_to_one_over_all_sessions() -> None:
+    told: list[tuple[str, float | None]] = []
+    plan = make_plan("subject", "copy", sessions=2, time_limit_s=2.0, width=1e-9)
+    for number in (2, 3):  # a repeated run counts its sessions on
+        hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.01)
+        paces = [
+            blocks.pace(
+                100,
+                Pattern.HOT,
+                {"subject": 4, "copy": 4},
+                hands.cost_s,
+                block_s=0.04,
+                helpers=0.0,
+                data_sets=8,
+            )
+        ]
+        session.run_session(
+            plan,
+            hands,
+            paces,
+            GATE,
+            session=number,
+            cores=(),
+            patience=Patience(limit_s=0.0),
+            journal=session.Journal(plan),
+            progress=lambda text, share: told.append((text, share)),
+        )
+    shares = [share for _, share in told if share is not None]
+    assert shares == sorted(shares)
+    assert shares[0] < 0.1
+    assert shares[-1] == pytest.approx(1.0)
+    assert told[0][0] == "work 100: 1 of 1 blocks count"
+
+
 def test_two_variants_of_one_name_are_refused() -> None:
     with pytest.raises(UsageError, match="one name"):
         make_plan("subject", "subject")

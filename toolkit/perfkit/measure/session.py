@@ -139,7 +139,7 @@ def run_session(
             room.see(now, block.valid)
             _decide(plan, state)
             if progress:
-                progress(*_told(plan, states, state))
+                progress(*_told(plan, states, state, session))
             if room.lacking():
                 pause = patience.pause()
                 if pause is None:
@@ -237,13 +237,14 @@ def _decide(plan: Plan, state: _State) -> None:
     )
 
 
-def _told(plan: Plan, states: Sequence[_State], state: _State) -> tuple[str, float]:
+def _told(plan: Plan, states: Sequence[_State], state: _State, session: int) -> tuple[str, float]:
     """The live line: where it stands, and how much of the time is used up at the most."""
     valid = sum(block.valid for block in state.done)
     shares = [1.0 if one.stop else min(one.spent_s / one.looks.time_limit_s, 1.0) for one in states]
     size = format_count(state.pace.size)
     text = f"{plan.workload_name} {size}: {valid} of {len(state.done)} blocks count"
-    return text, sum(shares) / len(shares)
+    count = plan.settings.sessions
+    return text, (session % count + sum(shares) / len(shares)) / count
 
 
 def measure(plan: Plan, *, progress: Progress | None = None) -> Measurement:
