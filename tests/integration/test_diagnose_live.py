@@ -225,13 +225,15 @@ def test_a_workspace_of_another_shape_is_diagnosed(
 ) -> None:
     other = load_project(start=workspace_subject, environ=environ)
     found = diagnosed(other, shared_cache, run, "histogram", (1_000, 100_000))
-    assert [split.size for split in found.sizes] == [1_000, 100_000]
+    small, large = found.sizes
+    assert (small.size, large.size) == (1_000, 100_000)
+    # This twin hands out numbers that Python has to make, where the call at the small size hands
+    # out small ones that Python keeps: it takes longer than the call, so it is no twin there.
+    assert "not the call without work" in estimators(small)["twin"].reason
+    assert estimators(large)["twin"].seconds is not None
     for split in found.sizes:
-        named = estimators(split)
-        assert named["twin"].seconds is not None
-        assert named["intercept"].name == "intercept"
-        # The bench lies in the core crate: what it does not compile cannot be compared by flags.
-        assert named["call_minus_bench"].reason
+        # The bench is of the core crate, which both compile, by flags that can be compared.
+        assert "compiles none of" not in estimators(split)["call_minus_bench"].reason
     assert found.recommendation is not None
     assert found.measured is not None
     assert {result.size for result in found.measured.results} == {1_000, 100_000}
