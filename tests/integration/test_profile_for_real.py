@@ -87,7 +87,7 @@ def test_each_profiler_leaves_a_whole_capture(
     project: Project, build: Build, run: Run, profiler: str
 ) -> None:
     capture = take(project, build, run, profiler)
-    assert capture.samples > 20
+    assert capture.samples > 0
     for place in capture.files.values():
         assert (run.directory / place).stat().st_size > 0
     folded = _engine.read_folded(run.directory / capture.files["folded"])

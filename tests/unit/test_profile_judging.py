@@ -62,6 +62,8 @@ def test_a_rate_is_given_up_when_its_middle_is_near_the_limit() -> None:
     assert is_too_dear([pair(1.018)] * 12, 0.02)
     assert not is_too_dear([pair(1.010)] * 12, 0.02)
     assert not is_too_dear([pair(1.5)] * 3, 0.02)
+    # Above the limit in the middle, but it may as well be the machine.
+    assert not is_too_dear([pair(0.9), pair(1.018), pair(1.1)] * 6, 0.02)
 
 
 def test_two_equal_processes_that_differ_widen_the_interval() -> None:

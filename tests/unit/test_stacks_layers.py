@@ -38,6 +38,12 @@ COMPUTE = (*CALL, "my_crate::core::price")
         ((*CALL, "PyEval_SaveThread", "drop_gil", "pthread_mutex_lock@@GLIBC_2.2.5"), Layer.GIL),
         ((*CALL, "pyo3::marker::Python::detach"), Layer.GLUE),
         (COMPUTE, Layer.COMPUTE),
+        (
+            (*EXTRACT, "<my_crate::Slow as pyo3::FromPyObject>::extract", "my_crate::turns"),
+            Layer.CONVERT_IN,
+        ),
+        ((*EXTRACT, "my_crate::parse", "alloc::raw_vec::grow", "malloc"), Layer.ALLOCATION),
+        ((*COMPUTE, "pyo3::types::list::PyList::new", "my_crate::item"), Layer.COMPUTE),
         ((*COMPUTE, "core::slice::sort::merge"), Layer.COMPUTE),
         ((*COMPUTE, "alloc::raw_vec::RawVec<T,A>::grow_one", "realloc"), Layer.COMPUTE),
         ((*COMPUTE, "malloc", "_int_malloc", "asm_exc_page_fault_[k]"), Layer.PAGE_FAULT),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from perfkit.config import did_you_mean
 from perfkit.errors import (
     CaptureError,
+    PerfkitError,
     PermissionRefusedError,
     ToolError,
     ToolMissingError,
@@ -117,7 +118,7 @@ def label_of(workload: str, size: int) -> str:
 def _fall_back(request: CaptureRequest, run: Run) -> tuple[Capture, ...]:
     captures: list[Capture] = []
     tried: list[Note] = []
-    refused: Exception | None = None
+    refused: PerfkitError | None = None
     for name in FALLBACK:
         if name not in profilers:
             continue
@@ -133,5 +134,7 @@ def _fall_back(request: CaptureRequest, run: Run) -> tuple[Capture, ...]:
             break
         tried.append(Note(id="tried", text=f"{name}: {capture.reason}"))
     if not captures and refused is not None:
+        others = [f"{note.text} {note.remedy}".strip() for note in tried[1:]]
+        refused.details = "\n".join([refused.details, *others]).strip()
         raise refused
     return tuple(captures)

@@ -138,7 +138,7 @@ class _Session:
     def settle(self) -> tuple[Recorded, _Read, tuple[Note, ...]]:
         """Lower the rate until perf is cheap, deepen the stack copies until stacks are whole."""
         tried: list[Note] = []
-        rates = list(observer.rates(self.request.rate_hz))
+        rates = self._rates()
         copies = list(STACK_COPIES)
         dearer: tuple[int, Split] | None = None
         known = self._known()
@@ -164,6 +164,13 @@ class _Session:
             if dearer is not None:
                 tried.append(_compared(dearer, self._split(recorded, read), rates[0]))
             return recorded, read, tuple(tried)
+
+    def _rates(self) -> list[int]:
+        """The rates that bring enough samples of a busy thread within the extended duration."""
+        asked = observer.rates(self.request.rate_hz)
+        needed = self.request.project.config.profiling.min_samples
+        longest_s = EXTENSION * self.request.duration_s
+        return [rate for rate in asked if rate * longest_s >= needed] or [asked[0]]
 
     def _split(self, recorded: Recorded, read: _Read) -> Split:
         """The layers of one recording, to compare two rates by."""
@@ -303,11 +310,11 @@ def _window(result: LoopResult) -> perf_script.Window:
 
 
 def is_too_dear(pairs: Sequence[observer.Pair], limit: float) -> bool:
-    """Whether to go on at this rate is useless: the middle of the slowdown is near the limit."""
-    if len(pairs) < observer.MIN_PAIRS:
-        return False
-    middle = statistics.median(pair.log_ratio for pair in pairs)
-    return middle > 0.75 * limit
+    """Whether to go on at this rate is useless: the middle of the slowdown is near the limit, and
+    it is no noise. Where it may be noise, a lower rate would bring fewer samples and no proof.
+    """
+    found = observer.slowdown(pairs)
+    return found is not None and found.estimate > 0.75 * limit and found.low > 0
 
 
 def cheaper(recorded: Recorded, rates: Sequence[int], request: CaptureRequest) -> list[int]:

@@ -37,6 +37,7 @@ class Rule:
     pattern: re.Pattern[str]
     asks: bool = False
     helper: bool = False
+    encloses: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,15 +90,29 @@ class Layers:
             if rule.helper and pending is None:
                 helper = helper or (rule.layer, index)
                 continue
-            if pending is not None and rule.layer not in _KEEPS_ALLOCATION:
+            converting = self._enclosing(stack, index) if rule.layer is Layer.COMPUTE else None
+            layer, index = converting or (rule.layer, index)
+            if pending is not None and layer not in _KEEPS_ALLOCATION:
                 return Decision(layer=pending[0], index=pending[1])
-            if helper is not None and rule.layer not in FFI_LAYERS:
+            if helper is not None and layer not in FFI_LAYERS:
                 return Decision(layer=helper[0], index=helper[1])
-            return Decision(layer=rule.layer, index=index)
+            return Decision(layer=layer, index=index)
         last = pending or helper
         if last is not None:
             return Decision(layer=last[0], index=last[1])
         return Decision(layer=Layer.OTHER, index=None)
+
+    def _enclosing(self, stack: Sequence[str], inner: int) -> tuple[Layer, int] | None:
+        """The conversion that the subject's own code runs for, up to the entry of the call."""
+        for index in range(inner - 1, -1, -1):
+            rule = self._of_frame(stack[index])
+            if rule is None or rule.layer is None or rule.layer is Layer.COMPUTE:
+                continue
+            if rule.encloses:
+                return rule.layer, index
+            if rule.layer is Layer.INTERPRETER or (rule.layer is Layer.GLUE and not rule.helper):
+                return None
+        return None
 
     def of_frame(self, frame: str) -> Layer | None:
         """The layer that one frame alone stands for; None for a frame that asks its caller."""
@@ -140,6 +155,7 @@ def _builtin(crates: str) -> tuple[Rule, ...]:
             pattern=re.compile(item["frame"].replace("{crates}", crates)),
             asks=bool(item.get("asks", False)),
             helper=bool(item.get("helper", False)),
+            encloses=bool(item.get("encloses", False)),
         )
         for item in tomllib.loads(text)["rule"]
     )
