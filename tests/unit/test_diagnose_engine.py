@@ -36,10 +36,6 @@ def size_split(size: int, *, agree: bool = True, layers: bool = True) -> SizeSpl
     )
 
 
-def seen(*captures: Any) -> Any:  # noqa: ANN401  # stands for collect.Seen
-    return SimpleNamespace(captures=captures)
-
-
 def refused(size: int, *, slowdown: Interval | None) -> Any:  # noqa: ANN401
     return SimpleNamespace(size=size, accepted=False, slowdown=slowdown, reason="r", profiler="p")
 
@@ -70,6 +66,13 @@ def refused(size: int, *, slowdown: Interval | None) -> Any:  # noqa: ANN401
         ),
         (
             MeasureVerdict.OK,
+            [size_split(1, layers=False)],
+            # Cheap enough, but refused for another reason, such as too few samples.
+            [refused(1, slowdown=around(0.0, 0.01))],
+            DiagnoseVerdict.UNCHECKED,
+        ),
+        (
+            MeasureVerdict.OK,
             [size_split(1)],
             # perf was accepted at this size after another profiler was not.
             [refused(1, slowdown=around(0.05))],
@@ -80,7 +83,7 @@ def refused(size: int, *, slowdown: Interval | None) -> Any:  # noqa: ANN401
 def test_the_verdict_is_the_worst_of_what_stands_behind_any_size(
     measured: MeasureVerdict, splits: list[SizeSplit], captures: list[Any], verdict: DiagnoseVerdict
 ) -> None:
-    assert engine.verdict_of(measured, splits, seen(*captures)) is verdict
+    assert engine.verdict_of(measured, splits, captures, slowdown_limit=0.02) is verdict
 
 
 def test_why_there_are_no_samples_is_said() -> None:

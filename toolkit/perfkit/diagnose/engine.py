@@ -163,7 +163,12 @@ def _conclude(
     start = start_values(subject.project)
     tune = subject.project.config.tune
     return Diagnosis(
-        verdict=verdict_of(measured.verdict, splits, seen),
+        verdict=verdict_of(
+            measured.verdict,
+            splits,
+            seen.captures,
+            slowdown_limit=subject.project.config.profiling.slowdown_limit,
+        ),
         sizes=tuple(splits),
         profilers=seen.captures,
         findings=find(observations),
@@ -297,16 +302,26 @@ def _outside_notes(name: str, size: int, taken: Profiled | None) -> list[Note]:
 
 
 def verdict_of(
-    measured: MeasureVerdict, splits: Sequence[SizeSplit], seen: Seen
+    measured: MeasureVerdict,
+    splits: Sequence[SizeSplit],
+    captures: Sequence[Capture],
+    *,
+    slowdown_limit: float,
 ) -> DiagnoseVerdict:
-    """What may be believed: the worst of what stands behind any size."""
-    unsplit = [split.size for split in splits if not split.layers]
+    """What may be believed: the worst of what stands behind any size.
+
+    A capture that failed for another reason than its cost (too few samples, frames without names)
+    distorts nothing: the check that it would have been is missing.
+    """
+    unsplit = {split.size for split in splits if not split.layers}
     distorted = {
         capture.size
-        for capture in seen.captures
-        if capture.size in unsplit and not capture.accepted and capture.slowdown is not None
+        for capture in captures
+        if not capture.accepted
+        and capture.slowdown is not None
+        and capture.slowdown.high >= slowdown_limit
     }
-    if distorted:
+    if unsplit & distorted:
         return DiagnoseVerdict.DISTORTED
     if unsplit:
         return DiagnoseVerdict.UNCHECKED
