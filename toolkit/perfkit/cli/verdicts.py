@@ -49,12 +49,16 @@ def diagnose_code(diagnosis: Diagnosis) -> ExitCode:
 
 
 def tune_code(report: TuneReport) -> ExitCode:
-    """0 for success and kept, 3 for a stop with targets missed, 4 for no verdict."""
+    """0 for success and kept, 3 for a stop with a target missed, 4 for no verdict.
+
+    A stop after which nothing was confirmed has met nothing.
+    """
     match report.status:
         case TuneStatus.SUCCESS | TuneStatus.KEPT:
             return ExitCode.GOOD
         case TuneStatus.MAX_ITERATIONS | TuneStatus.STAGNATION | TuneStatus.DEGRADATION:
-            return ExitCode.GATE
+            missed = any(size.met is False for size in report.confirmed)
+            return ExitCode.GATE if missed or not report.confirmed else ExitCode.GOOD
         case TuneStatus.BUSY | TuneStatus.UNTRUSTED:
             return ExitCode.NO_VERDICT
         case TuneStatus.FAILED:

@@ -1,0 +1,139 @@
+"""From reports to exit codes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from perfkit.cli import verdicts
+from perfkit.errors import ExitCode
+from perfkit.records import (
+    Capture,
+    Confirmed,
+    DiagnoseVerdict,
+    Diagnosis,
+    Interval,
+    MeasureReport,
+    MeasureVerdict,
+    SizeResult,
+    TuneReport,
+    TuneStatus,
+)
+
+ONE = Interval(estimate=1.0, low=0.99, high=1.01)
+RESULT = SizeResult(
+    workload="sum",
+    size=10,
+    time_s=ONE,
+    reference_s=ONE,
+    speedup=ONE,
+    target=None,
+    met=None,
+    valid_blocks=20,
+    blocks=20,
+)
+
+
+def measured(verdict: MeasureVerdict, **changes: object) -> MeasureReport:
+    result = dataclasses.replace(RESULT, **changes)  # type: ignore[arg-type]
+    return MeasureReport(verdict=verdict, noise_floor=0.01, results=(result,))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "changes", "code"),
+    [
+        (MeasureVerdict.OK, {}, ExitCode.GOOD),
+        (MeasureVerdict.OK, {"met": True}, ExitCode.GOOD),
+        (MeasureVerdict.OK, {"met": False}, ExitCode.GATE),
+        (MeasureVerdict.UNCHECKED, {"met": False}, ExitCode.GATE),
+        (MeasureVerdict.BUSY, {"met": False}, ExitCode.NO_VERDICT),
+        (MeasureVerdict.UNTRUSTED, {}, ExitCode.NO_VERDICT),
+        (
+            MeasureVerdict.OK,
+            {"change": Interval(estimate=0.9, low=0.88, high=0.92), "noise_floor": 0.02},
+            ExitCode.GATE,
+        ),
+        (
+            MeasureVerdict.OK,
+            {"change": Interval(estimate=0.99, low=0.985, high=0.995), "noise_floor": 0.02},
+            ExitCode.GOOD,
+        ),
+        (
+            MeasureVerdict.OK,
+            {"change": Interval(estimate=1.2, low=1.1, high=1.3), "noise_floor": 0.02},
+            ExitCode.GOOD,
+        ),
+    ],
+)
+def test_measure(verdict: MeasureVerdict, changes: dict[str, object], code: ExitCode) -> None:
+    assert verdicts.measure_code(measured(verdict, **changes)) is code
+
+
+def capture(size: int, *, accepted: bool) -> Capture:
+    return Capture(
+        profiler="perf",
+        workload="sum",
+        size=size,
+        clock="cpu",
+        rate_hz=997,
+        samples=1,
+        calls=1,
+        region_s=1.0,
+        unresolved_share=0.0,
+        slowdown=None,
+        accepted=accepted,
+        reason="",
+        files={},
+    )
+
+
+def test_profile_wants_one_believed_capture_of_every_size() -> None:
+    good, bad = capture(1, accepted=True), capture(1, accepted=False)
+    assert verdicts.profile_code([bad, good]) is ExitCode.GOOD
+    assert verdicts.profile_code([good, capture(2, accepted=False)]) is ExitCode.NO_VERDICT
+    assert verdicts.profile_code([bad]) is ExitCode.NO_VERDICT
+    assert verdicts.profile_code([]) is ExitCode.NO_VERDICT
+
+
+@pytest.mark.parametrize("verdict", DiagnoseVerdict)
+def test_diagnose(verdict: DiagnoseVerdict) -> None:
+    good = verdict in (DiagnoseVerdict.OK, DiagnoseVerdict.UNCHECKED)
+    diagnosis = Diagnosis(verdict=verdict, sizes=(), profilers=(), findings=())
+    assert verdicts.diagnose_code(diagnosis) is (ExitCode.GOOD if good else ExitCode.NO_VERDICT)
+
+
+@pytest.mark.parametrize(
+    ("status", "met", "code"),
+    [
+        (TuneStatus.SUCCESS, True, ExitCode.GOOD),
+        (TuneStatus.KEPT, False, ExitCode.GOOD),
+        (TuneStatus.MAX_ITERATIONS, False, ExitCode.GATE),
+        (TuneStatus.MAX_ITERATIONS, None, ExitCode.GOOD),
+        (TuneStatus.STAGNATION, True, ExitCode.GOOD),
+        (TuneStatus.DEGRADATION, "nothing confirmed", ExitCode.GATE),
+        (TuneStatus.BUSY, "nothing confirmed", ExitCode.NO_VERDICT),
+        (TuneStatus.UNTRUSTED, "nothing confirmed", ExitCode.NO_VERDICT),
+        (TuneStatus.FAILED, "nothing confirmed", ExitCode.ERROR),
+    ],
+)
+def test_tune(status: TuneStatus, met: bool | str | None, code: ExitCode) -> None:
+    confirmed = ()
+    if not isinstance(met, str):
+        confirmed = (
+            Confirmed(
+                workload="sum", size=10, speedup=ONE, change_vs_start=ONE, target=1.0, met=met
+            ),
+        )
+    report = TuneReport(
+        status=status,
+        reason="",
+        builds=1,
+        evaluations=1,
+        wall_s=1.0,
+        trials=(),
+        best_params=None,
+        confirmed=confirmed,
+        dead_parameters=(),
+    )
+    assert verdicts.tune_code(report) is code
