@@ -184,3 +184,12 @@ def test_the_bundled_config_is_good(repository: Path) -> None:
     project = config.load_project(start=repository, environ={})
     assert project.root == repository
     assert set(project.config.tune.base_grid) <= set(project.config.parameters)
+
+
+def test_a_parameter_may_belong_to_some_workloads_only(tmp_path: Path) -> None:
+    text = GOOD + 'workloads = ["sum"]\n\n[parameters.OTHER]\nkind = "grain"\n'
+    parameters = load(tmp_path, text).config
+    assert list(parameters.parameters_of("sum")) == ["LIMIT", "OTHER"]
+    assert list(parameters.parameters_of("product")) == ["OTHER"]
+    error = failure(tmp_path, 'kind = "threshold"', 'kind = "threshold"\nworkloads = ["sun"]')
+    assert "did you mean 'sum'?" in str(error)

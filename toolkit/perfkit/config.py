@@ -211,6 +211,9 @@ class Parameter(_Closed):
     sizes: tuple[Size, ...] = Field(
         (), description="the sizes whose time it decides; all of them when empty"
     )
+    workloads: tuple[str, ...] = Field(
+        (), description="the workloads whose time it decides; all of them when empty"
+    )
 
     _parse_sizes = field_validator("sizes", mode="before")(_sizes)
 
@@ -323,10 +326,24 @@ class Config(_Closed):
                 if name not in self.parameters:
                     message = f"tune.{grid} names {name!r}, which is not among the parameters"
                     raise ValueError(message + did_you_mean(name, list(self.parameters)))
+        for parameter, name in [
+            (p, n) for p, each in self.parameters.items() for n in each.workloads
+        ]:
+            if name not in self.workloads:
+                message = f"parameters.{parameter} names {name!r}, which is not among the workloads"
+                raise ValueError(message + did_you_mean(name, list(self.workloads)))
         if self.tune.workload is not None and self.tune.workload not in self.workloads:
             message = f"tune.workload is {self.tune.workload!r}, which is not among the workloads"
             raise ValueError(message + did_you_mean(self.tune.workload, list(self.workloads)))
         return self
+
+    def parameters_of(self, workload: str) -> dict[str, Parameter]:
+        """The parameters that decide the time of one workload."""
+        return {
+            name: parameter
+            for name, parameter in self.parameters.items()
+            if not parameter.workloads or workload in parameter.workloads
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

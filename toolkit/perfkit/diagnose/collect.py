@@ -229,7 +229,8 @@ def _branches(
     """Force both branches of every threshold that decides one of the sizes."""
     start = start_values(subject.project)
     found: dict[int, tuple[Branches, ...]] = {}
-    for name, parameter in branches.thresholds(subject.project.config.parameters, sizes):
+    parameters = subject.project.config.parameters_of(subject.name)
+    for name, parameter in branches.thresholds(parameters, sizes):
         wanted = [size for size in sizes if not parameter.sizes or size in parameter.sizes]
         try:
             forced = branches.force(subject, name, sizes, start, builder)

@@ -174,7 +174,7 @@ def _conclude(
         findings=find(observations),
         recommendation=recommend(
             report.results,
-            subject.project.config.parameters,
+            subject.project.config.parameters_of(subject.name),
             current=start,
             grid={**tune.extended_grid, **tune.base_grid},
         ),

@@ -69,7 +69,7 @@ def plan_command(project: Project, options: TuneOptions) -> TunePlan:
         SourceError: a constant is not in the sources.
     """
     name, workload = _workload(project, options)
-    start = start_values(project)
+    start = _start(project, name)
     return TunePlan(
         workload=name,
         sizes=workload.sizes,
@@ -77,7 +77,7 @@ def plan_command(project: Project, options: TuneOptions) -> TunePlan:
         max_iterations=_max_iterations(project, options),
         time_limit_s=_time_limit(project, options),
         start=start,
-        candidates=_search(project, start).listed(),
+        candidates=_search(project, name, start).listed(),
     )
 
 
@@ -105,7 +105,7 @@ def tune_command(
         PerfkitError: the starting build cannot be verified or measured.
     """
     name, workload = _workload(project, options)
-    start = start_values(project)
+    start = _start(project, name)
     evaluator = LiveEvaluator(
         project,
         name,
@@ -127,7 +127,7 @@ def tune_command(
         journal.begin(header)
     loop = Loop(
         evaluator=evaluator,
-        strategy=_search(project, start),
+        strategy=_search(project, name, start),
         journal=journal,
         settings=Settings(
             workload=name,
@@ -147,20 +147,31 @@ def _workload(project: Project, options: TuneOptions) -> tuple[str, Workload]:
     if options.strategy not in STRATEGIES:
         message = f"there is no strategy {options.strategy!r}"
         raise UsageError(message, remedy=f"choose one of: {', '.join(STRATEGIES)}")
-    if not project.config.parameters:
-        message = "the config names no parameter, so there is nothing to tune"
+    wanted = options.workload if options.workload is not None else project.config.tune.workload
+    name, workload = project.workload(wanted)
+    if not project.config.parameters_of(name):
+        message = f"the config names no parameter of {name!r}, so there is nothing to tune"
         remedy = "describe the constants to tune under [parameters.NAME]"
         raise ConfigError(message, where=str(project.file), remedy=remedy)
-    wanted = options.workload if options.workload is not None else project.config.tune.workload
-    return project.workload(wanted)
+    return name, workload
 
 
-def _search(project: Project, start: Mapping[str, Value]) -> GridSearch:
+def _start(project: Project, workload: str) -> dict[str, Value]:
+    """The starting values of the parameters that decide the time of a workload."""
+    names = project.config.parameters_of(workload)
+    return {name: value for name, value in start_values(project).items() if name in names}
+
+
+def _search(project: Project, workload: str, start: Mapping[str, Value]) -> GridSearch:
+    parameters = project.config.parameters_of(workload)
+    tune = project.config.tune
     return GridSearch(
         start=start,
-        parameters=project.config.parameters,
-        base_grid=project.config.tune.base_grid,
-        extended_grid=project.config.tune.extended_grid,
+        parameters=parameters,
+        base_grid={name: values for name, values in tune.base_grid.items() if name in parameters},
+        extended_grid={
+            name: values for name, values in tune.extended_grid.items() if name in parameters
+        },
     )
 
 
