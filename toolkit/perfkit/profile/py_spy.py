@@ -40,6 +40,7 @@ HIGHEST_RATE_HZ = 97.0
 """Above this py-spy stops the process too often (500 Hz with native stacks: 48 times slower)."""
 ERROR_LIMIT = 0.05
 """Share of failed samples above which the others are a biased choice."""
+NATIVE, FAILED = "native_stacks", "failed_samples"
 _SUMMARY = re.compile(r"Samples: (?P<samples>\d+) Errors: (?P<errors>\d+)")
 
 
@@ -72,18 +73,43 @@ class PySpy:
             CaptureError: it left no stack of the loop.
         """
         tried: list[Note] = []
-        rates = observer.rates(min(request.rate_hz, HIGHEST_RATE_HZ))
+        rates = _rates(request)
+        found: Capture | None = None
+        try:
+            first = _once(request, run, rates[0], native=True)
+            found, why = first, _failed_native(first)
+        except CaptureError as error:
+            why = error.message
+        if why:
+            tried.append(Note(id="no_native", text=f"native stacks were given up: {why}"))
+            found = None
         for rate in rates[:-1]:
-            capture = _once(request, run, rate)
-            cost = capture.slowdown
+            found = found or _once(request, run, rate, native=False)
+            cost = found.slowdown
             limit = request.project.config.profiling.slowdown_limit
-            behind = any(note.id == "py-spy.behind" for note in capture.notes)
+            behind = any(note.id == "py-spy.behind" for note in found.notes)
             if not (behind or (cost is not None and cost.low > limit)):
-                return dataclasses.replace(capture, notes=(*tried, *capture.notes))
-            text = f"py-spy at {rate} samples/s: {capture.reason}"
+                break
+            text = f"py-spy at {rate} samples/s: {found.reason}"
             tried.append(Note(id="lower_rate", text=text))
-        capture = _once(request, run, rates[-1])
-        return dataclasses.replace(capture, notes=(*tried, *capture.notes))
+            found = None
+        found = found or _once(request, run, rates[-1], native=False)
+        return dataclasses.replace(found, notes=(*tried, *found.notes))
+
+
+def _rates(request: CaptureRequest) -> list[int]:
+    """The rates that bring enough samples of a busy loop within twice the duration."""
+    asked = observer.rates(min(request.rate_hz, HIGHEST_RATE_HZ))
+    needed = request.project.config.profiling.min_samples
+    return [rate for rate in asked if 2 * rate * request.duration_s >= needed] or [asked[0]]
+
+
+def _failed_native(capture: Capture) -> str:
+    """Why a capture with native stacks is worth nothing; empty when it is, or had none."""
+    if not any(note.id == NATIVE for note in capture.notes):
+        return ""
+    failed = [note.text for note in capture.notes if note.id == FAILED]
+    return failed[0] if failed else ""
 
 
 def find(environ: Mapping[str, str]) -> Path | None:
@@ -140,7 +166,7 @@ def native_allowed(python: str, threads: int) -> bool:
     return (major, minor) in {(3, 11), (3, 12)} and threads == 1
 
 
-def _once(request: CaptureRequest, run: Run, rate: int) -> Capture:
+def _once(request: CaptureRequest, run: Run, rate: int, *, native: bool) -> Capture:
     bare_spec = spec_for(
         request.project, request.build, request.assignment, threads=request.threads
     )
@@ -151,7 +177,8 @@ def _once(request: CaptureRequest, run: Run, rate: int) -> Capture:
     with bare_arms(request, bare_spec) as bare:
         running = bare[0].running
         bare[0].loop(0.0)  # a pool of the subject starts at its first use
-        native = native_allowed(running.loaded.python, len(running.native_thread_ids()))
+        threads = len(running.native_thread_ids())
+        native = native and native_allowed(running.loaded.python, threads)
         spec = _launched(bare_spec, request, rate, raw, log, native=native)
         try:
             with worker(spec) as under:
@@ -206,9 +233,13 @@ def _judged(
         reasons.append("py-spy did not say how many samples failed")
     elif summary.errors > ERROR_LIMIT * (summary.samples + summary.errors):
         share = summary.errors / (summary.samples + summary.errors)
-        reasons.append(f"{format_share(share)} of py-spy's samples failed")
+        text = f"{format_share(share)} of py-spy's samples failed"
+        reasons.append(text)
+        notes.append(Note(id=FAILED, text=text, remedy="a lower rate; perf for the native side"))
     reasons += [note.text for note in notes if note.id == "py-spy.behind"]
-    if not native and paired.threads > 1:
+    if native:
+        notes.append(Note(id=NATIVE, text="native frames were joined to Python's"))
+    elif paired.threads > 1:
         text = f"{paired.threads - 1} threads without Python frames are invisible to py-spy"
         notes.append(Note(id="threads_unseen", text=text, remedy="use perf for the native side"))
     verdict = quality.Verdict(
