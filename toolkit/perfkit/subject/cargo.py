@@ -1,7 +1,7 @@
 """What cargo is asked and what it answers: workspace, toolchain, flags, messages, rustc lines.
 
 Nothing here edits or copies sources, and nothing decides whether a build is good: that is
-`perfkit.subject.build`. The known error texts are in `perfkit.subject.remedies`.
+`perfkit.subject.evidence`. The known error texts are in `perfkit.subject.remedies`.
 """
 
 from __future__ import annotations

@@ -80,6 +80,11 @@ def describe_root(temporary: Path, final: Path, module: str) -> Unpacked:
     )
 
 
+def fields_of(found: Unpacked) -> dict[str, Any]:
+    """The fields of a build that its files say."""
+    return {name: getattr(found, name) for name in Unpacked.__slots__}
+
+
 def save(folder: Path, build: Build | BenchBuild, circumstances: Mapping[str, object]) -> None:
     """Write a build's record with what led to it."""
     document = {"build": store.to_json(build), **circumstances}
