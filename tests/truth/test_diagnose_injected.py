@@ -37,8 +37,8 @@ WORKLOAD = "call_price_plain"
 SIZE = 1_000
 HOOK = "perfkit_kernel:set_boundary_delay_ns"
 BASE_NS = 100
-"""The spin ends after the clock has passed its end, so it is longer than asked for by one reading of
-the clock. Against another spin that cancels; against no spin at all it would not.
+"""The spin ends after the clock has passed its end, so it is longer than asked for by one reading
+of the clock. Against another spin that cancels; against no spin at all it would not.
 """
 DELAYS_NS = (200, 1_000, 5_000)
 SHARES = (0.05, 0.20, 0.40, 0.60, 0.80)
