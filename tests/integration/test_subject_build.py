@@ -10,7 +10,9 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +22,9 @@ from perfkit.records import Build, Profile, Proof
 from perfkit.subject import parameters
 from perfkit.subject.build import Builder
 from perfkit.subject.child import spec_for, worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def builder_of(root: Path, cache: Path, environ: dict[str, str], said: list[str]) -> Builder:
@@ -425,6 +430,91 @@ def test_a_kill_in_the_middle_leaves_nothing_behind(
     assert built.text_sha256 != start.text_sha256
     assert ask(editing.build(), "parts(131071)") == 1
     assert not list(built.root.parents[1].glob(".*.tmp"))
+
+
+SLOW_BUILD_SCRIPT = """
+use std::{fs, path::Path, thread, time::Duration};
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    fs::write("PLACE/started", "").unwrap();
+    for _ in 0..1200 {
+        if Path::new("PLACE/go").exists() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    panic!("nobody let the build go on");
+}
+"""
+
+
+def test_a_build_waits_for_what_a_killed_perfkit_left_compiling(
+    editing: Builder, editable_subject: Path, shared_cache: Path, tmp_path: Path, said: list[str]
+) -> None:
+    """A cargo that outlives its perfkit reads the copy on: nobody may rewrite it meanwhile."""
+    script = SLOW_BUILD_SCRIPT.replace("PLACE", str(tmp_path))
+    (editable_subject / "crates" / "core" / "build.rs").write_text(script, encoding="utf-8")
+    value = 1_000 + time.time_ns() % 1_000_000  # never in the cache
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(KILLED), editable_subject, shared_cache, str(value)],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_until((tmp_path / "started").exists)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait(30) == -signal.SIGKILL
+
+    copied = editing._place.shadow / "crates" / "core" / "src" / "tuning.rs"
+    left = copied.read_text(encoding="utf-8")
+    assert f"usize = {value:_};" in left
+    with ThreadPoolExecutor() as pool:
+        try:
+            building = pool.submit(editing.build, {"PARALLEL_THRESHOLD": value + 1})
+            wait_until(lambda: any("waiting for another build" in line for line in said))
+            assert any("(cargo)" in line for line in said)
+            assert not any("copying" in line for line in said)
+            assert copied.read_text(encoding="utf-8") == left
+        finally:
+            (tmp_path / "go").touch()
+        built = building.result(120)
+    assert ask(built, f"parts({value})") == 1
+    assert ask(built, f"parts({value + 1})") == -(-(value + 1) // 32_768)
+
+
+HOLDING = """
+import fcntl, sys
+stream = open(sys.argv[1], "ab")
+fcntl.flock(stream, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_build_that_does_not_end_is_named(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder.build()
+    monkeypatch.setattr("perfkit.subject.place.LOCK_TIMEOUT_S", 0.0)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING, builder._place.folder / "build.lock"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(BuildError, match="has not ended") as caught:
+            builder.revision("HEAD")
+        assert f"process {holder.pid} (python" in caught.value.remedy
+        holder.communicate()
+    builder.revision("HEAD")
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Look again and again, for a minute at the most."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to pass within a minute"
+        time.sleep(0.02)
 
 
 def test_proofs_without_a_getter(

@@ -105,6 +105,7 @@ def run(
     ok_codes: Sequence[int] | None = (0,),
     on_stderr_line: Callable[[str], None] | None = None,
     stdin: str | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Completed:
     """Run a program to its end.
 
@@ -117,6 +118,7 @@ def run(
         ok_codes: the exit codes that mean success; None accepts all (also signals).
         on_stderr_line: called with each line of its stderr as it comes, for progress.
         stdin: text it can read; nothing otherwise.
+        pass_fds: descriptors that the program and its children inherit.
 
     Raises:
         ToolMissingError: it does not exist.
@@ -135,6 +137,7 @@ def run(
             stdout=sink,
             stderr=subprocess.PIPE,
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            pass_fds=tuple(pass_fds),
         )
         output, errors = _communicate(process, words, timeout_s, on_stderr_line, stdin)
     completed = Completed(

@@ -7,6 +7,7 @@ goes in `place.py`, how it is made in `compiler.py` and `bench.py`, and what is 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,7 +26,6 @@ from perfkit.subject.shadow import SourceTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from perfkit.config import Bench, Project
@@ -84,9 +84,9 @@ class Builder:
         known = self._find(recipe)
         if known is not None:
             return known
-        with self._locked():
+        with self._locked() as compiler:
             known = self._find(recipe)
-            built = known if known is not None else self._compiler.extension(recipe)
+            built = known if known is not None else compiler.extension(recipe)
         if profile is Profile.PROFILING and known is None:
             self._prove_same(built, self.build(params, source=source))
         return built
@@ -150,11 +150,9 @@ class Builder:
         known = self._find_bench(recipe)
         if known is not None:
             return known
-        with self._locked():
+        with self._locked() as compiler:
             known = self._find_bench(recipe)
-            return (
-                known if known is not None else compile_bench(self._compiler, recipe, self._place)
-            )
+            return known if known is not None else compile_bench(compiler, recipe, self._place)
 
     def copy(self, build: Build) -> Build:
         """A byte copy of a build in a folder of its own: the A/A arm.
@@ -221,13 +219,11 @@ class Builder:
     def _place(self) -> Place:
         return self._planner.place
 
-    @property
-    def _compiler(self) -> Compiler:
-        return Compiler(self._project, self._place, self._progress)
-
-    def _locked(self) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[Compiler]:
         """One build at a time in one shadow copy."""
-        return locked(self._place, self._progress)
+        with locked(self._place, self._progress) as lock:
+            yield Compiler(self._project, self._place, self._progress, lock=lock)
 
     def _find(self, recipe: Recipe) -> Build | None:
         """The build of a recipe, if one is there whose sources were the same where it counts."""

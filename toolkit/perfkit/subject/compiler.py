@@ -33,18 +33,22 @@ BUILD_TIMEOUT_S = 3600.0
 
 
 class Compiler:
-    """Builds recipes of one project; its user holds the lock on the project's place.
+    """Builds recipes of one project, for somebody who holds the lock on its place.
 
     Args:
         project: the configuration in force.
         place: where the copy and the builds are.
         progress: told in a few words what is going on.
+        lock: the descriptor from `place.locked`, which everything started in the copy inherits.
     """
 
-    def __init__(self, project: Project, place: Place, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, project: Project, place: Place, progress: Callable[[str], None], *, lock: int
+    ) -> None:
         self._project = project
         self._place = place
         self._progress = progress
+        self._lock = lock
 
     def extension(self, recipe: Recipe) -> Build:
         """Build the extension with maturin, prove what came out, and keep it.
@@ -152,6 +156,7 @@ class Compiler:
                 cwd=self._place.shadow / recipe.cwd,
                 timeout_s=BUILD_TIMEOUT_S,
                 ok_codes=None,
+                pass_fds=(self._lock,),
                 on_stderr_line=hear,
             )
         except ToolTimedOutError as error:
@@ -192,6 +197,7 @@ class Compiler:
             cwd=self._place.shadow / recipe.cwd,
             timeout_s=BUILD_TIMEOUT_S,
             ok_codes=None,
+            pass_fds=(self._lock,),
         )
         if done.returncode != 0:
             raise _failure(done, "cargo")

@@ -5,23 +5,30 @@ entry appears whole. What is put there is the business of the modules that build
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import secrets
 import shutil
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
-
 from perfkit import environment, store
-from perfkit.errors import ConfigError
+from perfkit.errors import BuildError, ConfigError, StoreError
 from perfkit.subject import cargo, shadow
 from perfkit.subject import recipe as recipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from perfkit.config import Project
+
+LOCK_TIMEOUT_S = 3600.0
+"""As long as a build may take: a lock that is held longer is held by something that hangs."""
+
+_POLL_S = 0.1
+"""How often the lock is tried again; a build takes seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,19 +91,74 @@ def find_place(project: Project, cache: Path) -> Place:
 
 
 @contextlib.contextmanager
-def locked(place: Place, progress: Callable[[str], None]) -> Iterator[None]:
-    """One build at a time in one shadow copy."""
+def locked(place: Place, progress: Callable[[str], None]) -> Iterator[int]:
+    """One build at a time in one shadow copy, also after a perfkit that was killed.
+
+    The lock belongs to an open file. What is started in the copy inherits that file, so that the
+    lock is held until the last of these processes has ended: a cargo that outlives a `kill -9` of
+    its perfkit reads the copy on, and nobody may rewrite the copy under it.
+
+    Yields:
+        The descriptor to hand to every program that is started in the copy.
+
+    Raises:
+        BuildError: another build of the project does not end.
+        StoreError: the cache lies on a file system without locks.
+    """
     place.folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(place.folder / "build.lock")
+    with (place.folder / "build.lock").open("ab") as stream:
+        _acquire(stream.fileno(), place.folder, progress)
+        try:
+            yield stream.fileno()
+        finally:
+            # Closing is not enough: a server that the build started, such as that of a compiler
+            # cache, keeps the file open.
+            fcntl.flock(stream, fcntl.LOCK_UN)
+
+
+def _acquire(lock: int, folder: Path, progress: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    told = False
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            message = f"the cache's file system has no locks: {error.strerror}"
+            remedy = "set PERFKIT_CACHE_DIR to a folder on another one"
+            raise StoreError(message, where=str(folder), remedy=remedy) from error
+        else:
+            return
+        if not told:
+            progress(f"waiting for another build of this project to end: {_other_users(lock)}")
+            told = True
+        if time.monotonic() > deadline:
+            message = f"another build of this project has not ended for {LOCK_TIMEOUT_S:g} s"
+            remedy = f"see what still runs, and end it: {_other_users(lock)}"
+            raise BuildError(message, where=str(folder), remedy=remedy)
+        time.sleep(_POLL_S)
+
+
+def _other_users(lock: int) -> str:
+    """The other processes that have a lock's file open, as `process 123 (cargo)`."""
+    wanted = os.fstat(lock)
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        if folder.name == str(os.getpid()):
+            continue
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            if any(_is_file(link, wanted) for link in (folder / "fd").iterdir()):
+                name = (folder / "comm").read_text(encoding="utf-8", errors="replace").strip()
+                found.append(f"process {folder.name} ({name})")
+    return ", ".join(found) or "a process that /proc does not show"
+
+
+def _is_file(link: Path, wanted: os.stat_result) -> bool:
     try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        progress("waiting for another perfkit that builds the same project")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return os.path.samestat(link.stat(), wanted)
+    except OSError:  # closed meanwhile
+        return False
 
 
 @contextlib.contextmanager
