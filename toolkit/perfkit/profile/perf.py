@@ -232,6 +232,10 @@ class _Session:
                 if _enough(pairs, region_s, request.duration_s, limit):
                     break
             said = recorder.finish()
+        # Not shown to be cheap within the extension, and probably not cheap: a lower rate may be.
+        cost = observer.slowdown(pairs)
+        if give_up and cost is not None and cost.high >= limit and cost.estimate > 0.5 * limit:
+            too_dear = True
         return Recorded(
             settings=settings,
             data=data,
