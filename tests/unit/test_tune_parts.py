@@ -10,12 +10,13 @@ from tune_tables import START, around, row, sizes
 
 from perfkit.config import Measure
 from perfkit.errors import UnreadableOutputError
+from perfkit.measure.reading import is_faster, is_slower
 from perfkit.records import Interval
 from perfkit.tune import space
 from perfkit.tune.frames import hottest
 from perfkit.tune.live import LEAST_SECONDS_PER_SIZE, quick_enough
 from perfkit.tune.log import summary
-from perfkit.tune.score import UNCHANGED, gain, is_faster, is_slower, mean, meets, score
+from perfkit.tune.score import UNCHANGED, gain, mean, meets, score
 
 if TYPE_CHECKING:
     from pathlib import Path

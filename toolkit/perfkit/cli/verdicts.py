@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from perfkit.errors import ExitCode
+from perfkit.measure.reading import is_slower
 from perfkit.records import DiagnoseVerdict, MeasureVerdict, TuneStatus
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def measure_code(report: MeasureReport) -> ExitCode:
             assert_never(report.verdict)
     missed = any(result.met is False for result in report.results)
     worse = any(
-        result.change is not None and result.change.high < 1 - (result.noise_floor or 0.0)
+        result.change is not None and is_slower(result.change, result.noise_floor)
         for result in report.results
     )
     return ExitCode.GATE if missed or worse else ExitCode.GOOD

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.errors import MachineBusyError, UsageError
 from perfkit.measure import sentinels, statistics
+from perfkit.measure.reading import is_faster, is_slower
 from perfkit.records import Interval, MeasureVerdict, Note, Pattern, Role
 from perfkit.units import format_count
 
@@ -106,11 +107,10 @@ class Point:
         """Whether a is faster or slower than b: the interval leaves zero, and the estimate the
         floor.
         """
-        found = self.log_ratio(a, b)
-        beyond = abs(found.estimate) > math.log1p(floor)
-        if beyond and found.low > 0:
+        found = self.ratio(a, b)
+        if is_faster(found, floor):
             return Change.FASTER
-        if beyond and found.high < 0:
+        if is_slower(found, floor):
             return Change.SLOWER
         return Change.NONE
 

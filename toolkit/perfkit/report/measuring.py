@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, assert_never
 
+from perfkit.measure.reading import is_faster, is_slower
 from perfkit.records import MeasureVerdict, Pattern
 from perfkit.report.notes import notes_blocks
 from perfkit.report.page import (
@@ -90,10 +91,8 @@ def measure_verdict(report: MeasureReport) -> Verdict:
         case MeasureVerdict.BUSY:
             valid = sum(result.valid_blocks for result in report.results)
             total = sum(result.blocks for result in report.results)
-            sentence = (
-                f"No verdict: the machine had no room for the measurement ({valid} of {total} "
-                "blocks were undisturbed)."
-            )
+            counted = f" ({valid} of {total} blocks were undisturbed)" if total else ""
+            sentence = f"No verdict: the machine had no room for the measurement{counted}."
             return Verdict(word="busy", tone=Tone.BAD, sentence=sentence)
         case MeasureVerdict.UNTRUSTED:
             sentence = "No verdict: identical copies of the build measured as different."
@@ -144,10 +143,9 @@ def change_text(change: Interval | None, noise_floor: float | None) -> str:
     """`faster`, `slower` or `no change seen`: the interval must clear one *and* the noise floor."""
     if change is None:
         return UNKNOWN
-    floor = 1.0 + (noise_floor or 0.0)
-    if change.low > 1.0 and change.estimate > floor:
+    if is_faster(change, noise_floor):
         return "faster"
-    if change.high < 1.0 and change.estimate < 1.0 / floor:
+    if is_slower(change, noise_floor):
         return "slower"
     return "no change seen"
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from perfkit.measure.reading import is_slower
 from perfkit.records import Confirmed, Note, Proof, TrialOutcome
 from perfkit.tune import space
-from perfkit.tune.score import UNCHANGED, is_slower, meets, score
+from perfkit.tune.score import UNCHANGED, meets, score
 from perfkit.units import format_count
 
 if TYPE_CHECKING:

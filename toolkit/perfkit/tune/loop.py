@@ -24,6 +24,7 @@ from perfkit.errors import (
     WorkloadError,
     WrongResultError,
 )
+from perfkit.measure.reading import is_faster
 from perfkit.records import (
     Confirmed,
     MeasureVerdict,
@@ -40,7 +41,7 @@ from perfkit.tune.conclusions import (
     rejected_note,
     unchanged_sizes,
 )
-from perfkit.tune.score import is_faster, meets, score
+from perfkit.tune.score import meets, score
 from perfkit.tune.search import results_of
 from perfkit.tune.space import Candidate, Stage
 from perfkit.tune.stop import Rules, Stop, best_of, converged, decide

@@ -64,16 +64,6 @@ def gain(challenger: Interval, incumbent: Interval) -> Interval:
     )
 
 
-def is_faster(change: Interval, noise_floor: float | None) -> bool:
-    """Whether a ratio is surely above one, and by more than identical code differs."""
-    return change.low > 1.0 and change.estimate > 1.0 + (noise_floor or 0.0)
-
-
-def is_slower(change: Interval, noise_floor: float | None) -> bool:
-    """Whether a ratio is surely below one, and by more than identical code differs."""
-    return change.high < 1.0 and change.estimate < 1.0 / (1.0 + (noise_floor or 0.0))
-
-
 def meets(size: TrialSize) -> bool | None:
     """Whether the lower bound of a size's speed-up reaches its target; None without a target."""
     if size.target is None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from perfkit.measure.reading import is_faster, is_slower
 from perfkit.records import TrialOutcome, TuneStatus
-from perfkit.tune.score import UNCHANGED, gain, is_faster, is_slower, meets, score
+from perfkit.tune.score import UNCHANGED, gain, meets, score
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
