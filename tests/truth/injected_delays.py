@@ -2,7 +2,8 @@
 
 The kernel spins for a given number of nanoseconds in each call, so the FFI cost is known by
 construction but for what the boundary takes anyway, which is measured in the same blocks without a
-delay. Needs a machine with room: a busy one fails here by name, it is not skipped.
+delay. Needs a machine with room, so it belongs to `make truth` and not to `make test`: a busy one
+fails here by name.
 """
 
 from __future__ import annotations
