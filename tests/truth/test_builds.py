@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from perfkit.subject.build import Builder
 from perfkit.subject.child import spec_for, worker
 
 SMALL = "PARALLEL_THRESHOLD_SMALL"
+THRESHOLD = "PARALLEL_THRESHOLD"
 TUNING = Path("crates/core/src/tuning.rs")
 
 
@@ -39,18 +42,30 @@ def without_cache(builder: Builder, params: dict[str, Value]) -> Build:
     return build
 
 
+def parts(build: Build, size: int) -> int:
+    """Into how many pieces the second subject cuts a text: what its constants make it do."""
+    code = f"import textstats; print(textstats.parts({size}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(build.root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout)
+
+
 def test_a_b_a_by_parameters_gives_three_right_binaries(
-    kernel: Project, shared_cache: Path
+    workspace_subject: Path, shared_cache: Path, environ: dict[str, str]
 ) -> None:
-    builder = Builder(kernel, cache=shared_cache)
-    values: list[dict[str, Value]] = [{SMALL: 30_001}, {SMALL: 8_000}, {SMALL: 30_001}]
+    project = load_project(start=workspace_subject, environ=environ)
+    builder = Builder(project, cache=shared_cache)
     builds = []
-    for number, params in enumerate(values):
-        build = without_cache(builder, params) if number else builder.build(params)
-        module = loaded(kernel, build)
-        assert module.sha256 == build.file_sha256
-        assert module.parameters is not None
-        assert module.parameters[SMALL] == params[SMALL]
+    for threshold in (100_001, 50_000, 100_001):
+        build = without_cache(builder, {THRESHOLD: threshold})
+        assert loaded(project, build).sha256 == build.file_sha256
+        assert parts(build, threshold - 1) == 1
+        assert parts(build, threshold) == -(-threshold // 32_768)
         builds.append(build)
     first, second, third = builds
     assert first.text_sha256 == third.text_sha256
@@ -71,8 +86,7 @@ def test_a_b_a_with_preserved_times_gives_three_right_binaries(
         source.write_text(text.replace("131_072", threshold), encoding="utf-8")
         os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
         builds.append(without_cache(builder, {}))
-        with worker(spec_for(project, builds[-1])) as running:
-            assert running.loaded.sha256 == builds[-1].file_sha256
+        assert loaded(project, builds[-1]).sha256 == builds[-1].file_sha256
         assert builds[-1].initialisers["PARALLEL_THRESHOLD"] == threshold
     first, second, third = builds
     assert first.text_sha256 == third.text_sha256
@@ -85,11 +99,20 @@ def test_every_constant_of_the_kernel_that_perfkit_tunes_is_live(
 ) -> None:
     builder = Builder(kernel, cache=shared_cache)
     start = builder.build()
-    others: dict[str, Value] = {SMALL: 8_000, "UNROLL_FACTOR": 8}
+    others: dict[str, Value] = {
+        SMALL: 8_000,
+        "PARALLEL_THRESHOLD_MEDIUM": 150_000,
+        "CHUNK_SIZE_L1": 512,
+        "UNROLL_FACTOR": 8,
+        "FAST_PARALLEL_THRESHOLD": 5_000,
+        "FAST_CHUNK_SIZE": 1_024,
+    }
+    assert set(others) == set(kernel.config.parameters)
     for name, value in others.items():
         build = builder.build({name: value})
         assert build.text_sha256 != start.text_sha256, name
         module = loaded(kernel, build)
+        assert module.sha256 == build.file_sha256
         (proof,) = parameters.prove(build, module, start, {name: value}, project=kernel)
         assert proof.proof is Proof.GETTER
 
