@@ -747,17 +747,21 @@ def _hash_file(path: str) -> str:
 
 
 def _raised(kind: str, what: str, error: BaseException) -> Refusal:
-    """The user's exception with the last place outside this file."""
+    """The user's exception with the last place in a file of the user's own."""
     if isinstance(error, Refusal):
         return error
     frames = traceback.extract_tb(error.__traceback__)
-    outside = [
-        frame for frame in frames if frame.filename != __file__ and frame.filename[:1] != "<"
-    ]
-    where = f"{outside[-1].filename}:{outside[-1].lineno}" if outside else ""
+    own = [frame for frame in frames if _is_users(frame.filename)]
+    where = f"{own[-1].filename}:{own[-1].lineno}" if own else ""
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     message = f"{what} raised {type(error).__name__}: {error}"
     return Refusal(kind, message, where=where, details=text)
+
+
+def _is_users(path: str) -> bool:
+    """Neither this file nor an installed library's, and one that exists: Cython names others."""
+    installed = f"{os.sep}site-packages{os.sep}" in path or path.startswith(os.path.dirname(os.__file__))
+    return path != __file__ and not installed and os.path.isfile(path)
 
 
 def _open_channels(words: Sequence[str]) -> tuple[TextIO, TextIO]:
