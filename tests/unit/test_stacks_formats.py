@@ -130,7 +130,7 @@ def test_a_line_without_a_count_is_refused(tmp_path: Path, text: str) -> None:
 ADDR2LINE = """\
 0x0000000000039820
 _ZN4pyo35impl_5extractE
-/home/u/.cargo/registry/src/index.crates.io-19/pyo3-0.30.1/src/conversions/std/vec.rs:270
+/home/u/.cargo/registry/src/mirror-19/pyo3-0.30.1/src/conversions/std/vec.rs:270
 push<f64, alloc::alloc::Global>
 /rustc/5980/library/alloc/src/vec/mod.rs:2600
 build_info
