@@ -760,7 +760,8 @@ def _raised(kind: str, what: str, error: BaseException) -> Refusal:
 
 def _is_users(path: str) -> bool:
     """Neither this file nor an installed library's, and one that exists: Cython names others."""
-    installed = f"{os.sep}site-packages{os.sep}" in path or path.startswith(os.path.dirname(os.__file__))
+    library = os.path.dirname(os.__file__)
+    installed = f"{os.sep}site-packages{os.sep}" in path or path.startswith(library)
     return path != __file__ and not installed and os.path.isfile(path)
 
 
