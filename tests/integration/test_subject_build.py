@@ -65,9 +65,9 @@ def ask(build: Build, expression: str) -> object:
 
 
 def status(root: Path) -> str:
-    """What git sees in the user's tree, ignored files too."""
+    """What git sees in the user's tree, ignored files too, but for the runs of other tests."""
     done = subprocess.run(
-        ["git", "status", "--short", "--ignored"],
+        ["git", "status", "--short", "--ignored", "--", ".", ":(exclude)profiles"],
         cwd=root,
         capture_output=True,
         text=True,
