@@ -7,6 +7,7 @@ interpreter that runs the subject.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Arrays = tuple[Floats, Floats, Floats, float, Floats]
+    ArraysAndOutput = tuple[Floats, Floats, Floats, float, Floats, Floats]
     Lists = tuple[list[float], list[float], list[float], float, list[float]]
 
 RATE = 0.03
@@ -44,6 +46,22 @@ def arrays(n: int, seed: int = 0) -> Arrays:
     return spot, strike, time, RATE, volatility
 
 
+@functools.cache
+def _output(n: int) -> Floats:
+    return np.empty(n)
+
+
+def arrays_and_output(n: int, seed: int = 0) -> ArraysAndOutput:
+    """Draw the options of :func:`arrays`, and add the array that the prices are to be written to.
+
+    It is one array for all seeds, as a loop that prices again and again has it: its memory is there
+    before the first call, and stays.
+    """
+    out = _output(n)
+    out.fill(0.0)
+    return *arrays(n, seed), out
+
+
 def lists(n: int, seed: int = 0) -> Lists:
     """Draw the options of :func:`arrays` as Python lists of floats."""
     spot, strike, time, rate, volatility = arrays(n, seed)
@@ -65,6 +83,23 @@ def numpy_call_price(
     d1 = (np.log(spot / strike) + (rate + 0.5 * volatility**2) * time) / deviation
     d2 = d1 - deviation
     return spot * ndtr(d1) - strike * np.exp(-rate * time) * ndtr(d2)
+
+
+def numpy_call_price_beside(
+    spot: Floats,
+    strike: Floats,
+    time: Floats,
+    rate: float,
+    volatility: Floats,
+    out: Floats,
+) -> Floats:
+    """Price calls as :func:`numpy_call_price` does; ``out`` is left alone.
+
+    The expression that a NumPy user writes has no place for ``out``; what it becomes with one is
+    :func:`numpy_call_price_inplace`.
+    """
+    del out
+    return numpy_call_price(spot, strike, time, rate, volatility)
 
 
 def numpy_call_price_inplace(

@@ -15,7 +15,6 @@ def call_price(
     time: ArrayLike,
     rate: ArrayLike,
     volatility: ArrayLike,
-    *,
     out: NDArray[np.float64] | None = None,
 ) -> float | NDArray[np.float64]: ...
 def put_price(
@@ -24,7 +23,6 @@ def put_price(
     time: ArrayLike,
     rate: ArrayLike,
     volatility: ArrayLike,
-    *,
     out: NDArray[np.float64] | None = None,
 ) -> float | NDArray[np.float64]: ...
 def call_price_twin(
@@ -33,7 +31,6 @@ def call_price_twin(
     time: ArrayLike,
     rate: ArrayLike,
     volatility: ArrayLike,
-    *,
     out: NDArray[np.float64] | None = None,
 ) -> float | NDArray[np.float64]: ...
 def call_price_timed(
@@ -42,7 +39,6 @@ def call_price_timed(
     time: ArrayLike,
     rate: ArrayLike,
     volatility: ArrayLike,
-    *,
     out: NDArray[np.float64] | None = None,
 ) -> tuple[float | NDArray[np.float64], float]: ...
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 _kept: list[bytes] = []
 _calls = [0]
@@ -82,6 +83,33 @@ def greedy(values: list[float]) -> list[float]:
     """Changes its argument."""
     values[0] += 1.0
     return values
+
+
+def with_output(n: int, seed: int) -> tuple[Any, Any]:
+    """Values, and an array that a call may fill."""
+    import numpy as np  # here: most workers of the tests do without it
+
+    return np.array(setup(n, seed)[0]), np.full(n, 7.0)
+
+
+def fills(values: Any, out: Any) -> Any:
+    """As NumPy's functions do with `out`."""
+    out[:] = values**0.5
+    return out
+
+
+def fills_nothing(values: Any, out: Any) -> Any:
+    return out
+
+
+def adds_up(values: Any, out: Any) -> Any:
+    """Its second call finds what the first one left."""
+    out[:] = out + values
+    return out
+
+
+def beside(values: Any, out: Any) -> Any:
+    return values**0.5
 
 
 def leaks(values: list[float]) -> None:

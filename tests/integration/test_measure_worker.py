@@ -226,6 +226,29 @@ def test_verify_names_what_is_wrong(
         workloads.verify(spec, "w", workload(call), 10)
 
 
+def into(call: str, reference: str = "beside") -> Workload:
+    names = {"setup": f"{FILE.name}:with_output", "reference": f"{FILE.name}:{reference}"}
+    return workload(call, **names)
+
+
+@pytest.mark.parametrize("reference", ["beside", "fills"])
+def test_an_output_among_the_arguments_may_be_filled(spec: WorkerSpec, reference: str) -> None:
+    found, notes = workloads.verify(spec, "w", into("fills", reference), 100)
+    assert found.reference is not None
+    assert found.reference.agree
+    assert not found.changes_arguments
+    assert notes == ()
+
+
+@pytest.mark.parametrize("reference", ["beside", "fills"])
+def test_an_output_that_is_not_filled_is_wrong(spec: WorkerSpec, reference: str) -> None:
+    # A reference that fills the same array does not make it look filled.
+    with pytest.raises(WorkloadError, match="different results each call"):
+        workloads.verify(spec, "w", into("fills_nothing", reference), 100)
+    with pytest.raises(WorkloadError, match="different results each call"):
+        workloads.verify(spec, "w", into("adds_up", reference), 100)
+
+
 def test_results_that_vary_within_the_tolerance_are_a_note(spec: WorkerSpec) -> None:
     alone = workload("almost", reference=None)
     _, notes = workloads.verify(spec, "w", alone, 20_000)

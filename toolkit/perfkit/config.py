@@ -114,7 +114,8 @@ class Workload(_Closed):
 
     call: Callable_ = Field(description="what is timed: `module:function` or `file.py:function`")
     setup: Callable_ = Field(
-        description="`setup(n, seed)` returns the positional arguments of one call as a tuple"
+        description="`setup(n, seed)` returns the positional arguments of one call as a tuple; an "
+        "array that the call fills and returns, as NumPy's `out`, may be one of them"
     )
     reference: Callable_ | None = Field(
         None, description="the same work done another way, with the same arguments"

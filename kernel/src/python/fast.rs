@@ -88,7 +88,7 @@ fn price(job: &Job<'_>) -> PyResult<()> {
 ///     TypeError: an argument or `out` is of a type that is not priced.
 ///     KeyboardInterrupt: in the middle of a long call; `out` is all NaN then.
 #[pyfunction]
-#[pyo3(signature = (spot, strike, time, rate, volatility, *, out=None))]
+#[pyo3(signature = (spot, strike, time, rate, volatility, out=None))]
 fn call_price<'py>(
     py: Python<'py>,
     spot: &Bound<'py, PyAny>,
@@ -104,7 +104,7 @@ fn call_price<'py>(
 
 /// Prices European puts; arguments, result and exceptions are those of `call_price`.
 #[pyfunction]
-#[pyo3(signature = (spot, strike, time, rate, volatility, *, out=None))]
+#[pyo3(signature = (spot, strike, time, rate, volatility, out=None))]
 fn put_price<'py>(
     py: Python<'py>,
     spot: &Bound<'py, PyAny>,
@@ -121,7 +121,7 @@ fn put_price<'py>(
 /// The twin of `call_price`: same signature, conversions and output, no pricing. The values in a new
 /// output are whatever the memory held, as with `numpy.empty`.
 #[pyfunction]
-#[pyo3(signature = (spot, strike, time, rate, volatility, *, out=None))]
+#[pyo3(signature = (spot, strike, time, rate, volatility, out=None))]
 fn call_price_twin<'py>(
     py: Python<'py>,
     spot: &Bound<'py, PyAny>,
@@ -137,7 +137,7 @@ fn call_price_twin<'py>(
 
 /// `call_price`, and the seconds that the pricing alone took, by a timer inside.
 #[pyfunction]
-#[pyo3(signature = (spot, strike, time, rate, volatility, *, out=None))]
+#[pyo3(signature = (spot, strike, time, rate, volatility, out=None))]
 fn call_price_timed<'py>(
     py: Python<'py>,
     spot: &Bound<'py, PyAny>,
