@@ -600,7 +600,8 @@ def _plain(value: object) -> Any:  # noqa: ANN401  # bool, int, float or str
 def compare(found: object, expected: object, relative: float, absolute: float) -> Reply:
     """Whether |found - expected| <= absolute + relative * |expected| everywhere, and where not.
 
-    NaN equals NaN. Shapes and lengths must be equal. `None` for the differences: not numbers.
+    NaN equals NaN, an infinity only itself: beside an infinite |expected| every other number would
+    be near. Shapes and lengths must be equal. `None` for the differences: not numbers.
     """
     if _is_array(found) or _is_array(expected):
         return _compare_arrays(found, expected, relative, absolute)
@@ -646,7 +647,8 @@ def _compare_arrays(found: object, expected: object, relative: float, absolute: 
         equal = (left == right) | (numpy.isnan(left) & numpy.isnan(right))
         gap = numpy.where(equal, 0.0, numpy.abs(left - right))
         scale = numpy.where(right != 0, gap / numpy.abs(right), numpy.where(equal, 0.0, numpy.inf))
-        bad = ~(equal | (gap <= absolute + relative * numpy.abs(right)))
+        close = numpy.isfinite(gap) & (gap <= absolute + relative * numpy.abs(right))
+        bad = ~(equal | close)
     reply = {
         "agree": not bool(bad.any()),
         "max_absolute": _finite(gap.max()) if gap.size else 0.0,
@@ -741,7 +743,7 @@ def _compare_numbers(
     state["max_absolute"] = max(state["max_absolute"], gap) if gap == gap else math.inf
     scale = gap / abs(expected) if expected else math.inf
     state["max_relative"] = max(state["max_relative"], scale) if scale == scale else math.inf
-    if not gap <= absolute + relative * abs(expected):
+    if not (gap < math.inf and gap <= absolute + relative * abs(expected)):
         _note(state, place, f"{found!r} against {expected!r}")
 
 
