@@ -185,8 +185,48 @@ def test_a_success_that_is_not_confirmed_is_none(tmp_path: Path) -> None:
     assert report.status is TuneStatus.KEPT
     assert report.best_params == START
     note = next(note for note in report.notes if note.id == "not_confirmed")
-    assert "1.001x" in note.text
+    assert "not when measured afresh: 0.611x [0.608, 0.614] at 10k, of 0.9x" in note.text
     assert note.where == "trial 1"
+
+
+def test_a_lucky_trial_is_no_longer_what_others_are_compared_with(tmp_path: Path) -> None:
+    """Trial 1 is 1.5x by luck and 1.0x afresh; the next three gain 5 % each over the start."""
+    targets = {10_000: 0.9}
+    lucky = row({"SMALL": 5_000}, EIGHT, targets=targets)
+    values = (8_000, 10_000, 15_000)
+    rows = [row({}, 1.0, targets=targets), lucky]
+    rows += [row({"SMALL": value}, 1.05, targets=targets) for value in values]
+    again = {space.key(lucky.params): sizes(dict.fromkeys(EIGHT, 1.001), targets)}
+    made = bench(tmp_path, rows, base_grid=GRID, confirmations=again, parameters={})
+    report = made.loop.run()
+    assert report.status is TuneStatus.STAGNATION
+    assert "all candidates were tried" in report.reason
+    assert report.best_iteration == 2
+    assert [one.change_vs_start.estimate for one in report.confirmed] == [1.05] * 3
+
+
+def test_a_gain_that_misses_its_target_afresh_stays_the_best(tmp_path: Path) -> None:
+    lucky = row({"SMALL": 8_000}, EIGHT)
+    again = {space.key(lucky.params): sizes({10_000: 1.4, 100_000: 1.0, 1_000_000: 1.0})}
+    rules = dataclasses.replace(RULES, max_iterations=1)
+    made = bench(tmp_path, [row({}, 1.0), lucky], confirmations=again, rules=rules)
+    report = made.loop.run()
+    assert (report.status, report.best_iteration) == (TuneStatus.MAX_ITERATIONS, 1)
+    assert [one.met for one in report.confirmed] == [False, False, True]
+
+
+def test_success_asks_for_the_targets_alone_and_names_every_loss(tmp_path: Path) -> None:
+    """The main size meets its target; the mean over all sizes is surely below the start's."""
+    change = {10_000: 1.525, 100_000: 0.79, 1_000_000: 0.79}
+    report = bench(tmp_path, [row({}, 1.0), row({"SMALL": 8_000}, change)]).loop.run()
+    assert (report.status, report.best_iteration) == (TuneStatus.SUCCESS, 1)
+    notes = {(note.id, note.where): note.text for note in report.notes}
+    assert "not_confirmed" not in {name for name, _ in notes}
+    for size in ("100k", "1M"):
+        text = notes["trade_off", f"price at {size}"]
+        assert text.startswith("confirmed, but surely slower")
+        assert text.endswith("0.790x [0.786, 0.794]")
+    assert "not surely faster than the starting values: 0.984x" in notes["no_gain_over_all", ""]
 
 
 def test_a_best_within_the_noise_when_measured_afresh_keeps_the_start(tmp_path: Path) -> None:

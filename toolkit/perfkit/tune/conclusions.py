@@ -8,16 +8,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from perfkit.measure.reading import is_slower
+from perfkit.measure.reading import is_faster, is_slower
 from perfkit.records import Confirmed, Note, Proof, TrialOutcome
 from perfkit.tune import space
-from perfkit.tune.score import UNCHANGED, meets, score
+from perfkit.tune.score import UNCHANGED, mean, meets, score
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from perfkit.records import Trial, TrialSize, Value
+    from perfkit.records import Interval, Trial, TrialSize, Value
 
 
 def confirmed_sizes(sizes: Sequence[TrialSize]) -> tuple[Confirmed, ...]:
@@ -63,6 +63,9 @@ def closing_notes(
     if best is not None and best.iteration:
         slower = [one for one in confirmed if is_slower(one.change_vs_start, noise_floor)]
         notes += [_slower_note(size) for size in slower]
+        whole = mean([one.change_vs_start for one in confirmed]) if confirmed else None
+        if whole is not None and not is_faster(whole, noise_floor):
+            notes.append(_no_gain_note(whole))
     unproved = [
         proof.name for proof in (best.proofs if best else ()) if proof.proof is Proof.UNPROVED
     ]
@@ -79,6 +82,18 @@ def rejected_note(trial: Trial, sizes: Sequence[TrialSize]) -> Note:
         f"was tried, {after.estimate:.3f}x [{after.low:.3f}, {after.high:.3f}] when it was "
         "measured afresh (geometric mean of the sizes): not confirmed"
     )
+    return Note(id="not_confirmed", text=text, where=f"trial {trial.iteration}")
+
+
+def missed_note(trial: Trial, sizes: Sequence[TrialSize]) -> Note:
+    """A trial that met its targets when it was tried, and not when it was measured afresh."""
+    missed = [
+        f"{size.speedup.estimate:.3f}x [{size.speedup.low:.3f}, {size.speedup.high:.3f}] at "
+        f"{format_count(size.size)}, of {size.target:g}x"
+        for size in sizes
+        if size.speedup is not None and meets(size) is False
+    ]
+    text = f"met the targets when it was tried, and not when measured afresh: {'; '.join(missed)}"
     return Note(id="not_confirmed", text=text, where=f"trial {trial.iteration}")
 
 
@@ -112,12 +127,21 @@ def _dead_note(name: str) -> Note:
     )
 
 
+def _no_gain_note(whole: Interval) -> Note:
+    return Note(
+        id="no_gain_over_all",
+        text=f"confirmed by its targets, but over all sizes not surely faster than the starting "
+        f"values: {whole.estimate:.3f}x [{whole.low:.3f}, {whole.high:.3f}] (geometric mean)",
+        remedy="weigh what the targets are worth against the other sizes",
+    )
+
+
 def _slower_note(size: Confirmed) -> Note:
     change = size.change_vs_start
     return Note(
         id="trade_off",
-        text=f"surely slower than with the starting values ({change.estimate:.3f}x "
-        f"[{change.low:.3f}, {change.high:.3f}])",
+        text=f"confirmed, but surely slower than with the starting values: {change.estimate:.3f}x "
+        f"[{change.low:.3f}, {change.high:.3f}]",
         where=f"{size.workload} at {format_count(size.size)}",
         remedy="weigh it against what the other sizes gain",
     )

@@ -38,6 +38,7 @@ from perfkit.tune.conclusions import (
     closing_notes,
     confirmed_sizes,
     dead_parameters,
+    missed_note,
     rejected_note,
     unchanged_sizes,
 )
@@ -50,7 +51,7 @@ from perfkit.units import format_count
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from perfkit.records import Value
+    from perfkit.records import TrialSize, Value
     from perfkit.tune.evaluator import Evaluator, Measured, Prepared, Profiled
     from perfkit.tune.log import Journal
     from perfkit.tune.search import Strategy
@@ -112,7 +113,7 @@ class Loop:
         self._settings = settings
         self._world = world
         self._trials: list[Trial] = []
-        self._unconfirmed: set[int] = set()
+        self._fresh: dict[int, tuple[TrialSize, ...]] = {}
         self._notes: list[Note] = []
         self._noise_floor: float | None = None
         self._next = 1
@@ -170,8 +171,7 @@ class Loop:
 
     def _search(self) -> TuneReport:
         while True:
-            stop = decide(self._trials, self._settings.rules, self._noise_floor)
-            stop = stop or self._out_of_time()
+            stop = self._stop()
             candidate = None
             if stop is None:
                 candidate = self._strategy.propose(
@@ -242,11 +242,11 @@ class Loop:
         measured = self._confirm(trial)
         if measured is None or measured.verdict in _WITHHELD:
             return self._unjudged(trial, measured)
+        self._fresh[trial.iteration] = measured.sizes
         again = replace(trial, sizes=measured.sizes)
         why_again = converged(again, self._trials[0], self._settings.rules)
-        if why_again is None or not self._gained(measured):
-            self._unconfirmed.add(trial.iteration)
-            self._notes.append(rejected_note(trial, measured.sizes))
+        if why_again is None:
+            self._notes.append(missed_note(trial, measured.sizes))
             return None
         reason = f"trial {trial.iteration}, measured afresh: {why_again}"
         stop = Stop(status=TuneStatus.SUCCESS, reason=reason)
@@ -309,16 +309,21 @@ class Loop:
         return self._report(stop, confirmed=unchanged_sizes(start.sizes), best=start)
 
     def _best(self) -> Trial:
-        candidates = [t for t in self._trials if t.iteration not in self._unconfirmed]
-        return best_of(candidates, self._noise_floor)
+        return best_of(self._known(), self._noise_floor)
+
+    def _known(self) -> list[Trial]:
+        """The trials, with the figures of a fresh measurement where one was made: those were not
+        chosen for being good.
+        """
+        return [replace(t, sizes=self._fresh.get(t.iteration, t.sizes)) for t in self._trials]
 
     def _same_code(self, prepared: Prepared) -> Trial | None:
         measured = (trial for trial in self._trials if trial.outcome is TrialOutcome.OK)
         return next((trial for trial in measured if trial.signature == prepared.signature), None)
 
     def _stop(self) -> Stop | None:
-        rules, floor = self._settings.rules, self._noise_floor
-        return decide(self._trials, rules, floor, self._unconfirmed) or self._out_of_time()
+        stop = decide(self._known(), self._settings.rules, self._noise_floor)
+        return stop or self._out_of_time()
 
     def _out_of_time(self) -> Stop | None:
         limit = self._settings.time_limit_s

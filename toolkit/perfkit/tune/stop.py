@@ -14,7 +14,7 @@ from perfkit.tune.score import UNCHANGED, gain, meets, score
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from perfkit.records import Interval, Trial
 
@@ -98,21 +98,17 @@ def decide(
     trials: Sequence[Trial],
     rules: Rules,
     noise_floor: float | None,
-    unconfirmed: Collection[int] = (),
 ) -> Stop | None:
     """Whether the trials so far end the search; success is judged before this is asked.
 
     Args:
         trials: the starting build first.
-        unconfirmed: trials whose figures a fresh measurement did not bear out.
     """
     tried = trials[1:]
     return (
         _failed(tried, rules)
         or _no_verdict(tried, rules)
-        or _no_progress(
-            [trial for trial in trials if trial.iteration not in unconfirmed], rules, noise_floor
-        )
+        or _no_progress(trials, rules, noise_floor)
         or _used_up(tried, rules)
     )
 
