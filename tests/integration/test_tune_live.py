@@ -7,6 +7,7 @@ built, proved, verified and kept, never how fast anything was.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -168,6 +169,9 @@ def test_a_whole_run_leaves_its_journal_and_the_tree_alone(
     assert report.trials[1].params["tables"] != report.trials[2].params["tables"]
     assert report.trials[2].build_s == 0.0, "a variable alone needs no build"
     assert report.status in (TuneStatus.KEPT, TuneStatus.MAX_ITERATIONS)
+    assert report.best_build is not None
+    module = report.best_build.path.read_bytes()
+    assert hashlib.sha256(module).hexdigest() == report.best_build.sha256
     assert len(read_journal(run.directory / "iteration_summary.jsonl")) == 3
     assert len(list((run.directory / "iterations").glob("iter_00[012]_*.json"))) == 3
     assert report.noise_floor is None, "without sentinels nothing stands behind the figures"

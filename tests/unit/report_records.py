@@ -20,6 +20,7 @@ from perfkit.records import (
     LoadedModule,
     MeasureReport,
     MeasureVerdict,
+    ModuleFile,
     Note,
     ParameterProof,
     Proof,
@@ -275,6 +276,7 @@ TUNED = TuneReport(
     ),
     best_params={"SMALL": 10_000, "CHUNK": "L1 / 8 / 4"},
     best_iteration=3,
+    best_build=ModuleFile(path=Path("/cache/builds/one/root/fast.so"), sha256="5e" * 32),
     start_params=START_PARAMS,
     workload="price",
     confirmed=tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -21,13 +22,16 @@ from tune_tables import (
 )
 
 from perfkit.errors import BuildError, StoreError, UsageError, WrongResultError
-from perfkit.records import TrialOutcome, TuneStatus
+from perfkit.records import ModuleFile, TrialOutcome, TuneStatus
 from perfkit.store import Run
 from perfkit.tune import space
 from perfkit.tune.log import SUMMARY_FILE, TRIALS_FILE, Header, Journal, read_trials
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
+
+    from perfkit.records import Value
+    from perfkit.tune.evaluator import Prepared
 
 GRID = {"SMALL": (5_000, 8_000, 10_000, 15_000)}
 EIGHT = {10_000: 1.525, 100_000: 0.79, 1_000_000: 0.98}
@@ -376,6 +380,43 @@ def test_no_trial_begins_that_would_end_after_the_time_limit(tmp_path: Path) -> 
     assert report.best_iteration == 2
 
 
+def test_the_start_says_how_long_the_first_candidate_will_take(tmp_path: Path) -> None:
+    """18 s are expected: 10 to build, 4 to measure, 4 to confirm; 14 s have passed."""
+    rows = [row({}, 1.0, targets={}), row({"SMALL": 5_000}, 1.1, targets={})]
+    grid = {"SMALL": (5_000,)}
+    tried = {
+        limit: len(
+            bench(
+                tmp_path / str(limit),
+                rows,
+                base_grid=grid,
+                time_limit_s=limit,
+                clock=Clock(14.0),
+            )
+            .loop.run()
+            .trials
+        )
+        for limit in (31.0, 33.0)
+    }
+    assert tried == {31.0: 1, 33.0: 2}
+
+
+def test_the_build_of_the_best_trial_is_handed_over(tmp_path: Path) -> None:
+    rows = [row({}, 1.0, targets={}), row({"SMALL": 5_000}, 1.1, targets={})]
+    rows.append(row({"SMALL": 8_000}, 1.0, targets={}))
+    made = bench(tmp_path, rows, base_grid={"SMALL": (5_000, 8_000)})
+    prepare = made.evaluator.prepare
+
+    def built(params: Mapping[str, Value]) -> Prepared:
+        path = Path(f"/cache/{params['SMALL']}.so")
+        module = ModuleFile(path=path, sha256=str(params["SMALL"]))
+        return dataclasses.replace(prepare(params), module=module)
+
+    made.evaluator.prepare = built  # type: ignore[method-assign]
+    report = made.loop.run()
+    assert report.best_build == ModuleFile(path=Path("/cache/5000.so"), sha256="5000")
+
+
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     rows = [row({}, 1.0, targets={})]
     rows += [row({"SMALL": v}, 1.0 + v / 1e5, targets={}) for v in (5_000, 8_000, 10_000, 15_000)]
@@ -392,7 +433,12 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     again = bench(tmp_path / "killed", rows, base_grid=GRID, begin=False)
     header = Header(workload="price", key={"sources": "abc"}, start=START)
     report = again.loop.run(again.journal.resume(header))
-    assert dataclasses.replace(report, wall_s=0) == dataclasses.replace(whole, wall_s=0)
+    resumed, *others = report.notes
+    same = dataclasses.replace(report, wall_s=0, notes=tuple(others))
+    assert same == dataclasses.replace(whole, wall_s=0)
+    assert resumed.id == "resumed"
+    assert "are of this part alone" in resumed.text
+    assert "the 3 trials before it took 42 s" in resumed.text
     assert "measure trial_000" not in again.evaluator.asked
     assert "measure trial_001" not in again.evaluator.asked
     assert [trial.iteration for trial in read_trials(again.run)] == [0, 1, 2, 3, 4]

@@ -446,6 +446,19 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleFile:
+    """A built extension that is handed over.
+
+    Attributes:
+        path: where it lies in perfkit's cache, until `perfkit cache clean`.
+        sha256: of the file.
+    """
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TuneReport:
     """Everything one tuning run found out."""
 
@@ -463,6 +476,7 @@ class TuneReport:
     workload: str = ""
     start_params: Mapping[str, Value] | None = None
     best_iteration: int | None = None  # 0 is the starting build
+    best_build: ModuleFile | None = None  # with the best parameters; those of other backends apart
     noise_floor: float | None = None  # as a fraction; None while no A/A stands behind the figures
 
 

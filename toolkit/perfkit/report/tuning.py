@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from perfkit.records import Confirmed, Interval, Trial, TuneReport, Value
+    from perfkit.records import Confirmed, Interval, ModuleFile, Trial, TuneReport, Value
     from perfkit.tune.command import TunePlan
 
 _CHANGE_BASE = (
@@ -155,7 +155,18 @@ def _best(report: TuneReport) -> list[Block]:
         rows.append((name, shown, value_text(value), reading, proofs.get(name, "unproved")))
     titles = ("<parameter", "start", "best", "<", "<known by")
     table = Table(columns=columns(*titles), rows=tuple(rows))
-    return [Heading(text="Best parameters"), table]
+    blocks: list[Block] = [Heading(text="Best parameters"), table]
+    if report.best_build is not None:
+        blocks.append(_build_text(report.best_build))
+    return blocks
+
+
+def _build_text(build: ModuleFile) -> Paragraph:
+    return Paragraph(
+        text=f"Built with them: {build.path} (sha256 {build.sha256}), kept until "
+        "`perfkit cache clean`. It holds the constants; environment variables, setters and "
+        "keyword arguments are set where it runs."
+    )
 
 
 def _confirmed_table(report: TuneReport) -> Table:

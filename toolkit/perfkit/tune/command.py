@@ -104,6 +104,7 @@ def tune_command(
         BuildError: the sources as they are do not compile.
         PerfkitError: the starting build cannot be verified or measured.
     """
+    begun = time.monotonic()
     name, workload = _workload(project, options)
     start = _start(project, name)
     evaluator = LiveEvaluator(
@@ -137,7 +138,9 @@ def tune_command(
             profile_every=project.config.tune.profile_every,
         ),
         world=World(
-            clock=time.monotonic, now=lambda: datetime.now(UTC).isoformat(), progress=progress
+            clock=lambda: time.monotonic() - begun,
+            now=lambda: datetime.now(UTC).isoformat(),
+            progress=progress,
         ),
     )
     return loop.run(earlier)

@@ -85,6 +85,16 @@ def rejected_note(trial: Trial, sizes: Sequence[TrialSize]) -> Note:
     return Note(id="not_confirmed", text=text, where=f"trial {trial.iteration}")
 
 
+def resumed_note(earlier: Sequence[Trial]) -> Note:
+    """How much of the run came before an interruption, which `wall_s` does not count."""
+    spent = sum(trial.build_s + trial.bench_s for trial in earlier)
+    text = (
+        f"gone on with: the time in all, and the time limit, are of this part alone; building and "
+        f"measuring the {len(earlier)} trials before it took {spent:.0f} s"
+    )
+    return Note(id="resumed", text=text)
+
+
 def missed_note(trial: Trial, sizes: Sequence[TrialSize]) -> Note:
     """A trial that met its targets when it was tried, and not when it was measured afresh."""
     missed = [

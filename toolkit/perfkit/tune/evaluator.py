@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from perfkit.records import (
         MeasureVerdict,
+        ModuleFile,
         Note,
         ParameterProof,
         TrialSize,
@@ -29,6 +30,7 @@ class Prepared:
         signature: equal for two candidates that run the same code on the same data with the same
             values handed over at run time.
         build_s: seconds spent building; zero when nothing had to be built.
+        module: the extension that runs; None where nothing runs.
     """
 
     params: Mapping[str, Value]
@@ -36,6 +38,7 @@ class Prepared:
     text_hash: str | None
     signature: str
     build_s: float
+    module: ModuleFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from perfkit import environment
 from perfkit.measure.plan import Plan, Variant
 from perfkit.measure.session import measure
 from perfkit.profile.engine import profile_workload
-from perfkit.records import MeasureVerdict, Note, Profile, Role, TrialSize
+from perfkit.records import MeasureVerdict, ModuleFile, Note, Profile, Role, TrialSize
 from perfkit.store import Run
 from perfkit.subject.child import spec_for, worker
 from perfkit.subject.parameters import assign, prove
@@ -84,6 +84,7 @@ class LiveEvaluator:
         self._progress = progress
         self._gated = gated
         self._builds: dict[str, Build] = {}
+        self._unreported_s: dict[str, float] = {}
         self._ready: dict[str, _Ready] = {}
         self._start_digests: dict[int, str | None] = {}
 
@@ -93,13 +94,13 @@ class LiveEvaluator:
         Raises:
             BuildError: the sources as they are do not compile.
         """
-        return self._build({})[0]
+        return self._build({})
 
     def prepare(self, params: Mapping[str, Value]) -> Prepared:
         """See `Evaluator`."""
         start = self.start_build()
         changed = {name: params[name] for name in space.difference(params, self._start_params)}
-        build, build_s = self._build(assign(self._project, changed).consts)
+        build = self._build(assign(self._project, changed).consts)
         assignment = assign(self._project, params)
         with worker(spec_for(self._project, build, assignment)) as process:
             loaded = process.loaded
@@ -114,7 +115,8 @@ class LiveEvaluator:
             proofs=proofs,
             text_hash=build.text_sha256,
             signature=signature,
-            build_s=build_s,
+            build_s=self._unreported_s.pop(build.key, 0.0),
+            module=ModuleFile(path=build.module_file, sha256=build.file_sha256),
         )
 
     def measure(self, prepared: Prepared, *, label: str, fresh: bool) -> Measured:
@@ -156,14 +158,15 @@ class LiveEvaluator:
         )
         return self._profiled(captures, own, label)
 
-    def _build(self, consts: Mapping[str, Value]) -> tuple[Build, float]:
-        """A build, and the seconds it took now: none where it was there already."""
+    def _build(self, consts: Mapping[str, Value]) -> Build:
+        """A build; the seconds that one took which was not there are told with its candidate."""
         key = space.key(consts)
-        if key in self._builds:
-            return self._builds[key], 0.0
-        build = self._builder.build(consts)
-        self._builds[key] = build
-        return build, 0.0 if build.cached else build.build_s
+        if key not in self._builds:
+            build = self._builder.build(consts)
+            self._builds[key] = build
+            if not build.cached:
+                self._unreported_s[build.key] = build.build_s
+        return self._builds[key]
 
     def _verify(self, prepared: Prepared, seed: int) -> list[Note]:
         """Compare the answer with the reference's at each size, before anything is timed."""

@@ -40,6 +40,7 @@ from perfkit.tune.conclusions import (
     dead_parameters,
     missed_note,
     rejected_note,
+    resumed_note,
     unchanged_sizes,
 )
 from perfkit.tune.score import meets, score
@@ -88,7 +89,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """The clocks and the ear of a run, so that tests own them."""
+    """The clocks and the ear of a run, so that tests own them.
+
+    Attributes:
+        clock: seconds since the command began, so that what came before the loop counts too.
+    """
 
     clock: Callable[[], float]
     now: Callable[[], str]
@@ -117,7 +122,7 @@ class Loop:
         self._notes: list[Note] = []
         self._noise_floor: float | None = None
         self._next = 1
-        self._begun = world.clock()
+        self._prepared: dict[int, Prepared] = {}
 
     def run(self, earlier: Sequence[Trial] = ()) -> TuneReport:
         """Search until a rule ends it, and report.
@@ -135,7 +140,10 @@ class Loop:
         self._noise_floor = max(floors, default=None)
         self._tell("the starting build", 0)
         start = self._evaluator.prepare(self._settings.start)
-        if not self._trials:
+        self._prepared[0] = start
+        if self._trials:
+            self._notes.append(resumed_note(self._trials))
+        else:
             stop = self._measure_start(start)
             if stop is not None:
                 return self._report(stop, confirmed=())
@@ -281,6 +289,7 @@ class Loop:
         self._tell(f"trial {trial.iteration}: measuring afresh", trial.iteration)
         try:
             prepared = self._evaluator.prepare(trial.params)
+            self._prepared[trial.iteration] = prepared
             label = f"{_label(trial.iteration)}_fresh"
             measured = self._evaluator.measure(prepared, label=label, fresh=True)
         except tuple(error for error, _ in _OUTCOMES) as error:
@@ -329,11 +338,12 @@ class Loop:
         limit = self._settings.time_limit_s
         if limit is None:
             return None
-        elapsed = self._world.clock() - self._begun
-        durations = [trial.build_s + trial.bench_s for trial in self._trials[1:]]
-        benches = [trial.bench_s for trial in self._trials]
-        expected = max(durations) + max(benches) if durations else 0.0
-        if elapsed + expected < limit:
+        # Before the first candidate the start says it, whose build may have taken longer than
+        # another one will: its dependencies were compiled too.
+        candidates = self._trials[1:] or self._trials
+        longest = max(trial.build_s + trial.bench_s for trial in candidates)
+        confirmation = max(trial.bench_s for trial in self._trials)
+        if self._world.clock() + longest + confirmation < limit:
             return None
         reason = f"the time limit of {limit:g} s leaves no room for another trial"
         return Stop(status=TuneStatus.MAX_ITERATIONS, reason=reason)
@@ -408,10 +418,11 @@ class Loop:
             reason=stop.reason,
             builds=sum(trial.build_s > 0 for trial in self._trials),
             evaluations=sum(bool(trial.sizes) for trial in self._trials),
-            wall_s=self._world.clock() - self._begun,
+            wall_s=self._world.clock(),
             trials=tuple(self._trials),
             best_params=dict(best.params) if best is not None else None,
             best_iteration=best.iteration if best is not None else None,
+            best_build=self._prepared[best.iteration].module if best is not None else None,
             confirmed=confirmed,
             dead_parameters=dead,
             notes=(*self._notes, *closing),
