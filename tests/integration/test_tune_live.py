@@ -16,7 +16,8 @@ import pytest
 
 from perfkit import process
 from perfkit.config import Project, load_project
-from perfkit.errors import BuildError, UsageError, WrongResultError
+from perfkit.errors import BuildError, ToolMissingError, UsageError, WrongResultError
+from perfkit.profile import engine
 from perfkit.records import Proof, TrialOutcome, TuneReport, TuneStatus
 from perfkit.store import Run, read_journal, read_json
 from perfkit.subject.build import Builder
@@ -26,6 +27,9 @@ from perfkit.tune.live import LiveEvaluator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from perfkit.profile.request import CaptureRequest
+    from perfkit.records import Capture
 
 MEASURE = {"width": 0.5, "time_limit_s": 20.0, "min_blocks": 8, "max_blocks": 8, "patience_s": 0.0}
 
@@ -199,6 +203,40 @@ def test_a_dry_run_builds_nothing(project: Project) -> None:
         plan_command(project, TuneOptions(strategy="luck"))
 
 
+@pytest.mark.parametrize("missing", [{"perf"}, {"py-spy"}, {"perf", "py-spy"}])
+def test_a_profiler_that_cannot_look_leaves_the_other_one(
+    project: Project,
+    builder: Builder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: set[str],
+) -> None:
+    real = dict(engine.profilers)
+
+    class Missing:
+        """A profiler that this machine does not have."""
+
+        def capture(self, request: CaptureRequest, run: Run) -> Capture:
+            """See `Profiler`."""
+            message = f"not installed: {request.name} is not profiled in {run.id}"
+            raise ToolMissingError(message)
+
+    known = {name: Missing() if name in missing else real[name] for name in real}
+    monkeypatch.setattr(engine, "profilers", known)
+    evaluator = live(project, builder, Run(directory=tmp_path))
+    prepared = evaluator.prepare(start_values(project))
+    if len(missing) == 2:
+        with pytest.raises(ToolMissingError):
+            evaluator.profile(prepared, 1_000, label="trial_003")
+        return
+    profiled = evaluator.profile(prepared, 1_000, label="trial_003")
+    (left,) = {"perf", "py-spy"} - missing
+    assert {kind.partition("/")[0] for kind in profiled.files} == {left}
+    assert [note.text.partition(":")[0] for note in profiled.notes if note.id == "no_profile"] == [
+        f"no profile by {name}" for name in missing
+    ]
+
+
 def test_a_profiled_trial_has_hot_frames_and_a_flame_graph(
     project: Project, builder: Builder, tmp_path: Path
 ) -> None:
@@ -207,9 +245,11 @@ def test_a_profiled_trial_has_hot_frames_and_a_flame_graph(
     prepared = evaluator.prepare(start_values(project))
     profiled = evaluator.profile(prepared, 1_000, label="trial_003")
     flames = [path for kind, path in profiled.files.items() if kind.endswith("/flame")]
-    assert flames
+    assert {kind for kind in profiled.files if kind.endswith(("/flame", "/folded"))} == {
+        f"{profiler}/{kind}" for profiler in ("perf", "py-spy") for kind in ("flame", "folded")
+    }
     assert all((tmp_path / path).is_file() for path in profiled.files.values())
-    assert Path(flames[0]).name.startswith("trial_003-")
+    assert all(Path(flame).name.startswith("trial_003-") for flame in flames)
     withheld = [note.id for note in profiled.notes]
     assert profiled.rows or "profile_withheld" in withheld, withheld
     for row in profiled.rows:

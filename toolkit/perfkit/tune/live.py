@@ -13,6 +13,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perfkit import environment
+from perfkit.errors import (
+    NoVerdictError,
+    PerfkitError,
+    PermissionRefusedError,
+    ToolError,
+    ToolMissingError,
+    WorkerError,
+)
 from perfkit.measure.plan import Plan, Variant
 from perfkit.measure.session import measure
 from perfkit.profile.engine import profile_workload
@@ -25,7 +33,7 @@ from perfkit.tune import frames, space
 from perfkit.tune.evaluator import Measured, Prepared, Profiled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from perfkit.config import Measure, Project, Workload
@@ -37,6 +45,11 @@ if TYPE_CHECKING:
 
 _FRESH_SEED = 1_000_003
 """Far from the seeds of the trials and of their sessions: inputs that no trial has seen."""
+
+_PROFILERS = ("perf", "py-spy")
+"""What a profiled trial is looked at with: the flame graph of the machine code, and the Python
+side. Either is missed when it cannot look, and the trial says so.
+"""
 
 _SUBJECT, _COPY, _START, _REFERENCE = "trial", "copy", "start", "reference"
 
@@ -146,17 +159,36 @@ class LiveEvaluator:
         ready = self._ready[space.key(prepared.params)]
         build = self._builder.build(ready.build.params, profile=Profile.PROFILING)
         own = Run(directory=self._run.directory / label)
-        captures = profile_workload(
-            self._project,
-            self._name,
-            size,
-            build=build,
-            run=own,
-            builder=self._builder,
-            assignment=ready.assignment,
-            progress=self._progress,
-        )
-        return self._profiled(captures, own, label)
+        captures: list[Capture] = []
+        notes: list[Note] = []
+        refused: list[PerfkitError] = []
+        for profiler in _PROFILERS:
+            try:
+                captures += profile_workload(
+                    self._project,
+                    self._name,
+                    size,
+                    build=build,
+                    run=own,
+                    names=[profiler],
+                    builder=self._builder,
+                    assignment=ready.assignment,
+                    progress=self._progress,
+                )
+            except (
+                NoVerdictError,
+                PermissionRefusedError,
+                ToolError,
+                ToolMissingError,
+                WorkerError,
+            ) as error:
+                refused.append(error)
+                text = f"no profile by {profiler}: {error.message}"
+                note = Note(id="no_profile", text=text, where=label, remedy=error.remedy)
+                notes.append(note)
+        if not captures:
+            raise refused[0]
+        return self._profiled(captures, own, label, notes)
 
     def _build(self, consts: Mapping[str, Value]) -> Build:
         """A build; the seconds that one took which was not there are told with its candidate."""
@@ -239,11 +271,12 @@ class LiveEvaluator:
             )
         return tuple(sizes)
 
-    def _profiled(self, captures: tuple[Capture, ...], own: Run, label: str) -> Profiled:
+    def _profiled(
+        self, captures: Sequence[Capture], own: Run, label: str, notes: list[Note]
+    ) -> Profiled:
         """Take flame graphs and folded stacks to where all of them lie; raw output stays."""
         rows: list[Mapping[str, object]] = []
         files: dict[str, str] = {}
-        notes: list[Note] = []
         for capture in captures:
             if capture.accepted:
                 own_notes = [note for note in capture.notes if note.id != "tried"]
