@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perfkit import process, store
-from perfkit.errors import ExitCode
+from perfkit.cli.context import working
+from perfkit.errors import ExitCode, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,6 +106,65 @@ def test_a_second_perfkit_in_the_project_is_refused(repository: Path, tmp_path: 
     assert done.returncode == ExitCode.ERROR
     assert "perfkit tune" in done.stderr
     assert "To do: wait" in done.stderr
+
+
+def test_a_dry_run_leaves_no_run(workspace_subject: Path, tmp_path: Path) -> None:
+    profiles = workspace_subject / "profiles"
+    before = store.list_runs(profiles)
+    done = perfkit(
+        "tune",
+        "--dry-run",
+        "--format",
+        "json",
+        cwd=workspace_subject,
+        environ={"PERFKIT_CACHE_DIR": str(tmp_path)},
+    )
+    assert done.returncode == ExitCode.GOOD, done.stderr
+    assert json.loads(done.stdout)["candidates"]
+    assert store.list_runs(profiles) == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_commands_run_is_not_resumed_and_stays_as_it_was(
+    editable_subject: Path, tmp_path: Path
+) -> None:
+    """Before anything is built, and before a word of it is written over."""
+    profiles = editable_subject / "profiles"
+    run = store.create_run(profiles, "measure", {"command": "measure"})
+    before = {path: path.read_bytes() for path in run.directory.rglob("*") if path.is_file()}
+    environ = {"PERFKIT_CACHE_DIR": str(tmp_path)}
+    done = perfkit("tune", "--resume", run.id, cwd=editable_subject, environ=environ)
+    assert (done.returncode, done.stdout) == (ExitCode.ERROR, "")
+    assert "holds no journal of `perfkit tune`" in done.stderr
+    after = {path: path.read_bytes() for path in run.directory.rglob("*") if path.is_file()}
+    assert after == before
+    assert store.list_runs(profiles) == [run]
+    assert not list(tmp_path.glob("builds*"))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (ZeroDivisionError("a fault"), 1, "internal error: ZeroDivisionError('a fault')"),
+        (SystemExit(143), 143, "ended from outside"),
+        (StoreError("the disk is full"), 1, "the disk is full"),
+    ],
+)
+def test_a_run_is_closed_whatever_ends_it(
+    error: BaseException,
+    code: int,
+    says: str,
+    editable_subject: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(editable_subject)
+    monkeypatch.setenv("PERFKIT_CACHE_DIR", str(tmp_path))
+    with pytest.raises(type(error)), working("measure", config=None) as context:
+        raise error
+    document = store.read_json(context.run.directory / store.RUN_FILE)
+    assert (document["exit_code"], document["error"]) == (code, says)
+    assert document["ended"]
 
 
 def test_config_show_as_json_names_origins(repository: Path) -> None:

@@ -120,3 +120,14 @@ def test_the_cache_is_not_emptied_under_a_running_perfkit(tmp_path: Path) -> Non
 
 def test_two_projects_of_one_name_do_not_share_a_place(tmp_path: Path) -> None:
     assert store.project_key(tmp_path / "a" / "x") != store.project_key(tmp_path / "b" / "x")
+
+
+def test_a_cache_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.write_text("no folder", encoding="utf-8")
+    with (
+        pytest.raises(StoreError, match="the cache cannot be used: Not a directory") as caught,
+        store.project_lock(cache, tmp_path, "measure"),
+    ):
+        pass
+    assert "PERFKIT_CACHE_DIR" in caught.value.remedy

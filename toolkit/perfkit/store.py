@@ -310,12 +310,13 @@ def project_lock(cache: Path, root: Path, command: str) -> Iterator[None]:
 
     Raises:
         ProjectLockedError: another perfkit holds it; the message says which.
+        StoreError: the cache cannot be written.
     """
     place = cache / "projects" / project_key(root)
-    place.mkdir(parents=True, exist_ok=True)
     holder = place / "holder.json"
     lock = filelock.FileLock(place / "lock")
     try:
+        place.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except filelock.Timeout as error:
         who = "another perfkit"
@@ -326,6 +327,10 @@ def project_lock(cache: Path, root: Path, command: str) -> Iterator[None]:
         raise ProjectLockedError(
             message, where=str(root), remedy="wait until it has ended, then run this again"
         ) from error
+    except OSError as error:
+        message = f"the cache cannot be used: {error.strerror or error}"
+        remedy = "name a folder that can be written in PERFKIT_CACHE_DIR"
+        raise StoreError(message, where=str(place), remedy=remedy) from error
     try:
         write_whole(holder, dump_json({"command": command, "pid": os.getpid()}))
         yield

@@ -67,7 +67,7 @@ def working(
     config: Path | None,
     workload: str | None = None,
     overrides: Mapping[str, object] | None = None,
-    resume: str | None = None,
+    resume: Callable[[Path], store.Run] | None = None,
 ) -> Iterator[Context]:
     """Hold the project and a run directory while a command works on them.
 
@@ -76,7 +76,8 @@ def working(
         config: the file that the user named, if any.
         workload: the one that the user named: an unknown one is refused before anything starts.
         overrides: dotted config keys from the command line.
-        resume: an earlier run to go on with instead of a new one.
+        resume: finds an earlier run in the folder of all runs, to go on with instead of a new one;
+            refuses it before anything is written.
 
     Raises:
         typer.Exit: with code 130 after Ctrl-C; what was collected stays in the run directory.
@@ -88,7 +89,7 @@ def working(
     cache = store.cache_directory(project.environ)
     with store.project_lock(cache, project.root, command), showing_progress() as progress:
         run = (
-            store.open_run(project.profiles, resume)
+            resume(project.profiles)
             if resume is not None
             else store.create_run(project.profiles, command, header(project, command))
         )
@@ -105,6 +106,13 @@ def working(
             raise
         except typer.Exit as leaving:
             _close(run, leaving.exit_code, "")
+            raise
+        except SystemExit as leaving:  # SIGTERM, by `cli.app`
+            code = leaving.code if isinstance(leaving.code, int) else int(ExitCode.ERROR)
+            _close(run, code, "ended from outside")
+            raise
+        except BaseException as error:  # a fault of perfkit's own
+            _close(run, ExitCode.ERROR, f"internal error: {error!r}")
             raise
         else:
             _close(run, ExitCode.GOOD, "")

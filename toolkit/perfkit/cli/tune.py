@@ -44,10 +44,11 @@ def tune(
     The sources are never edited. Ends with 0 for success or when the start is kept, 3 when it
     stopped with targets missed, 4 when the machine was busy or the figures cannot be trusted.
     """
-    from perfkit.cli.context import check_output, emit, working
+    from perfkit.cli.context import check_output, emit, open_project, working
     from perfkit.cli.verdicts import tune_code
     from perfkit.report import final, machine, pages, pictures, replay
     from perfkit.tune.command import TuneOptions, plan_command, tune_command
+    from perfkit.tune.log import resumable
 
     check_output(output)
     options = TuneOptions(
@@ -55,20 +56,20 @@ def tune(
         max_iterations=max_iterations,
         time_limit_s=time_limit,
         strategy=strategy,
-        dry_run=dry_run,
         patience_s=patience,
         seed=seed,
     )
-    with working("tune", config=config, workload=workload, resume=resume) as context:
-        if dry_run:
-            plan = plan_command(context.project, options)
-            emit(
-                form=form,
-                output=output,
-                page=lambda: pages.plan(plan),
-                document=lambda: machine.plan_json(plan),
-            )
-            return
+    if dry_run:
+        plan = plan_command(open_project(config), options)
+        emit(
+            form=form,
+            output=output,
+            page=lambda: pages.plan(plan),
+            document=lambda: machine.plan_json(plan),
+        )
+        return
+    earlier = None if resume is None else lambda profiles: resumable(profiles, resume)
+    with working("tune", config=config, workload=workload, resume=earlier) as context:
         report = tune_command(
             context.project,
             options,

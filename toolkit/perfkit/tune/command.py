@@ -38,7 +38,6 @@ class TuneOptions:
     max_iterations: int | None = None
     time_limit_s: float | None = None
     strategy: str = "grid"
-    dry_run: bool = False
     patience_s: float | None = None
     seed: int = 1
 

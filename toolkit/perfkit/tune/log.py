@@ -18,6 +18,7 @@ from perfkit.records import Trial, Value  # `from_json` reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from perfkit.records import Interval
 
@@ -38,6 +39,25 @@ class Header:
     workload: str
     key: Mapping[str, str]
     start: Mapping[str, Value]
+
+
+def resumable(profiles: Path, name: str) -> store.Run:
+    """An earlier tuning run, by its name or path.
+
+    Raises:
+        StoreError: there is no such run, or it is no tuning run that had begun.
+    """
+    run = store.open_run(profiles, name)
+    _header(run)
+    return run
+
+
+def _header(run: store.Run) -> Header:
+    path = run.directory / HEADER_FILE
+    if not path.exists():
+        message = "this run holds no journal of `perfkit tune`"
+        raise StoreError(message, where=str(run.directory), remedy="name another run")
+    return store.from_json(Header, store.read_json(path), where=str(path))
 
 
 class Journal:
@@ -68,12 +88,7 @@ class Journal:
             UsageError: the run is about something else; the message says what differs.
             StoreError: it is no tuning run, or its journal is broken.
         """
-        path = self._run.directory / HEADER_FILE
-        if not path.exists():
-            message = "this run holds no journal of `perfkit tune`"
-            raise StoreError(message, where=str(self._run.directory), remedy="name another run")
-        before = store.from_json(Header, store.read_json(path), where=str(path))
-        changed = _changes(before, header)
+        changed = _changes(_header(self._run), header)
         if changed:
             message = f"cannot be gone on with: {', '.join(changed)} changed since it began"
             remedy = "start afresh, without --resume"
