@@ -84,6 +84,7 @@ def test_a_broken_config_ends_with_2_and_its_line(tmp_path: Path) -> None:
         (("profile", "--rate", "fast"), "is no sampling rate"),
         (("profile", "--profiler", "prf"), "perf"),
         (("measure", "--against", "HEAD", "--baseline", "x"), "--baseline"),
+        (("measure", "--baseline", "x", "--against-workload", "y"), "--against-workload"),
         (("measure", "--output", "report.pdf"), ".json"),
         (("measure", "--output", "nowhere/report.json"), "folder"),
         (("report", "no-such-run"), "no-such-run"),

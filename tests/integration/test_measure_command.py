@@ -40,6 +40,18 @@ CONFIG = """
     sizes = [50, 200]
     targets = {{ 50 = 1e-6, 200 = 1e6 }}
 
+    [workloads.slow]
+    call = "workloads.py:reference"
+    setup = "workloads.py:setup"
+    reference = "workloads.py:{reference}"
+    sizes = [50]
+
+    [workloads.other]
+    call = "workloads.py:reference"
+    setup = "workloads.py:other_setup"
+    reference = "workloads.py:{reference}"
+    sizes = [50]
+
     [measure]
     sessions = 2
     min_blocks = 8
@@ -55,6 +67,10 @@ WORKLOADS = """
 
     def setup(n, seed):
         return (list(range(seed, seed + n)),)
+
+
+    def other_setup(n, seed):
+        return (list(range(n)),)
 
 
     def decimals(values):
@@ -117,7 +133,7 @@ class Place:
     run: Run
 
     def measure(self, **options: object) -> MeasureReport:
-        chosen = MeasureOptions(**options)  # type: ignore[arg-type]
+        chosen = MeasureOptions(**{"workload": "sum", **options})  # type: ignore[arg-type]
         return measure_command(
             self.project,
             chosen,
@@ -193,6 +209,32 @@ def test_another_extension_file_is_measured_beside_the_present_one(
     (result,) = report.results
     assert result.change is not None
     assert len({module.sha256 for module in report.loaded}) == 2
+
+
+def test_another_workload_of_the_same_work_is_measured_in_the_same_blocks(place: Place) -> None:
+    report = place.measure(sizes=(50,), against_workload="slow", idle=True)
+    assert [result.workload for result in report.results] == ["sum", "sum"]
+    for result in report.results:
+        assert result.against_workload == "slow"
+        assert result.baseline_s is not None
+        # `slow` is the reference itself: fractions, which are many times slower than decimals.
+        assert result.change is not None
+        assert result.change.low > 2
+    journal = (place.run.directory / "raw" / "blocks.jsonl").read_text()
+    assert '"baseline"' in journal
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("other", "sum and other do different work"),
+        ("sum", "sum would be measured against itself"),
+        ("slwo", "did you mean 'slow'"),
+    ],
+)
+def test_only_the_same_work_is_compared(place: Place, other: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        place.measure(against_workload=other)
 
 
 def test_a_missing_baseline_never_looks_like_a_pass(place: Place) -> None:

@@ -169,6 +169,8 @@ class SizeResult:
     change: Interval | None = None  # ln-free ratio baseline/subject, for --against and --baseline
     noise_floor: float | None = None  # as a fraction; None while no A/A stands behind the figures
     note: str = ""
+    baseline_s: Interval | None = None  # time per call of what `change` compares with
+    against_workload: str | None = None  # its name, where that is another workload, not a build
 
 
 class MeasureVerdict(StrEnum):

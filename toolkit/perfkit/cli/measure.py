@@ -37,6 +37,14 @@ def measure(
         str | None,
         typer.Option("--baseline", metavar="NAME", help="Measure a kept build in the same blocks."),
     ] = None,
+    against_workload: Annotated[
+        str | None,
+        typer.Option(
+            "--against-workload",
+            metavar="NAME",
+            help="Measure another workload of the same inputs and reference in the same blocks.",
+        ),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer blocks and wider intervals.")
     ] = False,
@@ -62,8 +70,14 @@ def measure(
     from perfkit.report import machine, markdown, pages, pictures, replay
 
     check_output(output)
-    if against is not None and baseline is not None:
-        message = "--against and --baseline both name what to compare with"
+    given = {
+        "--against": against,
+        "--baseline": baseline,
+        "--against-workload": against_workload,
+    }
+    several = [option for option, value in given.items() if value is not None]
+    if len(several) > 1:
+        message = f"{' and '.join(several)} each name what to compare with"
         raise UsageError(message, remedy="give one of them")
     options = MeasureOptions(
         workload=workload,
@@ -71,6 +85,7 @@ def measure(
         against=against,
         save_baseline=save_baseline,
         baseline=baseline,
+        against_workload=against_workload,
         quick=quick,
         idle=idle,
         time_limit_s=time_limit,

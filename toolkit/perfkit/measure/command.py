@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from perfkit.errors import UsageError
 from perfkit.measure import baseline
 from perfkit.measure.plan import quick
-from perfkit.measure.subject import measure_subject
+from perfkit.measure.subject import measure_subject, same_work
 from perfkit.records import Pattern
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class MeasureOptions:
         against: a git revision, a wheel, or another extension file.
         save_baseline: keep the build that was measured under this name.
         baseline: compare with the build kept under this name.
+        against_workload: compare with another workload of the same inputs and reference.
         idle: also call after the thread pool went to sleep.
         time_limit_s: seconds per size, in place of the config's.
         patience_s: how long to wait for a machine with room, in place of the config's.
@@ -42,6 +43,7 @@ class MeasureOptions:
     against: str | None = None
     save_baseline: str | None = None
     baseline: str | None = None
+    against_workload: str | None = None
     quick: bool = False
     idle: bool = False
     time_limit_s: float | None = None
@@ -75,15 +77,19 @@ def measure_command(
         UsageError: the other build does not exist.
         BuildError: a build failed.
     """
+    if options.against_workload is not None:
+        name, _ = project.workload(options.workload)
+        same_work(project, name, options.against_workload)  # before anything is built
     build = builder.build()
     against = _other(project, options, builder, cache, run)
     report = measure_subject(
         project,
-        (options.workload,) if options.workload is not None else (),
+        _names(project, options),
         options.sizes,
         builder=builder,
         run=run,
         against=against,
+        against_workload=options.against_workload,
         settings=settings_for(project, options),
         patterns=(Pattern.HOT, Pattern.IDLE) if options.idle else (Pattern.HOT,),
         build=build,
@@ -93,6 +99,13 @@ def measure_command(
     if options.save_baseline is not None:
         baseline.save(project, cache, options.save_baseline, build)
     return report
+
+
+def _names(project: Project, options: MeasureOptions) -> tuple[str, ...]:
+    """The workloads to measure: all of them, unless one is named or compared with another."""
+    if options.workload is None and options.against_workload is None:
+        return ()
+    return (project.workload(options.workload)[0],)
 
 
 def _other(

@@ -216,13 +216,14 @@ def _prepare(plan: Plan, workers: Mapping[str, Worker], size: int, seed: int) ->
     arms, inputs = {}, {}
     for name, one in workers.items():
         variant = plan.variant(name)
+        work = plan.work_of(variant)
         arm = one.prepare(
-            plan.workload,
+            work.workload,
             size,
             which=variant.which,
             seed=seed,
             data_sets=count,
-            name=plan.workload_name,
+            name=work.name,
         )
         arms[name] = arm
         inputs[name] = one.inputs[arm]

@@ -25,6 +25,14 @@ BLOCK_LIMIT_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamedWorkload:
+    """A workload of the config with its name."""
+
+    name: str
+    workload: Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One of the things compared, in a worker process of its own.
 
@@ -32,13 +40,14 @@ class Variant:
         name: unique in the plan.
         which: the workload's callable that it runs.
         spec: its worker; setters and keyword arguments come with it.
-        gate_threads: threads that this variant may use; the sentinels look for as many cores.
+        workload: another workload of the same inputs, where its call takes the place of the plan's.
     """
 
     name: str
     role: Role
     spec: WorkerSpec
     which: Which = "call"
+    workload: NamedWorkload | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +108,12 @@ class Plan:
                 return variant
         message = f"there is no variant {name!r}"
         raise UsageError(message)
+
+    def work_of(self, variant: Variant) -> NamedWorkload:
+        """Whose callable a variant runs: the plan's workload, unless it has one of its own."""
+        if variant.workload is not None:
+            return variant.workload
+        return NamedWorkload(name=self.workload_name, workload=self.workload)
 
     def of_role(self, role: Role) -> Variant | None:
         """The first variant of a role."""

@@ -9,8 +9,9 @@ import time
 from typing import TYPE_CHECKING
 
 from perfkit import environment
+from perfkit.errors import UsageError
 from perfkit.measure import session
-from perfkit.measure.plan import Plan, Variant
+from perfkit.measure.plan import NamedWorkload, Plan, Variant
 from perfkit.records import (
     LoadedModule,
     MeasureReport,
@@ -42,6 +43,9 @@ REFERENCE = "reference"
 BASELINE = "baseline"
 """Names of the variants in every plan made here."""
 
+SAME_WORK = ("setup", "reference")
+"""Keys of the config that two workloads share when one may take the other's place."""
+
 
 def variants_for(
     project: Project,
@@ -50,10 +54,13 @@ def variants_for(
     *,
     copy: Build | None,
     against: Build | None = None,
+    other: NamedWorkload | None = None,
     assignment: Assignment | None = None,
     settings: Measure | None = None,
 ) -> tuple[Variant, ...]:
-    """The subject, its byte copy, the reference in a process of its own, and the baseline."""
+    """The subject, its byte copy, the reference in a process of its own, and the baseline: an
+    earlier build, or another workload of this build.
+    """
     chosen = settings if settings is not None else project.config.measure
     found = [
         Variant(name=SUBJECT, role=Role.SUBJECT, spec=spec_for(project, build, assignment)),
@@ -70,7 +77,33 @@ def variants_for(
             # A wheel from elsewhere need not have the getter that the config names.
             spec = dataclasses.replace(spec, getter=None)
         found.append(Variant(name=BASELINE, role=Role.BASELINE, spec=spec))
+    elif other is not None:
+        spec = spec_for(project, build, assignment)
+        found.append(Variant(name=BASELINE, role=Role.BASELINE, spec=spec, workload=other))
     return tuple(found)
+
+
+def same_work(project: Project, name: str, other: str) -> NamedWorkload:
+    """Another workload, to be measured in the blocks of the one named first.
+
+    Raises:
+        UsageError: there is none of that name, or it does not do the same work.
+    """
+    name, workload = project.workload(name)
+    other, against = project.workload(other)
+    if other == name:
+        message = f"{name} would be measured against itself"
+        raise UsageError(message, remedy="name two workloads")
+    differing = [
+        f"{key}: {getattr(workload, key)} | {getattr(against, key)}"
+        for key in SAME_WORK
+        if getattr(workload, key) != getattr(against, key)
+    ]
+    if differing:
+        message = f"{name} and {other} do different work, so their times do not compare"
+        remedy = "name two workloads with the same `setup` and `reference`"
+        raise UsageError(message, details="\n".join(differing), remedy=remedy)
+    return NamedWorkload(name=other, workload=against)
 
 
 def measure_subject(
@@ -81,6 +114,7 @@ def measure_subject(
     builder: Builder,
     run: Run | None,
     against: Build | None = None,
+    against_workload: str | None = None,
     settings: Measure | None = None,
     patterns: tuple[Pattern, ...] = (Pattern.HOT,),
     build: Build | None = None,
@@ -94,6 +128,7 @@ def measure_subject(
         sizes: those of each workload when None.
         run: where the raw blocks go.
         against: another build to compare with, in the same blocks.
+        against_workload: another workload of the same work to compare with, in the same blocks.
         settings: in place of the config's.
         build: the subject, when it has been built already.
 
@@ -104,18 +139,29 @@ def measure_subject(
         BuildError: the subject does not build.
         WrongResultError: subject and reference disagree.
         WorkloadError: a workload raises or cannot be timed as it is.
+        UsageError: the other workload does other work.
     """
     chosen = settings if settings is not None else project.config.measure
     begin = time.monotonic()
     subject = build if build is not None else builder.build()
     copy = builder.copy(subject)
     names = tuple(workloads) or tuple(project.config.workloads)
+    others = {
+        name: same_work(project, name, against_workload) if against_workload else None
+        for name in names
+    }
     parts = []
     for name in names:
         _, workload = project.workload(name)
         wanted = project.sizes(name, sizes)
         found = variants_for(
-            project, workload, subject, copy=copy, against=against, settings=chosen
+            project,
+            workload,
+            subject,
+            copy=copy,
+            against=against,
+            other=others[name],
+            settings=chosen,
         )
         notes = verify_all(project, name, workload, wanted, found, seed=seed, progress=progress)
         plan = Plan(
@@ -153,14 +199,15 @@ def verify_all(
     for variant in variants:
         if variant.role not in (Role.SUBJECT, Role.BASELINE):
             continue
+        mine = variant.workload or NamedWorkload(name=name, workload=workload)
         for size in sizes:
             if progress:
                 progress(f"checking what {variant.name} returns", None)
             several = variant.role is Role.SUBJECT and size == max(sizes)
             _, found = subject_workloads.verify(
                 variant.spec,
-                name,
-                workload,
+                mine.name,
+                mine.workload,
                 size,
                 seed=seed,
                 threads=threads if several else None,
@@ -235,7 +282,9 @@ def size_results(plan: Plan, measurement: Measurement) -> list[SizeResult]:
         contended = point.contended_ratio(SUBJECT, REFERENCE) if has_reference else None
         met = speedup.low >= target if judged and target and speedup else None
         floor = point.noise_floor(SUBJECT, COPY) if COPY in names and plan.gated else None
-        change = point.ratio(SUBJECT, BASELINE) if BASELINE in names else None
+        has_baseline = BASELINE in names
+        change = point.ratio(SUBJECT, BASELINE) if has_baseline else None
+        other = plan.variant(BASELINE).workload if has_baseline else None
         rows.append(
             SizeResult(
                 workload=plan.workload_name,
@@ -250,6 +299,8 @@ def size_results(plan: Plan, measurement: Measurement) -> list[SizeResult]:
                 pattern=point.pattern,
                 contended_speedup=contended,
                 change=change,
+                baseline_s=point.absolute(BASELINE) if has_baseline else None,
+                against_workload=other.name if other is not None else None,
                 noise_floor=floor,
             )
         )

@@ -46,8 +46,8 @@ _SPEEDUP_BASE = (
     "Brackets: 95 % interval. A target is met by the lower bound. Blocks: undisturbed of all."
 )
 _CHANGE_BASE = (
-    " Change is the other build's time over this one's: above 1x this build is faster; nothing "
-    "inside the noise floor counts as a change."
+    " Change is {other}'s time over {this}'s: above 1x {this} is faster; nothing inside the noise "
+    "floor counts as a change."
 )
 
 
@@ -126,8 +126,15 @@ def measure_table(results: Sequence[SizeResult], noise_floor: float | None) -> T
             row += [ratio_interval(result.change), change_text(result.change, floor)]
         row.append(f"{result.valid_blocks}/{result.blocks}")
         rows.append(tuple(row))
-    caption = _SPEEDUP_BASE + (_CHANGE_BASE if with_change else "")
+    caption = _SPEEDUP_BASE + (_change_base(results[0]) if with_change else "")
     return Table(columns=columns(*titles, "blocks"), rows=tuple(rows), caption=caption)
+
+
+def _change_base(result: SizeResult) -> str:
+    """What the change is between: two builds, or two workloads of one build."""
+    if result.against_workload is None:
+        return _CHANGE_BASE.format(other="the other build", this="this build")
+    return _CHANGE_BASE.format(other=result.against_workload, this=result.workload)
 
 
 def met_text(target: float | None, met: bool | None) -> str:
