@@ -1,4 +1,4 @@
-"""`perfkit report`: show a finished run again, from its directory alone."""
+"""`perfkit report`: show finished runs again, from their directories alone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from perfkit.cli.options import ConfigOption, Format, FormatOption, OutputOption
 
 
 def report(
-    run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="Name or path; the newest by default.")
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Names or paths, in order; the newest by default."),
     ] = None,
     path: Annotated[
         bool, typer.Option("--path", help="Print where the report lies, and nothing else.")
@@ -20,16 +21,25 @@ def report(
     form: FormatOption = Format.HUMAN,
     output: OutputOption = None,
 ) -> None:
-    """Show the report of a run again; nothing is built or measured."""
+    """Show the report of a run again; nothing is built or measured.
+
+    Several runs become one report: each diagnosis in short, and where one workload takes the place
+    of another, what the findings promised beside what was gained.
+    """
     from perfkit import store
     from perfkit.cli.context import check_output, emit, open_project
+    from perfkit.errors import UsageError
     from perfkit.report import replay
 
     check_output(output)
     project = open_project(config)
-    found = store.open_run(project.profiles, run)
+    names: list[str | None] = [*dict.fromkeys(runs)] if runs else [None]
+    found = [store.open_run(project.profiles, name) for name in names]
     if path:
-        print(replay.report_file(found))
+        if len(found) > 1:
+            message = "--path tells where the report of one run lies"
+            raise UsageError(message, remedy="name one run, or write one report with --output")
+        print(replay.report_file(found[0]))
         return
-    shown = replay.load(found)
+    shown = replay.load(found[0]) if len(found) == 1 else replay.load_several(found)
     emit(form=form, output=output, page=lambda: shown.page, document=lambda: shown.document)

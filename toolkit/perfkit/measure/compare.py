@@ -40,7 +40,7 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
         UsageError: machine, toolchain or workloads differ, or a run has no verdict.
         StoreError: a run holds no measurement.
     """
-    _refuse_other_machines(before, after)
+    refuse_other_machines(before, after)
     first, second = _report(before), _report(after)
     _refuse_other_work(before, after, {result.workload for result in second.results})
     sizes, notes = [], []
@@ -110,7 +110,12 @@ def _report(run: Run) -> MeasureReport:
     return report
 
 
-def _refuse_other_machines(before: Run, after: Run) -> None:
+def refuse_other_machines(before: Run, after: Run) -> None:
+    """See that two runs come from one machine and toolchain.
+
+    Raises:
+        UsageError: they do not.
+    """
     first, second = _header(before)["fingerprint"], _header(after)["fingerprint"]
     differing = [
         f"{name}: {first.get(name)} | {second.get(name)}"
@@ -128,7 +133,7 @@ def _refuse_other_machines(before: Run, after: Run) -> None:
 
 
 def _refuse_other_work(before: Run, after: Run, workloads: set[str]) -> None:
-    first, second = _values(before), _values(after)
+    first, second = config_values(before), config_values(after)
     keys = [f"workloads.{name}.{key}" for name in sorted(workloads) for key in _SAME_WORK]
     keys += ["subject.threads", "measure.reference_threads"]
     differing = [
@@ -154,5 +159,6 @@ def _header(run: Run) -> dict[str, Any]:
     return header
 
 
-def _values(run: Run) -> dict[str, object]:
+def config_values(run: Run) -> dict[str, object]:
+    """The config of a run by dotted key, as its `run.json` has it."""
     return {item["key"]: item["value"] for item in _header(run).get("config", [])}

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perfkit.records import SCHEMA_VERSION
+from perfkit.records import SCHEMA_VERSION, Diagnosis
 from perfkit.store import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from perfkit.diagnose.promises import Story
     from perfkit.records import (
         Capture,
         Check,
-        Diagnosis,
         MeasureReport,
         RunComparison,
         Trial,
@@ -71,6 +71,22 @@ def plan_json(plan: TunePlan) -> Document:
 def compare_json(comparison: RunComparison) -> Document:
     """The document of `perfkit compare`."""
     return {"schema_version": SCHEMA_VERSION, **to_json(comparison)}
+
+
+def story_json(story: Story) -> Document:
+    """The document of `perfkit report RUN RUN…`: which workload replaced which, and the diagnoses
+    that it rests on; the other runs by name.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "runs": [{"run": one.run, "command": one.command} for one in story.chapters],
+        "replacements": to_json(story.replacements),
+        "diagnoses": [
+            {"run": one.run, **diagnose_json(one.result)}
+            for one in story.chapters
+            if isinstance(one.result, Diagnosis)
+        ],
+    }
 
 
 def trial_json(trial: Trial) -> Document:

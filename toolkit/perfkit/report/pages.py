@@ -7,7 +7,8 @@ from perfkit.report.diagnosis import diagnose_page as diagnose
 from perfkit.report.doctoring import doctor_page as doctor
 from perfkit.report.measuring import measure_page as measure
 from perfkit.report.profiling import profile_page as profile
+from perfkit.report.story import story_page as story
 from perfkit.report.tuning import plan_page as plan
 from perfkit.report.tuning import tune_page as tune
 
-__all__ = ["compare", "diagnose", "doctor", "measure", "plan", "profile", "tune"]
+__all__ = ["compare", "diagnose", "doctor", "measure", "plan", "profile", "story", "tune"]

@@ -1,4 +1,4 @@
-"""A finished run shown again from its directory alone: which file holds its result, and as what.
+"""Finished runs shown again from their directories alone: which file holds a result, and as what.
 
 Nothing is measured or judged again here.
 """
@@ -6,17 +6,20 @@ Nothing is measured or judged again here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from perfkit import store
+from perfkit.diagnose.promises import Chapter, tell
 from perfkit.errors import StoreError
+from perfkit.measure.compare import config_values, refuse_other_machines
 from perfkit.records import Capture, Diagnosis, MeasureReport, TuneReport
 from perfkit.report import machine, pages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from perfkit.diagnose.promises import Result
     from perfkit.report.machine import Document
     from perfkit.report.page import Page
 
@@ -41,6 +44,43 @@ def load(run: store.Run) -> Shown:
     Raises:
         StoreError: the run ended before it had one, or another perfkit wrote it.
     """
+    result = _result(run)
+    match result:
+        case TuneReport():
+            return Shown(page=pages.tune(result), document=machine.tune_json(result))
+        case Diagnosis():
+            return Shown(page=pages.diagnose(result), document=machine.diagnose_json(result))
+        case MeasureReport():
+            return Shown(page=pages.measure(result), document=machine.measure_json(result))
+        case tuple():
+            return Shown(page=pages.profile(result), document=machine.profile_json(result))
+        case _:
+            assert_never(result)
+
+
+def load_several(runs: Sequence[store.Run]) -> Shown:
+    """Read several runs back as one report, in the order given.
+
+    Raises:
+        StoreError: as in `load`, for any of them.
+        UsageError: they come from different machines or toolchains.
+    """
+    for other in runs[1:]:
+        refuse_other_machines(runs[0], other)
+    chapters = [
+        Chapter(
+            run=run.id,
+            command=str(store.read_json(run.directory / store.RUN_FILE).get("command")),
+            values=config_values(run),
+            result=_result(run),
+        )
+        for run in runs
+    ]
+    story = tell(chapters)
+    return Shown(page=pages.story(story), document=machine.story_json(story))
+
+
+def _result(run: store.Run) -> Result:
     for name, read in _READERS.items():
         path = run.directory / name
         if path.is_file():
@@ -66,35 +106,15 @@ def report_file(run: store.Run) -> Path:
     return path
 
 
-def _measurement(value: object, where: str) -> Shown:
-    report = store.from_json(MeasureReport, value, where=where)
-    return Shown(page=pages.measure(report), document=machine.measure_json(report))
-
-
-def _profile(value: object, where: str) -> Shown:
-    captures = store.from_json(_Captures, value, where=where).captures
-    return Shown(page=pages.profile(captures), document=machine.profile_json(captures))
-
-
-def _diagnosis(value: object, where: str) -> Shown:
-    diagnosis = store.from_json(Diagnosis, value, where=where)
-    return Shown(page=pages.diagnose(diagnosis), document=machine.diagnose_json(diagnosis))
-
-
-def _tuning(value: object, where: str) -> Shown:
-    report = store.from_json(TuneReport, value, where=where)
-    return Shown(page=pages.tune(report), document=machine.tune_json(report))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Captures:
     captures: tuple[Capture, ...]
 
 
-_READERS: dict[str, Callable[[object, str], Shown]] = {
-    TUNING_FILE: _tuning,
-    DIAGNOSIS_FILE: _diagnosis,
-    PROFILE_FILE: _profile,
-    MEASUREMENT_FILE: _measurement,
+_READERS: dict[str, Callable[[object, str], Result]] = {
+    TUNING_FILE: lambda value, where: store.from_json(TuneReport, value, where=where),
+    DIAGNOSIS_FILE: lambda value, where: store.from_json(Diagnosis, value, where=where),
+    PROFILE_FILE: lambda value, where: store.from_json(_Captures, value, where=where).captures,
+    MEASUREMENT_FILE: lambda value, where: store.from_json(MeasureReport, value, where=where),
 }
 """A tuning run holds profiles and measurements too: the result that a run is about comes first."""

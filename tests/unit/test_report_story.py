@@ -1,0 +1,55 @@
+"""The report over several runs: what it says where figures carry it, and where they do not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import story_records as told
+from test_report_pages import golden
+
+from perfkit.diagnose.promises import tell
+from perfkit.report import console, machine, markdown, pages
+
+STORIES = {
+    "story_inside": tell((told.BEFORE, told.AFTER, told.INSIDE, told.TUNED)),
+    "story_outside": tell((told.BEFORE, told.AFTER, told.OUTSIDE)),
+    "story_withheld": tell((told.BEFORE, told.AFTER)),
+}
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_the_page_is_the_golden_text(name: str) -> None:
+    page = pages.story(STORIES[name])
+    text = console.render(page, width=80, colour=False)
+    assert max(map(len, text.splitlines())) <= 80
+    golden(f"{name}.txt", text)
+    golden(f"{name}.md", markdown.render(page))
+
+
+def test_without_a_measurement_no_gain_is_on_the_page() -> None:
+    text = console.render(pages.story(STORIES["story_withheld"]), width=100, colour=False)
+    assert text.startswith("withheld. ")
+    command = "perfkit measure --workload fast --against-workload price --sizes 10k,100k"
+    assert command in " ".join(text.split())
+    assert "the promise" not in text
+
+
+def test_runs_that_have_nothing_to_do_with_each_other_are_only_shown() -> None:
+    text = console.render(pages.story(tell((told.BEFORE,))), width=100, colour=False)
+    assert text.startswith("shown. ")
+    assert "Diagnosis of price (one-diagnose)" in text
+
+
+def test_the_document_holds_replacements_and_diagnoses() -> None:
+    document = json.loads(json.dumps(machine.story_json(STORIES["story_inside"])))
+    assert [run["command"] for run in document["runs"]] == [
+        "diagnose",
+        "diagnose",
+        "measure",
+        "tune",
+    ]
+    (replacement,) = document["replacements"]
+    assert replacement["steps"][0]["saved"]["low"] == pytest.approx(0.36)
+    assert replacement["promises"][0]["reading"] == "inside"
+    assert document["diagnoses"][0]["sizes"][0]["layers"][0]["name"] == "interpreter"
