@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from perfkit import process
+from perfkit.checks.audit import subject_line
 from perfkit.checks.doctor import all_required_ok, doctor, machine
 from perfkit.checks.permissions import Refusal, probe_perf, probe_py_spy
 from perfkit.checks.system import read_facts
+from perfkit.config import load_project
+from perfkit.subject.build import Builder
 
 if TYPE_CHECKING:
     from perfkit.records import Check
@@ -107,3 +113,34 @@ def test_a_cargo_subcommand_is_asked_for_its_version_by_its_name(tmp_path: Path)
     check = by_id(doctor(None, {"PATH": str(tmp_path)}))["cargo-flamegraph"]
     assert check.ok
     assert check.found == "flamegraph 0.6.15"
+
+
+def test_the_last_build_is_audited_and_none_is_made(
+    workspace_subject: Path, shared_cache: Path, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    def asked(cache: Path) -> dict[str, str]:
+        words = [sys.executable, "-m", "perfkit", "doctor", "--format", "json"]
+        variables = {**environ, "PERFKIT_CACHE_DIR": str(cache)}
+        done = process.run(words, env=variables, cwd=workspace_subject, timeout_s=120)
+        return {check["id"]: check["found"] for check in json.loads(done.stdout)["checks"]}
+
+    found = asked(tmp_path)
+    assert "nothing" in found["build.last"]
+    assert "build.lto" not in found
+    assert list(tmp_path.iterdir()) == []
+    project = load_project(start=workspace_subject, environ=environ)
+    build = Builder(project, cache=shared_cache).build()
+    found = asked(shared_cache)
+    line = subject_line(build.rustc, build.module)
+    assert line is not None
+    assert found["build.optimised"] == f"opt-level {line.opt_level}"
+    assert found["build.lto"] == f"LTO {line.lto}"
+    assert found["build.codegen_units"].startswith(f"{line.codegen_units} codegen unit")
+    # What the file says, asked of another reader of ELF files than perfkit's own.
+    sections = process.run(
+        [process.require_program("readelf", environ), "-SW", build.module_file], env=environ
+    ).stdout
+    assert ("stripped" in found["build.symbols"]) == (".symtab" not in sections)
+    assert ("are there" in found["build.debug_info"]) == (".debug_line" in sections)
+    assert "rayon" in found["build.threads"]
+    assert found["build.quota"].startswith("CPU quota")

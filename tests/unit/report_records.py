@@ -62,6 +62,24 @@ def size_result(size: int) -> SizeResult:
     )
 
 
+BUILD = (
+    Check(id="build.optimised", ok=True, required=False, found="opt-level 3", remedy=""),
+    Check(
+        id="build.lto",
+        ok=False,
+        required=False,
+        found="LTO off",
+        remedy='try `lto = "thin"` in [profile.release]; `perfkit diagnose --verify` measures it',
+    ),
+    Check(
+        id="build.abi3",
+        ok=True,
+        required=False,
+        found="abi3: one wheel for many Pythons",
+        remedy="",
+    ),
+)
+
 LOADED = LoadedModule(
     module="subject_kernel",
     path=Path("/builds/ab12/subject_kernel.abi3.so"),
@@ -80,6 +98,7 @@ MEASURED = MeasureReport(
     loaded=(LOADED, LOADED),
     seconds=12.5,
     effective_cores=(1.98, 1.97),
+    build=BUILD,
 )
 
 PERF = Capture(
@@ -222,6 +241,7 @@ DIAGNOSIS = Diagnosis(
         reason="price at 10k is farthest from its target; the first step of SMALL",
     ),
     measured=MEASURED,
+    build=BUILD,
 )
 
 START_PARAMS = {"SMALL": 30_000, "CHUNK": "L1 / 8 / 4"}

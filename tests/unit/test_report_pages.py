@@ -25,7 +25,9 @@ GOLDEN = Path(__file__).parent.parent / "data" / "report"
 
 PAGES = {
     "measure": pages.measure(records.MEASURED),
-    "profile": pages.profile((records.PERF, records.PY_SPY), directory=Path("/runs/one")),
+    "profile": pages.profile(
+        (records.PERF, records.PY_SPY), build=records.BUILD, directory=Path("/runs/one")
+    ),
     "diagnose": pages.diagnose(records.DIAGNOSIS),
     "tune": pages.tune(records.TUNED, directory=Path("/runs/two")),
     "doctor": pages.doctor(records.CHECKS),

@@ -203,6 +203,7 @@ class MeasureReport:
     loaded: tuple[LoadedModule, ...] = ()
     seconds: float = 0.0
     effective_cores: tuple[float, ...] = ()  # one figure per block, from the sentinels
+    build: tuple[Check, ...] = ()  # the audit of the build that was measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,6 +314,11 @@ class SizeSplit:
     workers_s: float | None = None  # on-CPU seconds per call of other threads, joined to `waiting`
 
 
+OF_THE_CALL = "of the call"
+ALL_THREADS = "of the CPU time of all threads"
+"""What a share in a finding is a share of."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """One frame that a finding rests on."""
@@ -321,21 +327,28 @@ class Evidence:
     layer: Layer
     share: float
     location: str = ""
+    base: str = OF_THE_CALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something that costs time, what fixing it would gain at most, and how to check it."""
+    """Something that costs time, what fixing it would gain at most, and how to check it.
+
+    Attributes:
+        share: of `base`, which is the call where nothing else is said.
+        predicted_gain: low and high, as fractions of the call's time.
+    """
 
     id: str
     title: str
     workload: str
     size: int
     share: float
-    predicted_gain: Mapping[str, float]  # low, high: fraction of the call's time
+    predicted_gain: Mapping[str, float]
     evidence: tuple[Evidence, ...]
     remedy: str
     verify: str
+    base: str = OF_THE_CALL
 
 
 class DiagnoseVerdict(StrEnum):
@@ -371,6 +384,7 @@ class Diagnosis:
     recommendation: Recommendation | None = None
     notes: tuple[Note, ...] = ()
     measured: MeasureReport | None = None
+    build: tuple[Check, ...] = ()  # the audit of the build that was timed
 
 
 class TrialOutcome(StrEnum):

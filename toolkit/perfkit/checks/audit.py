@@ -10,6 +10,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from perfkit.environment import THREAD_VARIABLES
 from perfkit.records import Check
 
 if TYPE_CHECKING:
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 
     from perfkit.records import Build
 
+POOL_NAMES = {name: name.partition("_")[0].lower() for name in THREAD_VARIABLES}
 DEFAULT_CODEGEN_UNITS = 16
 """What rustc uses without `-C codegen-units` when it does not compile incrementally."""
 _OPTIMISED = ("2", "3")
+_MEASURED = "`perfkit diagnose --verify` measures what both gain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +223,11 @@ class BinaryFacts:
 
 
 def audit(
-    build: Build, binary: BinaryFacts | None = None, *, threads: Mapping[str, str] | None = None
+    build: Build,
+    binary: BinaryFacts | None = None,
+    *,
+    threads: Mapping[str, str] | None = None,
+    quota_cores: float | None = None,
 ) -> tuple[Check, ...]:
     """The build audit.
 
@@ -228,6 +235,7 @@ def audit(
         build: what was built; one that was only unpacked from a wheel has no rustc lines.
         binary: None where the file could not be read.
         threads: the variables that size thread pools, as the worker gets them.
+        quota_cores: cores that the control group allows; None without a quota.
     """
     line = subject_line(build.rustc, build.module)
     if line is None:
@@ -241,15 +249,24 @@ def audit(
     found = "abi3: one wheel for many Pythons" if abi3 else "for one version of Python only"
     checks.append(_check("build.abi3", found, ok=True))
     if threads:
-        shown = ", ".join(f"{name}={value}" for name, value in sorted(threads.items()))
-        checks.append(_check("build.threads", shown, ok=True))
+        checks.append(_threads(threads))
+    quota = "no quota" if quota_cores is None else f"{quota_cores:g} cores"
+    checks.append(_check("build.quota", f"CPU quota of the control group: {quota}", ok=True))
     return tuple(checks)
 
 
-def _check(
-    identifier: str, found: str, *, ok: bool = False, remedy: str = "", required: bool = False
-) -> Check:
-    return Check(id=identifier, ok=ok, required=required, found=found, remedy="" if ok else remedy)
+def _threads(variables: Mapping[str, str]) -> Check:
+    """The pools by their number of threads: usually all have the same."""
+    pools = {name: variables[name] for name in THREAD_VARIABLES if name in variables}
+    by_count: dict[str, list[str]] = {}
+    for name, value in pools.items():
+        by_count.setdefault(value, []).append(POOL_NAMES[name])
+    shown = "; ".join(f"{value} for {', '.join(names)}" for value, names in by_count.items())
+    return _check("build.threads", f"threads under perfkit: {shown}", ok=True)
+
+
+def _check(identifier: str, found: str, *, ok: bool = False, remedy: str = "") -> Check:
+    return Check(id=identifier, ok=ok, required=False, found=found, remedy="" if ok else remedy)
 
 
 def _optimisation(line: RustcLine) -> list[Check]:
@@ -262,8 +279,6 @@ def _optimisation(line: RustcLine) -> list[Check]:
             ok=optimised,
             remedy="build with --release; look for `opt-level` in [profile.release] and for "
             "`profile` in [tool.maturin]",
-            # A size-optimised release is somebody's choice; an unoptimised one measures nothing.
-            required=level in {"0", "1"},
         )
     ]
     if line.debug_assertions:
@@ -295,13 +310,13 @@ def _codegen(line: RustcLine) -> list[Check]:
             "build.lto",
             f"LTO {line.lto}",
             ok=line.lto != "off",
-            remedy='try `lto = "thin"` in [profile.release]; measure with --against',
+            remedy=f'try `lto = "thin"` in [profile.release]; {_MEASURED}',
         ),
         _check(
             "build.codegen_units",
             f"{units} codegen unit{'s' if units > 1 else ''}",
             ok=units == 1,
-            remedy="try `codegen-units = 1` in [profile.release]; measure with --against",
+            remedy=f"try `codegen-units = 1` in [profile.release]; {_MEASURED}",
         ),
         _check(
             "build.target_cpu",

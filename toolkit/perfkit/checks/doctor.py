@@ -1,7 +1,7 @@
 """What is installed, what is permitted, what is missing and the one line that fixes it.
 
 Only looks and tries: nothing is installed, no setting is changed, nothing is timed. The audit of a
-build is in `audit`.
+build is in `audit`; the build that perfkit made last is looked at, none is made.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from perfkit import environment, process
 from perfkit.checks import permissions
+from perfkit.checks.built import last_build
 from perfkit.checks.system import SystemFacts, read_facts
 from perfkit.errors import ToolError, ToolMissingError
 from perfkit.records import Check
@@ -54,7 +55,7 @@ def doctor(project: Project | None, environ: Mapping[str, str]) -> tuple[Check, 
         *machine(environ, facts),
     ]
     if project is not None:
-        checks += _subject(project)
+        checks += [*_subject(project), *last_build(project)]
     return tuple(checks)
 
 

@@ -63,6 +63,9 @@ def measure(
     Ends with 0 when every target is met, 3 when one is missed or the change is a regression, 4 when
     the machine was too busy or the figures cannot be trusted.
     """
+    import dataclasses
+
+    from perfkit.checks.built import audit_build
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import measure_code
     from perfkit.errors import UsageError
@@ -101,6 +104,8 @@ def measure(
             run=context.run,
             progress=context.progress,
         )
+        audit = audit_build(context.builder.build(), context.project)
+        report = dataclasses.replace(report, build=audit)
         context.run.write_record(replay.MEASUREMENT_FILE, report)
         context.run.write(replay.REPORT_FILE, markdown.render(pages.measure(report)))
         context.run.write("times.svg", pictures.times(report))

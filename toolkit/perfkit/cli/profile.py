@@ -62,6 +62,7 @@ def profile(
     Ends with 0 when the captures may be believed, 4 when one may not, 6 when a tool or a permission
     is missing. With a COMMAND its own exit code is handed on.
     """
+    from perfkit.checks.built import audit_build
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import profile_code
     from perfkit.errors import UsageError
@@ -91,14 +92,18 @@ def profile(
             run=context.run,
             progress=context.progress,
         )
-        context.run.write_record(replay.PROFILE_FILE, {"captures": outcome.captures})
-        context.run.write(replay.REPORT_FILE, markdown.render(pages.profile(outcome.captures)))
+        captures = outcome.captures
+        audit = audit_build(outcome.build, context.project) if outcome.build is not None else ()
+        record = {"captures": captures, "build": audit}
+        context.run.write_record(replay.PROFILE_FILE, record)
+        page = pages.profile(captures, build=audit)
+        context.run.write(replay.REPORT_FILE, markdown.render(page))
         emit(
             form=form,
             output=output,
-            page=lambda: pages.profile(outcome.captures),
-            document=lambda: machine.profile_json(outcome.captures),
+            page=lambda: page,
+            document=lambda: machine.profile_json(captures, build=audit),
         )
         if outcome.exit_code is not None:
             raise typer.Exit(outcome.exit_code)
-        raise typer.Exit(int(profile_code(outcome.captures)))
+        raise typer.Exit(int(profile_code(captures)))

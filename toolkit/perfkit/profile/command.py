@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from perfkit.config import Project
+    from perfkit.records import Build
     from perfkit.store import Run
     from perfkit.subject.build import Builder
 
@@ -85,10 +86,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The captures, and the exit code of a command; None for workloads and processes."""
+    """The captures, and the exit code of a command; None for workloads and processes.
+
+    Attributes:
+        build: the profiling build of the subject; None where something else was profiled.
+    """
 
     captures: tuple[Capture, ...]
     exit_code: int | None = None
+    build: Build | None = None
 
 
 def profile_command(
@@ -137,7 +143,7 @@ def profile_command(
                 done = dataclasses.replace(capture, files={**capture.files, **written})
                 done = _with_exports(done, options, run)
             captures_of.append(done)
-    return Outcome(captures=tuple(captures_of))
+    return Outcome(captures=tuple(captures_of), build=build)
 
 
 def _with_exports(capture: Capture, options: ProfileOptions, run: Run) -> Capture:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from perfkit.records import DiagnoseVerdict, Interval, Layer
+from perfkit.report.building import build_blocks
 from perfkit.report.measuring import measure_table
 from perfkit.report.notes import notes_blocks, place_blocks
 from perfkit.report.page import (
@@ -62,6 +63,7 @@ def diagnose_page(diagnosis: Diagnosis, *, directory: Path | None = None) -> Pag
             table = measure_table(own, diagnosis.measured.noise_floor)
             blocks += [Heading(text=f"Against the reference: {name}"), table]
     blocks += notes_blocks(diagnosis.notes)
+    blocks += build_blocks(diagnosis.build)
     blocks += place_blocks(directory)
     return Page(title="perfkit diagnose", blocks=tuple(blocks))
 
@@ -138,14 +140,14 @@ def _finding(finding: Finding) -> str:
     place = f"{finding.workload} at {format_count(finding.size)}"
     low, high = finding.predicted_gain["low"], finding.predicted_gain["high"]
     lines = [
-        f"{finding.title} ({place}): {percent(finding.share)} of the call; fixing it saves "
+        f"{finding.title} ({place}): {percent(finding.share)} {finding.base}; fixing it saves "
         f"{percent(low)} to {percent(high)} of the call's time."
     ]
     for evidence in finding.evidence[:_FRAMES_PER_FINDING]:
         location = f" at {evidence.location}" if evidence.location else ""
         lines.append(
-            f"Seen: {evidence.frame}{location} ({evidence.layer}), {percent(evidence.share)} of "
-            "the call."
+            f"Seen: {evidence.frame}{location} ({evidence.layer}), {percent(evidence.share)} "
+            f"{evidence.base}."
         )
     lines += [f"Do: {finding.remedy}", f"Check: {finding.verify}"]
     return "\n".join(lines)

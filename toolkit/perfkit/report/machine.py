@@ -34,11 +34,12 @@ def measure_json(report: MeasureReport) -> Document:
     return {"schema_version": SCHEMA_VERSION, **to_json(report)}
 
 
-def profile_json(captures: Sequence[Capture]) -> Document:
+def profile_json(captures: Sequence[Capture], *, build: Sequence[Check] = ()) -> Document:
     """The document of `perfkit profile`."""
     return {
         "schema_version": SCHEMA_VERSION,
         "captures": [_capture(capture) for capture in captures],
+        "build": to_json(tuple(build)),
     }
 
 

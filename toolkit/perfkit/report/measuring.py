@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from perfkit.measure.reading import is_faster, is_slower
 from perfkit.records import MeasureVerdict, Pattern
+from perfkit.report.building import build_blocks
 from perfkit.report.notes import notes_blocks
 from perfkit.report.page import (
     Block,
@@ -68,6 +69,7 @@ def measure_page(report: MeasureReport) -> Page:
         if remarks:
             blocks.append(Bullets(items=remarks))
     blocks += notes_blocks(report.notes)
+    blocks += build_blocks(report.build)
     blocks += _loaded_blocks(report.loaded)
     return Page(title="perfkit measure", blocks=tuple(blocks))
 

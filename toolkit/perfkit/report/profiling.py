@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perfkit.report.building import build_blocks
 from perfkit.report.notes import notes_blocks, place_blocks
 from perfkit.report.page import Block, Bullets, Heading, Page, Table, Tone, Verdict, columns
 from perfkit.report.words import UNKNOWN, joined, percent, percent_interval
@@ -13,11 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from perfkit.records import Capture
+    from perfkit.records import Capture, Check
 
 
-def profile_page(captures: Sequence[Capture], *, directory: Path | None = None) -> Page:
-    """The report of `perfkit profile`."""
+def profile_page(
+    captures: Sequence[Capture], *, build: Sequence[Check] = (), directory: Path | None = None
+) -> Page:
+    """The report of `perfkit profile`.
+
+    Args:
+        build: the audit of the build that was profiled; nothing for a command of the user's own.
+    """
     rows = tuple(_capture_row(capture) for capture in captures)
     table = Table(
         columns=columns(
@@ -38,6 +45,7 @@ def profile_page(captures: Sequence[Capture], *, directory: Path | None = None) 
     if refused:
         blocks += [Heading(text="Not used, and why"), Bullets(items=refused)]
     blocks += notes_blocks([note for capture in captures for note in capture.notes])
+    blocks += build_blocks(build)
     files = tuple(
         f"{kind}: {path.as_posix()}"
         for capture in captures

@@ -12,7 +12,7 @@ from perfkit import store
 from perfkit.diagnose.promises import Chapter, tell
 from perfkit.errors import StoreError
 from perfkit.measure.compare import config_values, refuse_other_machines
-from perfkit.records import Capture, Diagnosis, MeasureReport, TuneReport
+from perfkit.records import Capture, Check, Diagnosis, MeasureReport, TuneReport
 from perfkit.report import machine, pages
 
 if TYPE_CHECKING:
@@ -53,7 +53,12 @@ def load(run: store.Run) -> Shown:
         case MeasureReport():
             return Shown(page=pages.measure(result), document=machine.measure_json(result))
         case tuple():
-            return Shown(page=pages.profile(result), document=machine.profile_json(result))
+            path = run.directory / PROFILE_FILE
+            build = _profiled(store.read_json(path), str(path)).build
+            return Shown(
+                page=pages.profile(result, build=build),
+                document=machine.profile_json(result, build=build),
+            )
         case _:
             assert_never(result)
 
@@ -107,14 +112,19 @@ def report_file(run: store.Run) -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Captures:
+class _Profiled:
     captures: tuple[Capture, ...]
+    build: tuple[Check, ...] = ()
+
+
+def _profiled(value: object, where: str) -> _Profiled:
+    return store.from_json(_Profiled, value, where=where)
 
 
 _READERS: dict[str, Callable[[object, str], Result]] = {
     TUNING_FILE: lambda value, where: store.from_json(TuneReport, value, where=where),
     DIAGNOSIS_FILE: lambda value, where: store.from_json(Diagnosis, value, where=where),
-    PROFILE_FILE: lambda value, where: store.from_json(_Captures, value, where=where).captures,
+    PROFILE_FILE: lambda value, where: _profiled(value, where).captures,
     MEASUREMENT_FILE: lambda value, where: store.from_json(MeasureReport, value, where=where),
 }
 """A tuning run holds profiles and measurements too: the result that a run is about comes first."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perfkit import store
+from perfkit.errors import StoreError
 from perfkit.records import Build, Note, ParameterProof, Profile, Proof
 from perfkit.subject import wheel
 
@@ -111,6 +112,27 @@ def read_build(value: Mapping[str, Any]) -> Build:
         cached=True,
     )
     return Build(**fields)
+
+
+def newest(builds: Path) -> tuple[Build, float] | None:
+    """The release build of the user's own sources that was made last, and when that was.
+
+    Copies, wheels of others, and records that are damaged do not count.
+    """
+    files = {
+        file: file.stat().st_mtime
+        for file in builds.glob(f"*/{BUILD_FILE}")
+        if not file.parent.name.startswith((".", "wheel-"))
+        and not file.parent.name.endswith("-copy")
+    }
+    for file in sorted(files, key=lambda file: files[file], reverse=True):
+        try:
+            build = read_build(store.read_json(file)["build"])
+        except (KeyError, TypeError, ValueError, StoreError):
+            continue
+        if build.profile is Profile.RELEASE and build.module_file.is_file():
+            return build, files[file]
+    return None
 
 
 def read_bench(value: Mapping[str, Any]) -> BenchBuild:

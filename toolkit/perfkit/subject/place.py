@@ -58,6 +58,11 @@ class Place:
         return self.folder / "shadow.json"
 
 
+def project_folder(project: Project, cache: Path) -> Path:
+    """Where everything of one project is in the cache."""
+    return cache / "projects" / store.project_key(project.root)
+
+
 def find_place(project: Project, cache: Path) -> Place:
     """Find out what is to be copied, and where to.
 
@@ -80,7 +85,7 @@ def find_place(project: Project, cache: Path) -> Place:
             message = f"{needed} lies outside of the tree to copy, {root}"
             remedy = "put perfkit.toml at the root of the repository that holds the crate"
             raise ConfigError(message, where=str(project.file), remedy=remedy)
-    folder = cache / "projects" / store.project_key(project.root)
+    folder = project_folder(project, cache)
     return Place(
         tree_root=root,
         is_git=is_git,
