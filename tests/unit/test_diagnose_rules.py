@@ -13,9 +13,19 @@ from perfkit.checks.audit import parse_rustc
 from perfkit.diagnose import rules
 from perfkit.diagnose.findings import find
 from perfkit.diagnose.model import Crossover, Outcome
-from perfkit.diagnose.observed import Branches, Observed, StackTime, function_name, shown_frame
+from perfkit.diagnose.observed import (
+    Branches,
+    Counted,
+    Flags,
+    Observed,
+    StackTime,
+    function_name,
+    shown_frame,
+)
+from perfkit.diagnose.profiles import stack_time
 from perfkit.diagnose.rules import RULES
 from perfkit.records import (
+    ALL_THREADS,
     FfiEstimate,
     Finding,
     Interval,
@@ -25,6 +35,7 @@ from perfkit.records import (
 )
 from perfkit.stacks.intervals import wilson
 from perfkit.stacks.layers import Layers
+from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 
 LOOP = "_PyEval_EvalFrameDefault;cfunction_vectorcall_FASTCALL_KEYWORDS"
 TRAMPOLINE = f"{LOOP};pyo3::impl_::trampoline::fastcall_cfunction_with_keywords"
@@ -38,19 +49,13 @@ WORKER = (
     "start_thread;rayon_core::registry::ThreadBuilder::run;"
     "rayon_core::registry::WorkerThread::wait_until_cold"
 )
+IN_WORKER = "rayon_core::registry::Registry::in_worker_cold"
 LAYERS = Layers(["my_ext"])
 
 
 def stack(frames: str, count: int, *, calling: bool = True) -> StackTime:
-    parts = tuple(frames.split(";"))
-    decision = LAYERS.decide(parts)
-    return StackTime(
-        frames=parts,
-        layer=decision.layer,
-        decider=decision.index,
-        count=count,
-        calling=calling,
-    )
+    root = CALLING_THREAD if calling else OTHER_THREADS
+    return stack_time((root, *frames.split(";")), count, LAYERS)
 
 
 def around(value: float, relative: float = 0.01) -> Interval:
@@ -76,6 +81,7 @@ def seen(*stacks: StackTime, region: int = 10_000, **changes: object) -> Observe
         layers=rows,
         workers_s=others / region * 1e-3,
         threads=2,
+        crates=LAYERS.crates,
     )
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
@@ -113,6 +119,7 @@ def test_a_list_converted_element_by_element() -> None:
         stack(f"{EXTRACT};PyFloat_AsDouble", 4_000),
         stack(f"{LOOP};list_dealloc;float_dealloc", 1_000),
         stack(COMPUTE, 5_000),
+        # Another crate's function of the same name has no place in the user's sources.
         locations={"extract_sequence": "src/lib.rs:7"},
     )
     finding = only(observed, "sequence_conversion")
@@ -121,7 +128,7 @@ def test_a_list_converted_element_by_element() -> None:
     assert "PyReadonlyArray1" in finding.remedy
     assert "--sizes 10k" in finding.verify
     assert finding.evidence[0].share == pytest.approx(0.4)
-    assert finding.evidence[0].location == "src/lib.rs:7"
+    assert finding.evidence[0].location == ""
 
 
 def test_an_inlined_conversion_shows_by_its_calls_per_element() -> None:
@@ -168,6 +175,27 @@ def test_an_output_faulted_in_each_call() -> None:
     assert "out=" in finding.remedy
 
 
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [
+        (f"{LOOP};array_dealloc;cfree;munmap", "output_lifecycle"),
+        (f"{COMPUTE};cfree;munmap", "temporary_memory"),
+    ],
+)
+def test_memory_is_an_output_where_the_caller_releases_it(release: str, expected: str) -> None:
+    fault = f"{COMPUTE};asm_exc_page_fault;exc_page_fault"
+    observed = seen(stack(fault, 3_000), stack(release, 600), stack(COMPUTE, 6_000))
+    memory = {"output_lifecycle", "temporary_memory"}
+    assert fired(observed) & memory == {expected}
+    assert only(observed, expected).share == pytest.approx(0.36)
+
+
+def test_lists_that_are_released_prove_no_conversion() -> None:
+    """The caller makes and drops a list of its own beside the call."""
+    observed = seen(stack(f"{LOOP};list_dealloc;float_dealloc", 4_000), stack(COMPUTE, 6_000))
+    assert "sequence_conversion" not in fired(observed)
+
+
 def test_a_list_that_is_released_belongs_to_the_conversion() -> None:
     observed = seen(stack(f"{LOOP};list_dealloc;float_dealloc", 4_000), stack(COMPUTE, 6_000))
     assert "output_lifecycle" not in fired(observed)
@@ -181,6 +209,12 @@ def test_an_allocation_for_each_element_of_the_loop() -> None:
     assert finding.share == pytest.approx(0.3)
 
 
+def test_one_buffer_for_few_elements_is_no_allocation_per_element() -> None:
+    malloc = f"{COMPUTE};__rust_alloc;malloc;_int_malloc"
+    observed = seen(stack(malloc, 3_000), stack(COMPUTE, 7_000), size=16)
+    assert "allocation_in_compute" not in fired(observed)
+
+
 def test_one_large_buffer_is_no_allocation_per_element() -> None:
     large = f"{COMPUTE};__rust_alloc;malloc;sysmalloc;__mmap"
     assert "allocation_in_compute" not in fired(seen(stack(large, 3_000), stack(COMPUTE, 7_000)))
@@ -188,10 +222,18 @@ def test_one_large_buffer_is_no_allocation_per_element() -> None:
 
 def test_allocations_of_workers_are_a_share_of_all_threads() -> None:
     malloc = f"{WORKER};my_ext::price_all;__rust_alloc;malloc"
-    observed = seen(stack(malloc, 5_000, calling=False), stack(COMPUTE, 5_000))
+    observed = seen(
+        stack(malloc, 5_000, calling=False),
+        stack(COMPUTE, 5_000),
+        locations={"price_all": "src/lib.rs:9"},
+    )
     finding = only(observed, "allocation_in_compute")
     assert finding.share == pytest.approx(0.5)
-    assert "all threads" in finding.title
+    assert finding.base == ALL_THREADS
+    assert finding.evidence[0].base == ALL_THREADS
+    assert finding.evidence[0].location == "src/lib.rs:9"
+    # The caller waits for half of the call, so that is the most that is gained.
+    assert finding.predicted_gain["high"] == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_held_gil_costs_other_threads_and_not_the_call() -> None:
@@ -225,13 +267,61 @@ def test_a_pool_woken_for_too_little() -> None:
     assert "raise the threshold" in finding.remedy
 
 
+def test_one_worker_that_computes_all_the_time_was_not_woken_for_nothing() -> None:
+    busy = stack(f"{WORKER};my_ext::price_all", 9_800, calling=False)
+    observed = seen(stack(f"{COMPUTE};{IN_WORKER}", 100), busy)
+    finding = only(observed, "chunk_too_large")
+    assert "1.0 of 2 threads" in finding.title
+    assert finding.predicted_gain["high"] == pytest.approx(0.5, abs=0.05)
+    assert "pool_for_too_little" not in fired(observed)
+
+
+def test_a_worker_that_takes_turns_with_another_is_seen_as_one() -> None:
+    turns = [
+        stack(f"{WORKER.replace('run', name)};my_ext::price_all", 4_900, calling=False)
+        for name in ("run", "ran")
+    ]
+    observed = seen(stack(f"{COMPUTE};{IN_WORKER}", 100), *turns, grains=("CHUNK",))
+    finding = only(observed, "chunk_too_large")
+    assert "lower CHUNK" in finding.remedy
+    assert finding.verify.startswith("perfkit tune")
+
+
+def test_a_core_that_another_program_took_is_no_idle_worker() -> None:
+    """The profile took twice as long as the call does with room on the machine."""
+    busy = stack(f"{WORKER};my_ext::price_all", 9_800, calling=False)
+    observed = seen(stack(f"{COMPUTE};{IN_WORKER}", 100), busy)
+    assert "chunk_too_large" not in fired(dataclasses.replace(observed, call_s=around(0.5e-3)))
+
+
+def test_workers_that_handle_pieces() -> None:
+    join = f"{WORKER};rayon_core::join::join_context;my_ext::price_all"
+    pieces = f"{WORKER};rayon_core::join::join_context;crossbeam_deque::deque::Worker<T>::push"
+    observed = seen(
+        stack(join, 6_000, calling=False), stack(pieces, 9_000, calling=False), grains=("CHUNK",)
+    )
+    finding = only(observed, "chunk_too_small")
+    assert finding.share == pytest.approx(0.6)
+    assert "raise CHUNK" in finding.remedy
+    assert not fired(observed) & {"pool_for_too_little", "chunk_too_large"}
+
+
+def test_looking_for_work_is_no_piece() -> None:
+    idle = f"{WORKER};rayon_core::join::join_context;rayon_core::registry::WorkerThread::steal"
+    observed = seen(
+        stack(f"{WORKER};my_ext::price_all", 12_000, calling=False),
+        stack(idle, 7_000, calling=False),
+    )
+    assert "chunk_too_small" not in fired(observed)
+
+
 def test_a_caller_that_waits_for_computing_workers_is_as_it_should_be() -> None:
     observed = seen(
         stack(f"{WORKER};my_ext::price_all", 9_800, calling=False),
         stack(f"{WORKER.replace('run', 'ran')};my_ext::price_all", 9_800, calling=False),
-        stack(f"{COMPUTE};rayon_core::registry::Registry::in_worker_cold", 100),
+        stack(f"{COMPUTE};{IN_WORKER}", 100),
     )
-    assert "pool_for_too_little" not in fired(observed)
+    assert fired(observed) == set()
 
 
 def test_a_second_thread_that_does_nothing() -> None:
@@ -290,10 +380,31 @@ def test_scalar_math_calls() -> None:
     assert finding.evidence[0].frame == "libm::math::erf::erfc"
 
 
+def test_the_gain_of_math_on_workers_is_bounded_by_the_wait_for_them() -> None:
+    math = f"{WORKER};my_ext::price_all;exp"
+    observed = seen(
+        stack(math, 6_000, calling=False),
+        stack(math.replace("run", "ran"), 6_000, calling=False),
+        stack(COMPUTE, 4_000),
+    )
+    finding = only(observed, "scalar_math")
+    assert finding.share == pytest.approx(0.75)
+    assert finding.base == ALL_THREADS
+    assert finding.predicted_gain["high"] == pytest.approx(0.6, abs=0.02)
+
+
 def test_few_instructions_per_element_are_vector_code() -> None:
     stacks = (stack(f"{COMPUTE};exp", 5_000), stack(COMPUTE, 5_000))
-    assert "scalar_math" in fired(seen(*stacks, instructions=90.0))
-    assert "scalar_math" not in fired(seen(*stacks, instructions=12.0))
+
+    def counted(per_element: float | None, reason: str = "") -> Observed:
+        return seen(
+            *stacks, instructions=Counted(per_element=per_element, size=1_000, reason=reason)
+        )
+
+    assert "90 instructions per element at 1k" in only(counted(90.0), "scalar_math").title
+    assert "scalar_math" not in fired(counted(12.0))
+    unknown = only(counted(None, "valgrind is not installed"), "scalar_math")
+    assert "not counted: valgrind is not installed" in unknown.title
 
 
 def test_a_vector_math_library_is_not_scalar() -> None:
@@ -307,6 +418,24 @@ def test_a_debug_build() -> None:
     assert "opt-level 0" in only(observed, "unoptimised_build").title
     optimised = parse_rustc("rustc --crate-name my_ext --crate-type cdylib -C opt-level=3")
     assert "unoptimised_build" not in fired(dataclasses.replace(observed, line=optimised))
+
+
+def flags(gain: Interval, floor: float = 0.01) -> Flags:
+    return Flags(settings='lto = "thin"', gain=gain, noise_floor=floor)
+
+
+def test_flags_that_were_measured_faster() -> None:
+    finding = only(seen(*BOTH_COMPUTE, flags=flags(around(1.25))), "build_flags")
+    assert finding.title == 'With lto = "thin" the call is 1.25x as fast'
+    assert finding.share == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [None, flags(around(1.0)), flags(around(0.8)), flags(around(1.02, 0.005), floor=0.03)],
+)
+def test_flags_that_gain_nothing_beyond_the_noise_are_no_finding(measured: Flags | None) -> None:
+    assert "build_flags" not in fired(seen(*BOTH_COMPUTE, flags=measured))
 
 
 def ffi(share: float, *, agree: bool = True) -> FfiEstimate:
@@ -340,7 +469,15 @@ def test_threads_of_another_library() -> None:
     observed = seen(stack(COMPUTE, 9_900), stack(blas, 3_000, calling=False))
     finding = only(observed, "foreign_threads")
     assert "OPENBLAS_NUM_THREADS" in finding.remedy
-    assert finding.share == pytest.approx(0.3)
+    assert finding.share == pytest.approx(3_000 / 12_900)
+    assert "Threads of another library" in finding.title
+
+
+def test_threads_of_a_library_that_the_extension_calls() -> None:
+    blas = "start_thread;blas_thread_server;sched_yield"
+    own = stack(f"{COMPUTE};cblas_dgemm;exec_blas_async", 5_000)
+    observed = seen(own, stack(blas, 3_000, calling=False))
+    assert "the extension itself calls" in only(observed, "foreign_threads").title
 
 
 def reference(speedup: Interval) -> SizeResult:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit.checks.audit import bench_flags, subject_line
-from perfkit.diagnose import branches, estimators, profiles, times
+from perfkit.diagnose import branches, estimators, flags, profiles, times
 from perfkit.diagnose.estimators import Method, Reading, unavailable
+from perfkit.diagnose.observed import Counted
+from perfkit.diagnose.rules import MATH_FROM
 from perfkit.errors import (
     BuildError,
     CaptureError,
@@ -30,6 +32,7 @@ from perfkit.errors import (
 )
 from perfkit.measure import criterion
 from perfkit.measure.subject import SUBJECT
+from perfkit.profile import callgrind
 from perfkit.profile.engine import profile_workload
 from perfkit.records import Note, Profile
 from perfkit.subject.parameters import start_values
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 
     from perfkit.checks.audit import RustcLine
     from perfkit.diagnose.estimators import Response
-    from perfkit.diagnose.observed import Branches
+    from perfkit.diagnose.observed import Branches, Flags
     from perfkit.diagnose.profiles import Profiled
     from perfkit.measure.results import Measurement
     from perfkit.records import Capture, Interval, MeasureReport
@@ -65,6 +68,8 @@ class Seen:
     gil_held: Mapping[int, Interval]
     line: RustcLine | None
     branches: Mapping[int, tuple[Branches, ...]]
+    flags: Mapping[int, Flags]
+    instructions: Counted | None
     reference: Profiled | None
 
 
@@ -94,6 +99,8 @@ def collect(
         responses=_delays(subject, sizes, measured, loop_s, notes) if verify else (),
         gil_held=_gil(subject, report, notes),
         line=line,
+        flags=_flags(subject, sizes, line, builder, notes) if verify else {},
+        instructions=_instructions(subject, profiled, builder),
         branches=_branches(subject, sizes, builder, notes) if verify else {},
         reference=_reference(subject, report, builder, notes),
     )
@@ -248,6 +255,54 @@ def _branches(
         for size in wanted:
             found[size] = (*found.get(size, ()), forced[size])
     return found
+
+
+def _flags(
+    subject: times.Subject,
+    sizes: Sequence[int],
+    line: RustcLine | None,
+    builder: Builder,
+    notes: list[Note],
+) -> Mapping[int, Flags]:
+    """What LTO and one codegen unit would gain, where the build goes without."""
+    wanted = flags.missing(line) if line is not None else {}
+    if not wanted:
+        return {}
+    try:
+        found = flags.measure_flags(subject, sizes, builder, wanted)
+    except (BuildError, WorkloadError, WorkerError, NoVerdictError) as error:
+        text = f"{flags.named(wanted)} could not be tried: {error.message}"
+        notes.append(Note(id="flags_not_measured", text=text, remedy=error.remedy))
+        return {}
+    if not found:
+        text = f"{flags.named(wanted)} changes no machine code, or there was no room to measure"
+        notes.append(Note(id="flags_not_measured", text=text))
+    return found
+
+
+def _instructions(
+    subject: times.Subject, profiled: Mapping[int, Profiled], builder: Builder
+) -> Counted | None:
+    """Count instructions at the smallest size, where a math library takes part of a call."""
+    if not any(profiles.math_share(taken) >= MATH_FROM for taken in profiled.values()):
+        return None
+    size = min(profiled)
+    subject.progress(f"counting instructions at {format_count(size)}", None)
+    try:
+        (capture,) = profile_workload(
+            subject.project,
+            subject.name,
+            size,
+            build=builder.build(profile=Profile.PROFILING),
+            run=subject.run,
+            names=["callgrind"],
+            assignment=subject.assignment,
+            threads=1,
+            progress=subject.progress,
+        )
+    except (*NO_PROFILE, BuildError, WorkloadError, WorkerError) as error:
+        return Counted(per_element=None, size=size, reason=error.message)
+    return Counted(per_element=callgrind.with_math(capture, subject.run) / size, size=size)
 
 
 def _reference(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perfkit.checks.built import audit_build
+from perfkit.config import Kind
 from perfkit.diagnose import estimators, profiles, times
 from perfkit.diagnose.agree import differences, judge
 from perfkit.diagnose.collect import Seen, collect
@@ -180,6 +182,7 @@ def _conclude(
         ),
         notes=tuple(dict.fromkeys(notes)),
         measured=report,
+        build=audit_build(subject.build, subject.project),
     )
 
 
@@ -208,9 +211,17 @@ def _observed(
         smallest=smallest,
         gil_held=seen.gil_held.get(result.size),
         branches=seen.branches.get(result.size, ()),
+        flags=seen.flags.get(result.size),
+        instructions=seen.instructions,
         line=seen.line,
         reference_stacks=seen.reference.stacks if seen.reference else (),
         reference_samples=_calling_samples(seen),
+        crates=profiles.layers_of(subject.project, subject.build).crates,
+        grains=tuple(
+            name
+            for name, parameter in subject.project.config.parameters_of(subject.name).items()
+            if parameter.kind is Kind.GRAIN
+        ),
         locations=locations,
     )
 

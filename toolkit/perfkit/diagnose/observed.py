@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from perfkit.records import Evidence, FfiEstimate, Interval, Layer
+from perfkit.records import ALL_THREADS, OF_THE_CALL, Evidence, FfiEstimate, Interval, Layer
 from perfkit.stacks.intervals import wilson
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class StackTime:
         frames: root first, without the root that names the thread.
         decider: index of the frame that decided the layer; None when none did.
         calling: whether it is of the thread that made the call.
+        asker: for a page fault, the layer of what touched the page; None for everything else.
     """
 
     frames: tuple[str, ...]
@@ -35,6 +36,7 @@ class StackTime:
     decider: int | None
     count: int
     calling: bool
+    asker: Layer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,30 @@ class Branches:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """The build as it is against one with other settings of its cargo profile.
+
+    Attributes:
+        settings: the other ones, as Cargo.toml has them.
+        gain: time as built over time with the settings; above one means that they are faster.
+        noise_floor: what a copy of the build as it is differs from it by.
+    """
+
+    settings: str
+    gain: Interval
+    noise_floor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Instructions by callgrind of the extension and the math library, or why there are none."""
+
+    per_element: float | None
+    size: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """Everything recorded about one workload at one size.
 
@@ -65,9 +91,12 @@ class Observed:
         smallest: whether this is the smallest size of the workload.
         gil_held: share of the call's time in which no other Python thread could run; None where
             it was not probed.
-        instructions: per element, by callgrind; None where it did not run.
+        instructions: by callgrind, at the smallest size; None where math is no matter.
+        flags: how the build does with the settings it went without; None where not measured.
         reference_stacks: of the reference's own profile, in the same form.
         line: the rustc line of the extension; None for a wheel.
+        crates: the subject's own.
+        grains: its parameters that decide how the work is cut into pieces.
         locations: `file:line` of functions in the subject's sources, by name.
     """
 
@@ -83,12 +112,23 @@ class Observed:
     threads: int = 1
     smallest: bool = False
     gil_held: Interval | None = None
-    instructions: float | None = None
+    instructions: Counted | None = None
+    flags: Flags | None = None
     reference_stacks: tuple[StackTime, ...] = ()
     reference_samples: float = 0.0
     branches: tuple[Branches, ...] = ()
     line: RustcLine | None = None
+    crates: tuple[str, ...] = ()
+    grains: tuple[str, ...] = ()
     locations: Mapping[str, str] = field(default_factory=dict)
+
+    def is_own(self, frame: str) -> bool:
+        """Whether a frame is a function of the subject's crates."""
+        return crate_of(frame) in self.crates
+
+    def location(self, frame: str) -> str:
+        """`file:line` of a frame's function, if the subject has it."""
+        return self.locations.get(function_name(frame), "") if self.is_own(frame) else ""
 
     def share(self, chosen: Iterable[StackTime]) -> Interval | None:
         """Share of the call's wall clock; None without a profile."""
@@ -103,19 +143,24 @@ class Observed:
     def evidence(
         self, chosen: Sequence[StackTime], pattern: re.Pattern[str] | None = None, limit: int = 3
     ) -> tuple[Evidence, ...]:
-        """The frames that carry most of the chosen stacks, with their shares of the call.
+        """The frames that carry most of the chosen stacks.
+
+        Their shares are of the call where all of the stacks are the calling thread's, else of the
+        CPU time of all threads.
 
         Args:
             pattern: the frame to show of a stack is the outermost that matches; the one that
                 decided the layer when it is None.
         """
-        base = self.region_samples
+        alone = all(stack.calling for stack in chosen)
+        base = self.region_samples if alone else sum(stack.count for stack in self.stacks)
         return tuple(
             Evidence(
                 frame=frame,
                 layer=layer,
                 share=count / base,
-                location=self.locations.get(function_name(frame), ""),
+                location=self.location(frame),
+                base=OF_THE_CALL if alone else ALL_THREADS,
             )
             for (frame, layer), count in frame_totals(chosen, pattern)[:limit]
         )
@@ -141,6 +186,15 @@ def shown_frame(stack: StackTime, pattern: re.Pattern[str] | None) -> str:
     if stack.decider is not None:
         return stack.frames[stack.decider]
     return stack.frames[-1] if stack.frames else "[no stack]"
+
+
+_CRATE = re.compile(r"^[<&*(\[]*(?:(?:mut|const|dyn) )?(\w+)::")
+
+
+def crate_of(frame: str) -> str:
+    """The crate that a frame's function, or the type it is implemented for, belongs to."""
+    match = _CRATE.match(frame)
+    return match[1] if match else ""
 
 
 _GENERICS = re.compile(r"<[^<>]*>")

@@ -100,9 +100,9 @@ def read(capture: Capture, run: Run, layers: Layers) -> Profiled:
         region_s=capture.region_s,
         calls=capture.calls,
     )
-    stacks = tuple(_stack(frames, count, layers) for frames, count in raw)
+    stacks = tuple(stack_time(frames, count, layers) for frames, count in raw)
     region_samples = capture.region_s * capture.rate_hz
-    boundary = sum(s.count for s in stacks if s.calling and _boundary_memory(s, layers))
+    boundary = sum(s.count for s in stacks if s.calling and _boundary_memory(s))
     return Profiled(
         capture=capture,
         split=found,
@@ -112,25 +112,43 @@ def read(capture: Capture, run: Run, layers: Layers) -> Profiled:
     )
 
 
-def _stack(frames: Sequence[str], count: int, layers: Layers) -> StackTime:
+def stack_time(frames: Sequence[str], count: int, layers: Layers) -> StackTime:
+    """One line of a folded file, with its layer."""
     inner = tuple(frames[1:])
     decision = layers.decide(inner)
+    asker = None
+    if decision.layer is Layer.PAGE_FAULT:
+        asker = _asker(inner, layers)
     return StackTime(
         frames=inner,
         layer=decision.layer,
         decider=decision.index,
         count=count,
         calling=bool(frames) and frames[0] == CALLING_THREAD,
+        asker=asker,
     )
 
 
-def _boundary_memory(stack: StackTime, layers: Layers) -> bool:
+def _asker(frames: Sequence[str], layers: Layers) -> Layer:
+    """The layer of what touched a page: the kernel's way to the fault is several frames long."""
+    above = layers.decide(frames)
+    while above.layer is Layer.PAGE_FAULT and above.index is not None:
+        above = layers.decide(frames[: above.index])
+    return above.layer
+
+
+def _boundary_memory(stack: StackTime) -> bool:
     """Whether a stack is memory work that the boundary asked for; faults below compute are not."""
     if stack.layer is Layer.ALLOCATION:
         return True
-    if stack.layer is not Layer.PAGE_FAULT or stack.decider is None:
-        return False
-    return layers.classify(stack.frames[: stack.decider]) in _AT_THE_BOUNDARY
+    return stack.layer is Layer.PAGE_FAULT and stack.asker in _AT_THE_BOUNDARY
+
+
+def math_share(profiled: Profiled) -> float:
+    """Share of the CPU time of all threads in the math library."""
+    total = sum(stack.count for stack in profiled.stacks)
+    found = sum(stack.count for stack in profiled.stacks if stack.layer is Layer.MATH)
+    return found / total if total else 0.0
 
 
 def hot_frames(profiled: Profiled) -> list[Mapping[str, object]]:

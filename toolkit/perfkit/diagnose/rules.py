@@ -1,4 +1,5 @@
-"""The rules that turn what was seen into findings, one function each.
+"""The rules that turn what was seen into findings, one function each; those about threads are in
+`pool_rules.py`.
 
 Pure functions of `Observed`. A rule fires only on cost that was measured, and shows the frames,
 what fixing them could gain at most (Amdahl), what to do and the command that checks it. Which
@@ -7,18 +8,28 @@ findings are shown, and in which order, is in `findings.py`.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
-from perfkit.diagnose.observed import Observed, StackTime, below, frame_totals, matches
-from perfkit.records import Evidence, Finding, Interval, Layer
-from perfkit.stacks.intervals import wilson
+from perfkit.diagnose import pool_rules
+from perfkit.diagnose.observed import Counted, Observed, StackTime, below, frame_totals, matches
+from perfkit.diagnose.rule import (
+    LONG_CALL_S,
+    again,
+    bound,
+    compute_share,
+    finding,
+    share_of_work,
+    upto,
+)
+from perfkit.records import ALL_THREADS, Evidence, Finding, Interval, Layer
 from perfkit.units import format_count, format_ratio, format_seconds, format_share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    Rule = Callable[[Observed], Finding | None]
+    from perfkit.diagnose.rule import Rule
 
 CONVERSION_FROM = 0.10
 COPY_FROM = 0.10
@@ -26,15 +37,14 @@ OUTPUT_FROM = 0.10
 """Shares of the call from which these are worth a finding; below, a report would name all."""
 ALLOCATION_FROM = 0.05
 ALLOCATION_PER_ELEMENT_S = 4e-9
-"""One buffer for all elements costs less than this per element, an allocation of each one more."""
-DISPATCH_FROM = 0.30
+ALLOCATION_ELEMENTS = 100
+"""One buffer for all elements costs less than this per element, an allocation of each one more; at
+few elements a single buffer does too.
+"""
 BOUNDARY_FROM = 0.20
 MATH_FROM = 0.15
-FOREIGN_THREADS_FROM = 0.10
 GIL_FROM = 0.50
-LONG_CALL_S = 2e-4
-"""A call shorter than this gains nothing from a second thread or from releasing the GIL."""
-IDLE_WORKERS = 0.05
+LEAST_GAIN = 0.005
 MANY_INSTRUCTIONS = 40.0
 """Vector code of a transcendental takes about ten instructions per element, scalar code fifty and
 more.
@@ -57,10 +67,10 @@ _ALLOCATOR = re.compile(
     r"(malloc|free|calloc|realloc|cfree|malloc_consolidate|unlink_chunk)\b"
     r"|^__(rust|rdl|rustc)(::)?\w*(alloc|dealloc|realloc)|^<?alloc::(alloc|raw_vec)::|RawVec"
 )
+_OUTPUT = re.compile(r"^(array|bytes|bytearray|capsule|memory|mbuf)_dealloc")
+_RELEASE = re.compile(r"munmap|madvise|^(__libc_)?c?free\b|_int_free")
 _LARGE_BLOCK = re.compile(r"page_fault|^(__)?(mmap|munmap|madvise|mremap)|sysmalloc|clear_page")
-_FOREIGN_POOL = re.compile(
-    r"^(GOMP_|gomp_|__kmp|omp_)|blas_thread_server|exec_blas|^mkl_|^libgomp|^libopenblas"
-)
+_INSIDE = (Layer.COMPUTE, Layer.MATH, Layer.POOL)
 _FAST_REFERENCE = (
     (re.compile(r"gemm|cblas|openblas|mkl_|blis_"), "it calls an optimised BLAS"),
     (
@@ -68,48 +78,6 @@ _FAST_REFERENCE = (
         "its loops are vectorised",
     ),
 )
-
-
-def _verify(seen: Observed, extra: str = "--against HEAD") -> str:
-    return (
-        f"perfkit measure --workload {seen.workload} --sizes {format_count(seen.size)} {extra}"
-    ).strip()
-
-
-def _again(seen: Observed) -> str:
-    size = format_count(seen.size)
-    return f"perfkit diagnose --workload {seen.workload} --sizes {size}"
-
-
-def _finding(
-    seen: Observed,
-    identifier: str,
-    title: str,
-    share: Interval,
-    evidence: Sequence[Evidence],
-    remedy: str,
-    *,
-    gain: Interval | None = None,
-    verify: str | None = None,
-) -> Finding:
-    """A finding whose gain is bounded by its share, unless something tighter is known."""
-    bound = gain or share
-    return Finding(
-        id=identifier,
-        title=title,
-        workload=seen.workload,
-        size=seen.size,
-        share=share.estimate,
-        predicted_gain={"low": bound.low, "high": bound.high},
-        evidence=tuple(evidence),
-        remedy=remedy,
-        verify=verify if verify is not None else _verify(seen),
-    )
-
-
-def _upto(high: float) -> Interval:
-    """A gain of which only the bound is known."""
-    return Interval(estimate=high / 2, low=0.0, high=high)
 
 
 def sequence_conversion(seen: Observed) -> Finding | None:
@@ -120,13 +88,15 @@ def sequence_conversion(seen: Observed) -> Finding | None:
     share = seen.share(chosen)
     if share is None or share.low < CONVERSION_FROM:
         return None
+    if all(stack.layer is Layer.ALLOCATION for stack in chosen):
+        return None  # lists that are released prove no conversion: the caller may have made them
     title = "A list or tuple is converted element by element"
     remedy = (
         "take a NumPy array by `PyReadonlyArray1<f64>` and return one by `PyArray1`, or any buffer "
         "by `PyBuffer`: a view costs well under a microsecond whatever its length"
     )
     evidence = seen.evidence(chosen, _SEQUENCE)
-    return _finding(seen, "sequence_conversion", title, share, evidence, remedy)
+    return finding(seen, "sequence_conversion", title, share, evidence, remedy)
 
 
 def array_copy(seen: Observed) -> Finding | None:
@@ -142,18 +112,14 @@ def array_copy(seen: Observed) -> Finding | None:
         "`as_array()` reads strided arrays without a copy"
     )
     evidence = seen.evidence(chosen, _ARRAY_COPY)
-    return _finding(seen, "array_copy", title, share, evidence, remedy)
+    return finding(seen, "array_copy", title, share, evidence, remedy)
 
 
 def output_lifecycle(seen: Observed) -> Finding | None:
     """The output is allocated, faulted in and released in each call."""
-    chosen = seen.where(
-        lambda s: (
-            s.calling
-            and s.layer in (Layer.ALLOCATION, Layer.PAGE_FAULT)
-            and not matches(s, _SEQUENCE)
-        )
-    )
+    chosen = _boundary_memory(seen)
+    if _is_handed_out(seen):
+        chosen += _memory_in_compute(seen)
     share = seen.share(chosen)
     if share is None or share.low < OUTPUT_FROM:
         return None
@@ -162,7 +128,55 @@ def output_lifecycle(seen: Observed) -> Finding | None:
         "let callers hand in the memory (`out=`), or keep a buffer between calls; pages that were "
         "touched before cost nothing"
     )
-    return _finding(seen, "output_lifecycle", title, share, seen.evidence(chosen), remedy)
+    return finding(seen, "output_lifecycle", title, share, seen.evidence(chosen), remedy)
+
+
+def temporary_memory(seen: Observed) -> Finding | None:
+    """The computation allocates large memory and faults it in, and does not hand it out."""
+    if _is_handed_out(seen):
+        return None
+    chosen = _memory_in_compute(seen)
+    share = seen.share(chosen)
+    if share is None or share.low < OUTPUT_FROM:
+        return None
+    title = "Large memory is allocated and its pages are faulted in by the computation, each time"
+    remedy = (
+        "keep the buffer between calls, or work on pieces that fit the cache instead of filling a "
+        "whole temporary array"
+    )
+    return finding(seen, "temporary_memory", title, share, seen.evidence(chosen), remedy)
+
+
+def _boundary_memory(seen: Observed) -> list[StackTime]:
+    """What is allocated, faulted in and released outside of the computation."""
+    return seen.where(
+        lambda s: (
+            s.calling
+            and s.layer in (Layer.ALLOCATION, Layer.PAGE_FAULT)
+            and s.asker not in _INSIDE
+            and not matches(s, _SEQUENCE)
+        )
+    )
+
+
+def _memory_in_compute(seen: Observed) -> list[StackTime]:
+    """Large memory below the computation: an output or a temporary, which stacks do not tell."""
+    return seen.where(
+        lambda s: (
+            s.calling
+            and (
+                (s.layer is Layer.PAGE_FAULT and s.asker in _INSIDE)
+                or (s.layer in _INSIDE and below(s, _LARGE_BLOCK))
+            )
+        )
+    )
+
+
+def _is_handed_out(seen: Observed) -> bool:
+    """Whether memory is released after the call, as an output is, rather than inside it."""
+    after = seen.where(lambda s: s.calling and s.layer is Layer.ALLOCATION and matches(s, _OUTPUT))
+    inside = seen.where(lambda s: s.calling and s.layer in _INSIDE and below(s, _RELEASE))
+    return sum(s.count for s in after) > sum(s.count for s in inside)
 
 
 def allocation_in_compute(seen: Observed) -> Finding | None:
@@ -174,29 +188,30 @@ def allocation_in_compute(seen: Observed) -> Finding | None:
             and not matches(s, _LARGE_BLOCK)
         )
     )
-    calling = [stack for stack in chosen if stack.calling]
-    share = _share_of_work(seen, chosen) if len(calling) < len(chosen) else seen.share(chosen)
-    if share is None or share.low < ALLOCATION_FROM:
+    share = share_of_work(seen, chosen)
+    if share is None or share.low < ALLOCATION_FROM or seen.size < ALLOCATION_ELEMENTS:
         return None
     per_element = _seconds(seen, chosen) / seen.size
     if per_element < ALLOCATION_PER_ELEMENT_S:
         return None
-    base = "" if len(calling) == len(chosen) else " (share of the CPU time of all threads)"
     title = (
         "The computation allocates on the heap as it goes: "
-        f"{format_seconds(per_element)} per element{base}"
+        f"{format_seconds(per_element)} per element"
     )
     remedy = (
         "take the allocation out of the loop: a buffer made once, an array of fixed length, or an "
         "iterator in place of a collected Vec"
     )
-    return _finding(seen, "allocation_in_compute", title, share, seen.evidence(chosen), remedy)
-
-
-def _share_of_work(seen: Observed, chosen: Sequence[StackTime]) -> Interval | None:
-    """Share of the CPU time of all threads: the base for work that runs on several."""
-    total = sum(stack.count for stack in seen.stacks)
-    return wilson(sum(stack.count for stack in chosen), total) if total else None
+    return finding(
+        seen,
+        "allocation_in_compute",
+        title,
+        share,
+        seen.evidence(chosen),
+        remedy,
+        base=ALL_THREADS,
+        gain=upto(bound(seen, chosen)),
+    )
 
 
 def _seconds(seen: Observed, chosen: Sequence[StackTime]) -> float:
@@ -209,7 +224,7 @@ def gil_held(seen: Observed) -> Finding | None:
     held = seen.gil_held
     if held is None or held.low < GIL_FROM or seen.call_s.low < LONG_CALL_S:
         return None
-    compute = _compute_share(seen)
+    compute = compute_share(seen)
     title = f"The GIL is held for {format_share(held.estimate)} of the call"
     remedy = (
         "wrap the computation in `py.detach(|| …)` (`allow_threads` before PyO3 0.26): one call "
@@ -218,7 +233,7 @@ def gil_held(seen: Observed) -> Finding | None:
     evidence = seen.evidence(
         seen.where(lambda s: s.calling and s.layer in (Layer.COMPUTE, Layer.MATH))
     )
-    return _finding(
+    return finding(
         seen,
         "gil_held",
         title,
@@ -227,79 +242,8 @@ def gil_held(seen: Observed) -> Finding | None:
         remedy,
         # A single call saves nothing: the gain is what other threads can do beside it.
         gain=Interval(estimate=0.0, low=0.0, high=0.0),
-        verify=_again(seen),
+        check=again(seen),
     )
-
-
-def _compute_share(seen: Observed) -> Interval | None:
-    return seen.share(seen.where(lambda s: s.calling and s.layer in (Layer.COMPUTE, Layer.MATH)))
-
-
-def pool_for_too_little(seen: Observed) -> Finding | None:
-    """The thread pool is woken for less work than waking it takes."""
-    if not seen.workers_s or seen.workers_s < IDLE_WORKERS * seen.call_s.estimate:
-        return None
-    pool = seen.layers.get(Layer.POOL)
-    waiting = seen.layers.get(Layer.WAITING)
-    useful = _useful_workers(seen)
-    overhead = sum(row.share for row in (pool, waiting) if row is not None)
-    # A caller that waits while the workers compute is as it should be: only the rest is dispatch.
-    lost = overhead - useful
-    if lost < DISPATCH_FROM:
-        return None
-    share = Interval(
-        estimate=lost,
-        low=sum(row.low for row in (pool, waiting) if row is not None) - useful,
-        high=sum(row.high for row in (pool, waiting) if row is not None) - useful,
-    )
-    if share.low < DISPATCH_FROM / 2:
-        return None
-    title = "The thread pool is woken for too little work"
-    remedy = (
-        f"compute {format_count(seen.size)} elements on the calling thread: raise the threshold "
-        "from which work is spread; `perfkit tune` finds it"
-    )
-    chosen = seen.where(lambda s: s.calling and s.layer is Layer.POOL)
-    return _finding(
-        seen,
-        "pool_for_too_little",
-        title,
-        share,
-        seen.evidence(chosen),
-        remedy,
-        gain=_upto(share.high),
-        verify=f"perfkit tune --workload {seen.workload} --dry-run",
-    )
-
-
-def _useful_workers(seen: Observed) -> float:
-    """Wall clock in which workers compute, at least: their CPU time over their number."""
-    chosen = seen.where(
-        lambda s: not s.calling and s.layer in (Layer.COMPUTE, Layer.MATH, Layer.ALLOCATION)
-    )
-    workers = max(seen.threads, 1)
-    return sum(s.count for s in chosen) / seen.region_samples / workers
-
-
-def pool_not_used(seen: Observed) -> Finding | None:
-    """One thread computes for long while the others that it may use do nothing."""
-    if seen.threads < 2 or seen.workers_s is None or seen.call_s.low < LONG_CALL_S:
-        return None
-    compute = _compute_share(seen)
-    idle = seen.workers_s < IDLE_WORKERS * seen.call_s.estimate
-    if compute is None or not idle or compute.low < 0.5:
-        return None
-    gain = _upto(compute.high * (1 - 1 / seen.threads))
-    took = format_seconds(compute.estimate * seen.call_s.estimate)
-    title = f"{took} are computed on one thread although {seen.threads} may be used"
-    remedy = (
-        "spread the work with rayon's `par_chunks` where elements do not depend on each other, or "
-        "lower the threshold from which it is spread"
-    )
-    evidence = seen.evidence(
-        seen.where(lambda s: s.calling and s.layer in (Layer.COMPUTE, Layer.MATH))
-    )
-    return _finding(seen, "pool_not_used", title, compute, evidence, remedy, gain=gain)
 
 
 def threshold_outside(seen: Observed) -> Finding | None:
@@ -325,14 +269,14 @@ def threshold_outside(seen: Observed) -> Finding | None:
             f"move {branches.parameter} {'above' if taken_above else 'to at most'} "
             f"{format_count(seen.size)}; the branches cross {branches.crossover.described()}"
         )
-        found = _finding(
+        found = finding(
             seen,
             "threshold_outside",
             title,
             saved,
             (),
             remedy,
-            verify=f"perfkit tune --workload {seen.workload}",
+            check=f"perfkit tune --workload {seen.workload}",
         )
         if worst is None or found.share > worst.share:
             worst = found
@@ -346,26 +290,50 @@ def scalar_math(seen: Observed) -> Finding | None:
             s.layer is Layer.MATH and not re.search(r"_ZGV|svml|Sleef", " ".join(s.frames[-3:]))
         )
     )
-    share = _share_of_work(seen, chosen)
+    share = share_of_work(seen, chosen)
     if share is None or share.low < MATH_FROM:
         return None
-    if seen.instructions is not None and seen.instructions < MANY_INSTRUCTIONS:
+    counted = seen.instructions
+    if counted is not None and (counted.per_element or math.inf) < MANY_INSTRUCTIONS:
         return None
-    counted = f"; {seen.instructions:.0f} instructions per element" if seen.instructions else ""
-    title = f"A scalar math library does one element per call{counted}"
+    title = f"A scalar math library does one element per call{_instructions(counted)}"
     remedy = (
         "evaluate a polynomial or rational approximation over slices that the compiler can "
         "vectorise, or call a vector math library; check the accuracy you need first"
     )
-    return _finding(
+    return finding(
         seen,
         "scalar_math",
         title,
         share,
         seen.evidence(chosen),
         remedy,
-        gain=_upto(share.high),
+        base=ALL_THREADS,
+        gain=upto(bound(seen, chosen)),
     )
+
+
+def _instructions(counted: Counted | None) -> str:
+    if counted is None:
+        return ""
+    if counted.per_element is None:
+        return f" (instructions were not counted: {counted.reason})"
+    return f"; {counted.per_element:.0f} instructions per element at {format_count(counted.size)}"
+
+
+def build_flags(seen: Observed) -> Finding | None:
+    """The same sources, compiled with LTO and in one piece, are faster: measured, not believed."""
+    flags = seen.flags
+    if flags is None or flags.gain.low <= 1 + max(LEAST_GAIN, flags.noise_floor):
+        return None
+    saved = Interval(
+        estimate=1 - 1 / flags.gain.estimate,
+        low=1 - 1 / flags.gain.low,
+        high=1 - 1 / flags.gain.high,
+    )
+    title = f"With {flags.settings} the call is {format_ratio(flags.gain.estimate)} as fast"
+    remedy = "set them in the cargo profile that ships; compiling takes longer"
+    return finding(seen, "build_flags", title, saved, (), remedy)
 
 
 def unoptimised_build(seen: Observed) -> Finding | None:
@@ -373,14 +341,14 @@ def unoptimised_build(seen: Observed) -> Finding | None:
     line = seen.line
     if line is None or line.opt_level in {"2", "3", "s", "z"}:
         return None
-    compute = _compute_share(seen)
+    compute = compute_share(seen)
     everything = Interval(estimate=1.0, low=1.0, high=1.0)
     title = f"The extension is compiled with opt-level {line.opt_level}: a debug build"
     remedy = (
         'build with `maturin develop --release`, and look for `profile = "dev"` in [tool.maturin]'
     )
     share = compute or everything
-    return _finding(seen, "unoptimised_build", title, share, (), remedy, gain=_upto(share.high))
+    return finding(seen, "unoptimised_build", title, share, (), remedy, gain=upto(share.high))
 
 
 def per_call_overhead(seen: Observed) -> Finding | None:
@@ -398,24 +366,7 @@ def per_call_overhead(seen: Observed) -> Finding | None:
         f"The boundary is {format_share(ffi.share)} of a call of {format_count(seen.size)} elements"
     )
     remedy = "hand over more elements per call: one array of many small problems, not many calls"
-    return _finding(seen, "per_call_overhead", title, share, (), remedy, gain=_upto(min(high, 1.0)))
-
-
-def foreign_threads(seen: Observed) -> Finding | None:
-    """Threads of another library are busy beside the subject's own."""
-    chosen = seen.where(lambda s: not s.calling and matches(s, _FOREIGN_POOL))
-    share = seen.share(chosen)
-    if share is None or share.low < FOREIGN_THREADS_FROM:
-        return None
-    title = "Threads of another library compete for the cores"
-    remedy = (
-        "limit its pool (OMP_NUM_THREADS, OPENBLAS_NUM_THREADS, threadpoolctl) or let its idle "
-        "threads sleep (OMP_WAIT_POLICY=passive)"
-    )
-    evidence = seen.evidence(chosen, _FOREIGN_POOL)
-    return _finding(
-        seen, "foreign_threads", title, share, evidence, remedy, gain=_upto(min(share.high, 1.0))
-    )
+    return finding(seen, "per_call_overhead", title, share, (), remedy, gain=upto(min(high, 1.0)))
 
 
 def reference_faster(seen: Observed) -> Finding | None:
@@ -438,7 +389,7 @@ def reference_faster(seen: Observed) -> Finding | None:
             for (frame, layer), count_ in frame_totals(chosen, pattern)[:3]
         )
         remedy = "do the same in the subject; the frames are those of the reference's own profile"
-        return _finding(seen, "reference_faster", title, share, evidence, remedy)
+        return finding(seen, "reference_faster", title, share, evidence, remedy)
     return None
 
 
@@ -446,15 +397,19 @@ RULES: tuple[Rule, ...] = (
     sequence_conversion,
     array_copy,
     output_lifecycle,
+    temporary_memory,
     allocation_in_compute,
     gil_held,
-    pool_for_too_little,
-    pool_not_used,
+    pool_rules.pool_for_too_little,
+    pool_rules.pool_not_used,
+    pool_rules.chunk_too_small,
+    pool_rules.chunk_too_large,
     threshold_outside,
     scalar_math,
     unoptimised_build,
+    build_flags,
     per_call_overhead,
-    foreign_threads,
+    pool_rules.foreign_threads,
     reference_faster,
 )
 """All of them; each is asked about each size."""

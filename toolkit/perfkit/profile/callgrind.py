@@ -10,6 +10,7 @@ interpreter's own work between two counts differs from one time to the next.
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, ClassVar
 
 from perfkit import _engine, process
@@ -102,6 +103,30 @@ def per_call(short: Mapping[str, int], long: Mapping[str, int]) -> dict[str, flo
         remedy = "the call does not do the same work each time, so a count says nothing"
         raise CaptureError(message, remedy=remedy)
     return {name: count for name, count in found.items() if count}
+
+
+_MATH_LIBRARY = re.compile(r"/libm(-[\d.]+)?\.so")
+
+
+def with_math(capture: Capture, run: Run) -> float:
+    """Instructions of one call in the module and in the system's math library, which Rust calls for
+    most functions.
+
+    Raises:
+        UnreadableOutputError: a dump cannot be read.
+    """
+    short, long = (
+        callgrind_out.read(run.path(capture.files[kind])) for kind in ("raw_short", "raw")
+    )
+    both = [
+        sum(
+            sum(functions.values())
+            for name, functions in counts.objects.items()
+            if _MATH_LIBRARY.search(name)
+        )
+        for counts in (short, long)
+    ]
+    return capture.samples + (both[1] - both[0]) / (LONG - SHORT)
 
 
 def _count(

@@ -63,6 +63,7 @@ class Builder:
         *,
         profile: Profile = Profile.RELEASE,
         source: SourceTree | None = None,
+        codegen: Mapping[str, str] | None = None,
     ) -> Build:
         """Build the subject with some parameters edited, or take it from the cache.
 
@@ -70,17 +71,22 @@ class Builder:
             params: values by name in the config; only those of backend `const` decide a build.
             profile: as shipped, or the same with symbols and frame pointers.
             source: another tree than the user's working one, from `revision`.
+            codegen: settings of the cargo profile to replace, as TOML; of a release build alone.
 
         Raises:
             BuildError: it does not compile, or what came out is not what was asked for.
             SourceError: a constant is not there, or is not to be edited.
         """
-        return self._unless_changed(lambda: self._build(params or {}, profile, source))
+        return self._unless_changed(lambda: self._build(params or {}, profile, source, codegen))
 
     def _build(
-        self, params: Mapping[str, Value], profile: Profile, source: SourceTree | None
+        self,
+        params: Mapping[str, Value],
+        profile: Profile,
+        source: SourceTree | None,
+        codegen: Mapping[str, str] | None,
     ) -> Build:
-        recipe = self._planner.recipe(params, profile, source, bench=None)
+        recipe = self._planner.recipe(params, profile, source, bench=None, codegen=codegen)
         known = self._find(recipe)
         if known is not None:
             return known

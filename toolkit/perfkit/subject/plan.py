@@ -99,6 +99,7 @@ class Planner:
         source: SourceTree | None,
         *,
         bench: Bench | None,
+        codegen: Mapping[str, str] | None = None,
     ) -> Recipe:
         """Everything that decides one build; nothing is written but perfkit's own tools.
 
@@ -107,6 +108,7 @@ class Planner:
             profile: as shipped, or with symbols and frame pointers.
             source: the tree; the user's working one when None.
             bench: the criterion bench to build instead of the extension.
+            codegen: settings of the cargo profile to replace.
 
         Raises:
             UsageError: a parameter is not in the config.
@@ -122,7 +124,7 @@ class Planner:
         configs = [cargo.read_config(file) for file in self._config_files(tree, cwd)]
         python = recipes.interpreter(self._project)
         flags, added = recipes.extra_flags(
-            profile, subject.profile, configs, toolchain.host, place.base
+            profile, subject.profile, configs, toolchain.host, place.base, codegen
         )
         target = recipes.digest([toolchain.version, flags, added, str(python), bench is not None])[
             :12

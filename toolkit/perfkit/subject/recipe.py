@@ -88,16 +88,24 @@ def extra_flags(
     configs: Sequence[Mapping[str, Any]],
     host: str,
     environment: Mapping[str, str],
+    codegen: Mapping[str, str] | None = None,
 ) -> tuple[list[str], dict[str, str]]:
-    """What a profiling build adds, as arguments and variables; nothing for a release build."""
+    """What a build adds, as arguments and variables; nothing for a release build as it is shipped.
+
+    Args:
+        codegen: settings of the cargo profile to replace, as TOML: `{"lto": '"thin"'}`.
+    """
+    replaced: list[str] = []
+    for name, value in (codegen or {}).items():
+        replaced += ["--config", f"profile.{cargo_profile}.{name}={value}"]
     if profile is Profile.RELEASE:
-        return [], {}
+        return replaced, {}
     words, variables = cargo.flag_arguments(
         cargo.PROFILING_FLAGS, configs=configs, host=host, environment=environment
     )
     words += ["--config", f'profile.{cargo_profile}.debug="line-tables-only"']
     words += ["--config", f'profile.{cargo_profile}.strip="none"']
-    return words, variables
+    return [*words, *replaced], variables
 
 
 def shadow_folder(base: Path, root: Path, environment: Mapping[str, str]) -> Path:

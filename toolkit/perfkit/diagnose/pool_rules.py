@@ -1,0 +1,278 @@
+"""The rules about threads: a pool that is woken for nothing, not used, or fed badly; and others'.
+
+Pure functions of `Observed`, as those of `rules.py`. CPU seconds of threads are put against the
+time per call that was measured without a profiler and with room on the machine: a core that
+another program took makes a thread wait, but it takes no CPU time for it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from perfkit.diagnose.observed import Observed, StackTime, matches
+from perfkit.diagnose.rule import (
+    LONG_CALL_S,
+    again,
+    bound,
+    compute_share,
+    finding,
+    share_of_work,
+    upto,
+)
+from perfkit.records import ALL_THREADS, Finding, Interval, Layer
+from perfkit.stacks.intervals import Z
+from perfkit.units import format_count, format_seconds, format_share
+
+DISPATCH_FROM = 0.30
+IDLE_FROM = 0.30
+PIECES_FROM = 0.25
+FOREIGN_THREADS_FROM = 0.10
+"""Shares from which these are worth a finding; below, a report would name all."""
+IDLE_WORKERS = 0.05
+
+_POOL = re.compile(r"^<*&?(rayon|rayon_core|crossbeam\w*|threadpool|chili|orx_parallel)::")
+_LOOKS_FOR_WORK = re.compile(
+    r"wait_until|find_work|no_work_found|::steal|sched_yield|futex|::sleep|in_worker_cold|LockLatch"
+)
+_RUNS_A_PIECE = re.compile(
+    r"bridge_producer_consumer|join_context|StackJob|HeapJob|::execute|LengthSplitter|::split_at"
+    r"|Worker.*::(push|pop)|new_injected_jobs|wake_any_threads|wake_specific_thread|SpinLatch"
+)
+_FOREIGN_POOL = re.compile(
+    r"^(GOMP_|gomp_|__kmp|omp_)|blas_thread_server|exec_blas|^mkl_|^libgomp|^libopenblas"
+)
+_BLAS_CALL = re.compile(r"^(cblas_|[sdcz](gemm|gemv|dot|syrk|trsm|axpy)_?$)|exec_blas|gemm_thread")
+_USEFUL = (Layer.COMPUTE, Layer.MATH, Layer.ALLOCATION, Layer.PAGE_FAULT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threads:
+    """What the threads of one call do, in CPU seconds per call.
+
+    Attributes:
+        caller_s: the calling thread, without the pool's own code.
+        workers_s: what the workers compute.
+        pieces_s: what workers spend on cutting, handing over and joining pieces of the work.
+        error: relative half width of `caller_s + workers_s`, by the number of samples.
+    """
+
+    caller_s: float
+    workers_s: float
+    pieces_s: float
+    error: float
+
+    @property
+    def work_s(self) -> float:
+        """What one thread alone would compute."""
+        return self.caller_s + self.workers_s
+
+
+def threads_of(seen: Observed) -> Threads | None:
+    """None where no other thread took part, or nothing could see it."""
+    others = sum(stack.count for stack in seen.stacks if not stack.calling)
+    if not others or not seen.workers_s:
+        return None
+    if seen.workers_s < IDLE_WORKERS * seen.call_s.estimate:
+        return None
+    pool = [s for s in seen.stacks if not s.calling and matches(s, _POOL)]
+    caller = sum(s.count for s in seen.stacks if s.calling and s.layer is not Layer.POOL)
+    useful = sum(s.count for s in pool if s.layer in _USEFUL)
+    if not pool:
+        return None
+    per_sample_s = seen.workers_s / others
+    return Threads(
+        caller_s=caller * per_sample_s,
+        workers_s=useful * per_sample_s,
+        pieces_s=sum(s.count for s in pool if handles_a_piece(s)) * per_sample_s,
+        error=Z / math.sqrt(max(caller + useful, 1)),
+    )
+
+
+def handles_a_piece(stack: StackTime) -> bool:
+    """Whether a worker's time goes to a piece of work as such: cutting, handing over, joining. What
+    it spends on looking for work is not: that is how it waits.
+    """
+    if stack.layer is not Layer.POOL:
+        return False
+    for frame in reversed(stack.frames):
+        if _LOOKS_FOR_WORK.search(frame):
+            return False
+        if _RUNS_A_PIECE.search(frame):
+            return True
+    return False
+
+
+def _lost(seen: Observed, busy: Threads) -> Interval:
+    """Share of the call that one thread alone would not take."""
+    work = busy.work_s
+    low, high = work * (1 + busy.error), work * (1 - busy.error)
+    return Interval(
+        estimate=1 - work / seen.call_s.estimate,
+        low=1 - low / seen.call_s.low,
+        high=1 - high / seen.call_s.high,
+    )
+
+
+def _cut_too_small(busy: Threads) -> bool:
+    """Whether it is the pieces that cost, and not the waking."""
+    return busy.pieces_s >= PIECES_FROM * (busy.pieces_s + busy.work_s)
+
+
+def pool_for_too_little(seen: Observed) -> Finding | None:
+    """All that is computed, on whichever threads, takes less than the call: one thread alone would
+    be done sooner.
+    """
+    busy = threads_of(seen)
+    if busy is None or _cut_too_small(busy):
+        return None
+    lost = _lost(seen, busy)
+    if lost.estimate < DISPATCH_FROM or lost.low < DISPATCH_FROM / 2:
+        return None
+    title = (
+        "The thread pool is woken for too little work: all threads together compute for "
+        f"{format_seconds(busy.work_s)} of a call of {format_seconds(seen.call_s.estimate)}"
+    )
+    remedy = (
+        f"compute {format_count(seen.size)} elements on the calling thread: raise the threshold "
+        "from which work is spread; `perfkit tune` finds it"
+    )
+    chosen = seen.where(lambda s: s.layer is Layer.POOL)
+    return finding(
+        seen,
+        "pool_for_too_little",
+        title,
+        lost,
+        seen.evidence(chosen),
+        remedy,
+        gain=upto(lost.high),
+        check=_tune(seen),
+    )
+
+
+def chunk_too_small(seen: Observed) -> Finding | None:
+    """Workers spend their time on pieces as such, not on what is in them."""
+    busy = threads_of(seen)
+    if busy is None or seen.call_s.low < LONG_CALL_S or not _cut_too_small(busy):
+        return None
+    chosen = seen.where(lambda s: not s.calling and handles_a_piece(s))
+    share = share_of_work(seen, chosen)
+    if share is None or share.low < PIECES_FROM / 2:
+        return None
+    title = (
+        f"The work is cut too small: {format_share(share.estimate)} of all CPU time goes to "
+        "cutting, handing over and joining pieces"
+    )
+    remedy = f"{_grains(seen, 'raise')} give each piece work for tens of microseconds at least"
+    return finding(
+        seen,
+        "chunk_too_small",
+        title,
+        share,
+        seen.evidence(chosen),
+        remedy,
+        base=ALL_THREADS,
+        gain=upto(bound(seen, chosen)),
+        check=_tune(seen) if seen.grains else None,
+    )
+
+
+def chunk_too_large(seen: Observed) -> Finding | None:
+    """The call waits for some workers while others have nothing to do."""
+    busy = threads_of(seen)
+    if busy is None or seen.threads < 2 or seen.call_s.low < LONG_CALL_S:
+        return None
+    waited_s = seen.call_s.low - busy.caller_s * (1 + busy.error)
+    idle_s = waited_s - (busy.workers_s * (1 + busy.error) + busy.pieces_s) / seen.threads
+    share = idle_s / seen.call_s.estimate
+    # With less than one worker computing on average, waking is what costs.
+    if share < IDLE_FROM or _lost(seen, busy).estimate >= DISPATCH_FROM or _cut_too_small(busy):
+        return None
+    computing = busy.workers_s / (seen.call_s.estimate - busy.caller_s)
+    title = (
+        f"Workers wait for each other: {computing:.1f} of {seen.threads} threads compute on "
+        "average while the call waits for them"
+    )
+    remedy = (
+        f"{_grains(seen, 'lower')} cut the work into several pieces per thread and of equal cost, "
+        "and see that no part of it runs on one worker alone"
+    )
+    chosen = seen.where(lambda s: not s.calling and s.layer in _USEFUL and matches(s, _POOL))
+    return finding(
+        seen,
+        "chunk_too_large",
+        title,
+        Interval(estimate=share, low=share, high=share),
+        seen.evidence(chosen),
+        remedy,
+        gain=upto(share),
+        check=_tune(seen) if seen.grains else None,
+    )
+
+
+def _grains(seen: Observed, word: str) -> str:
+    """What to do with the parameters that decide the length of a piece."""
+    return f"{word} {' or '.join(seen.grains)};" if seen.grains else ""
+
+
+def _tune(seen: Observed) -> str:
+    return f"perfkit tune --workload {seen.workload} --dry-run"
+
+
+def pool_not_used(seen: Observed) -> Finding | None:
+    """One thread computes for long while the others that it may use do nothing."""
+    if seen.threads < 2 or seen.workers_s is None or seen.call_s.low < LONG_CALL_S:
+        return None
+    compute = compute_share(seen)
+    idle = seen.workers_s < IDLE_WORKERS * seen.call_s.estimate
+    if compute is None or not idle or compute.low < 0.5:
+        return None
+    gain = upto(compute.high * (1 - 1 / seen.threads))
+    took = format_seconds(compute.estimate * seen.call_s.estimate)
+    title = f"{took} are computed on one thread although {seen.threads} may be used"
+    remedy = (
+        "spread the work with rayon's `par_chunks` where elements do not depend on each other, or "
+        "lower the threshold from which it is spread"
+    )
+    evidence = seen.evidence(
+        seen.where(lambda s: s.calling and s.layer in (Layer.COMPUTE, Layer.MATH))
+    )
+    return finding(seen, "pool_not_used", title, compute, evidence, remedy, gain=gain)
+
+
+def foreign_threads(seen: Observed) -> Finding | None:
+    """Threads of another library are busy beside the subject's own."""
+    chosen = seen.where(lambda s: not s.calling and matches(s, _FOREIGN_POOL))
+    share = share_of_work(seen, chosen)
+    if share is None or share.low < FOREIGN_THREADS_FROM:
+        return None
+    if any(_calls_blas(seen, stack) for stack in seen.stacks):
+        title = "Threads of a library that the extension itself calls take much of the CPU time"
+        remedy = (
+            "see that its pool and the extension's own do not both run at once: give one of them "
+            "one thread (OPENBLAS_NUM_THREADS, threadpoolctl) where they do"
+        )
+    else:
+        title = "Threads of another library compete for the cores"
+        remedy = (
+            "limit its pool (OMP_NUM_THREADS, OPENBLAS_NUM_THREADS, threadpoolctl) or let its idle "
+            "threads sleep (OMP_WAIT_POLICY=passive)"
+        )
+    return finding(
+        seen,
+        "foreign_threads",
+        title,
+        share,
+        seen.evidence(chosen, _FOREIGN_POOL),
+        remedy,
+        base=ALL_THREADS,
+        gain=upto(min(share.high, 1.0)),
+        check=again(seen),
+    )
+
+
+def _calls_blas(seen: Observed, stack: StackTime) -> bool:
+    """Whether the subject's own code asks for it."""
+    own = [index for index, frame in enumerate(stack.frames) if seen.is_own(frame)]
+    return bool(own) and any(_BLAS_CALL.search(frame) for frame in stack.frames[own[0] :])

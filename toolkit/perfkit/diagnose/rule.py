@@ -1,0 +1,96 @@
+"""What the rules have in common: how a finding is made, and the shares that it is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perfkit.records import OF_THE_CALL, Finding, Interval, Layer
+from perfkit.stacks.intervals import wilson
+from perfkit.units import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from perfkit.diagnose.observed import Observed, StackTime
+    from perfkit.records import Evidence
+
+    Rule = Callable[[Observed], Finding | None]
+
+LONG_CALL_S = 2e-4
+"""A call shorter than this gains nothing from a second thread or from releasing the GIL."""
+
+
+def verify(seen: Observed, extra: str = "--against HEAD") -> str:
+    """The command that measures an edit."""
+    return (
+        f"perfkit measure --workload {seen.workload} --sizes {format_count(seen.size)} {extra}"
+    ).strip()
+
+
+def again(seen: Observed) -> str:
+    """The command that looks once more."""
+    size = format_count(seen.size)
+    return f"perfkit diagnose --workload {seen.workload} --sizes {size}"
+
+
+def finding(
+    seen: Observed,
+    identifier: str,
+    title: str,
+    share: Interval,
+    evidence: Sequence[Evidence],
+    remedy: str,
+    *,
+    base: str = OF_THE_CALL,
+    gain: Interval | None = None,
+    check: str | None = None,
+) -> Finding:
+    """A finding whose gain is bounded by its share, unless something tighter is known.
+
+    Args:
+        base: what `share` is a share of; where it is not the call, `gain` must be given.
+        check: the command that verifies the remedy.
+    """
+    bound = gain or share
+    return Finding(
+        id=identifier,
+        title=title,
+        workload=seen.workload,
+        size=seen.size,
+        share=share.estimate,
+        base=base,
+        predicted_gain={"low": bound.low, "high": bound.high},
+        evidence=tuple(evidence),
+        remedy=remedy,
+        verify=check if check is not None else verify(seen),
+    )
+
+
+def upto(high: float) -> Interval:
+    """A gain of which only the bound is known."""
+    return Interval(estimate=high / 2, low=0.0, high=high)
+
+
+def share_of_work(seen: Observed, chosen: Sequence[StackTime]) -> Interval | None:
+    """Share of the CPU time of all threads: the base for work that runs on several."""
+    total = sum(stack.count for stack in seen.stacks)
+    return wilson(sum(stack.count for stack in chosen), total) if total else None
+
+
+def bound(seen: Observed, chosen: Sequence[StackTime]) -> float:
+    """The most of the call's wall clock that goes when these stacks do: what the calling thread
+    spends in them, and what it waits while others do.
+    """
+    own = seen.share([stack for stack in chosen if stack.calling])
+    others = sum(stack.count for stack in chosen if not stack.calling)
+    if own is None:
+        return 1.0
+    waited = sum(
+        row.high for layer in (Layer.WAITING, Layer.POOL) if (row := seen.layers.get(layer))
+    )
+    return min(1.0, own.high + min(others / seen.region_samples, waited))
+
+
+def compute_share(seen: Observed) -> Interval | None:
+    """What the calling thread computes itself."""
+    return seen.share(seen.where(lambda s: s.calling and s.layer in (Layer.COMPUTE, Layer.MATH)))
