@@ -37,3 +37,20 @@ def same_work(values: np.ndarray) -> float:
     import provoking
 
     return provoking.holds_gil(values[:1])
+
+
+def square(n: int, seed: int) -> tuple[np.ndarray]:
+    """A square matrix of `n` rows."""
+    return (np.random.default_rng(seed).uniform(1.0, 2.0, (n, n)),)
+
+
+def product_then_call(matrix: np.ndarray) -> float:
+    """Leaves another library's threads awake when the extension is called."""
+    import provoking
+
+    return provoking.sound((matrix @ matrix)[0])
+
+
+def dot(values: np.ndarray) -> float:
+    """The sum of squares by BLAS."""
+    return float(np.dot(values, values))

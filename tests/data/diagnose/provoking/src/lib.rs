@@ -34,7 +34,10 @@ fn allocates_each(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> PyResult
 
 #[inline(never)]
 fn boxed_sum(values: &[f64]) -> f64 {
-    values.iter().map(|&value| black_box(vec![value; 3])[1]).sum()
+    values
+        .iter()
+        .map(|&value| black_box(vec![value; 3])[1])
+        .sum()
 }
 
 /// Computes for long and keeps the interpreter's lock.
@@ -99,6 +102,87 @@ fn doubled(values: &[f64]) -> Vec<f64> {
     values.iter().map(|value| value * 2.0).collect()
 }
 
+/// As `sound`, without the work: its twin.
+#[pyfunction]
+fn sound_twin(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> PyResult<f64> {
+    let slice = values.as_slice()?;
+    Ok(py.detach(|| black_box(slice).first().copied().unwrap_or(0.0)))
+}
+
+/// One job of the pool for each element.
+#[pyfunction]
+fn tiny_pieces(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> PyResult<f64> {
+    let slice = values.as_slice()?;
+    Ok(py.detach(|| sum_by_elements(slice)))
+}
+
+#[inline(never)]
+fn sum_by_elements(values: &[f64]) -> f64 {
+    values
+        .par_chunks(1)
+        .with_max_len(1)
+        .map(sum_of_squares)
+        .sum()
+}
+
+/// Nine tenths of the work in one piece, the rest in another.
+#[pyfunction]
+fn unequal_pieces(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> PyResult<f64> {
+    let slice = values.as_slice()?;
+    Ok(py.detach(|| in_pieces(slice, slice.len() * 9 / 10)))
+}
+
+/// The same work in pieces of a good length.
+#[pyfunction]
+fn good_pieces(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> PyResult<f64> {
+    let slice = values.as_slice()?;
+    Ok(py.detach(|| in_pieces(slice, 10_000)))
+}
+
+/// Spread over the pool from a size on that the caller names.
+#[pyfunction]
+#[pyo3(signature = (values, threshold = 10_000))]
+fn spread_from(
+    py: Python<'_>,
+    values: PyReadonlyArray1<'_, f64>,
+    threshold: usize,
+) -> PyResult<f64> {
+    let slice = values.as_slice()?;
+    Ok(py.detach(|| {
+        if slice.len() < threshold {
+            slow_sum(slice)
+        } else {
+            in_pieces(slice, 10_000)
+        }
+    }))
+}
+
+#[inline(never)]
+fn in_pieces(values: &[f64], length: usize) -> f64 {
+    values.par_chunks(length).map(slow_sum).sum()
+}
+
+/// A large buffer inside the computation that never leaves it.
+#[pyfunction]
+fn temporary(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> PyResult<f64> {
+    let slice = values.as_slice()?;
+    Ok(py.detach(|| black_box(doubled(slice)).iter().sum()))
+}
+
+/// A loop over a function of another crate.
+#[pyfunction]
+fn across_crates(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> PyResult<f64> {
+    let slice = values.as_slice()?;
+    Ok(py.detach(|| stepped(slice)))
+}
+
+#[inline(never)]
+fn stepped(values: &[f64]) -> f64 {
+    values
+        .iter()
+        .fold(0.0, |total, &value| steps::step(total, value))
+}
+
 /// The calls above.
 #[pymodule]
 fn provoking(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -110,5 +194,12 @@ fn provoking(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(scalar_math, module)?)?;
     module.add_function(wrap_pyfunction!(wakes_pool, module)?)?;
     module.add_function(wrap_pyfunction!(fresh_output, module)?)?;
+    module.add_function(wrap_pyfunction!(sound_twin, module)?)?;
+    module.add_function(wrap_pyfunction!(tiny_pieces, module)?)?;
+    module.add_function(wrap_pyfunction!(unequal_pieces, module)?)?;
+    module.add_function(wrap_pyfunction!(good_pieces, module)?)?;
+    module.add_function(wrap_pyfunction!(spread_from, module)?)?;
+    module.add_function(wrap_pyfunction!(temporary, module)?)?;
+    module.add_function(wrap_pyfunction!(across_crates, module)?)?;
     Ok(())
 }
