@@ -300,9 +300,10 @@ def _instructions(
             threads=1,
             progress=subject.progress,
         )
-    except (*NO_PROFILE, BuildError, WorkloadError, WorkerError) as error:
+        counted = callgrind.with_math(capture, subject.run)
+    except (*NO_PROFILE, BuildError, UnreadableOutputError, WorkloadError, WorkerError) as error:
         return Counted(per_element=None, size=size, reason=error.message)
-    return Counted(per_element=callgrind.with_math(capture, subject.run) / size, size=size)
+    return Counted(per_element=counted / size, size=size)
 
 
 def _reference(

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from perfkit.checks.audit import RustcLine
     from perfkit.diagnose.times import Subject
-    from perfkit.measure.results import Measurement
     from perfkit.subject.build import Builder
 
 WITH_FLAGS, COPY = "with_flags", "copy"
@@ -75,13 +74,14 @@ def measure_flags(
     found = measure(plan, progress=subject.progress)
     if found.verdict is not MeasureVerdict.OK and subject.gated:
         return {}
-    return {size: _flags(found, size, settings) for size in sizes}
-
-
-def _flags(found: Measurement, size: int, settings: Mapping[str, str]) -> Flags:
-    point = found.at(size)
-    floor = point.noise_floor(SUBJECT, COPY) if COPY in point.variants else 0.0
-    return Flags(settings=named(settings), gain=point.ratio(WITH_FLAGS, SUBJECT), noise_floor=floor)
+    return {
+        size: Flags(
+            settings=named(settings),
+            gain=found.at(size).ratio(WITH_FLAGS, SUBJECT),
+            noise_floor=found.at(size).noise_floor(SUBJECT, COPY) if subject.copy else 0.0,
+        )
+        for size in sizes
+    }
 
 
 def named(settings: Mapping[str, str]) -> str:
