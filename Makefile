@@ -71,7 +71,8 @@ bench: $(KERNEL)
 truth: $(KERNEL)
 	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/table.py run --minutes $(MINUTES)
 	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/table.py show
-	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest tests/truth/injected_delays.py
+	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/injected_delays.py run
+	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/live_rules.py run
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/make_reference.py

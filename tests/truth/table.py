@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import math
 import os
 import subprocess
@@ -24,6 +23,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import journal
 import known_lab
 
 from perfkit.measure import session, statistics
@@ -175,23 +175,12 @@ CELLS: dict[str, tuple[int, int, Callable[[known_lab.Kernel, int], dict[str, Any
 }
 
 
-def rows() -> list[dict[str, Any]]:
-    """Everything measured so far; a line cut short is measured again."""
-    if not JOURNAL.is_file():
-        return []
-    kept = []
-    for line in JOURNAL.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            kept.append(json.loads(line))
-    return kept
-
-
 def run(minutes: float, only: str | None) -> None:
     """Measure what is missing, the emptiest cell first, until the time is over."""
     known_lab.build_library(dict(os.environ))
     end = time.monotonic() + 60 * minutes
     have: dict[tuple[str, str], int] = {}
-    for row in rows():
+    for row in journal.rows(JOURNAL):
         key = row["cell"], row["kernel"]
         have[key] = max(have.get(key, 0), row["seed"] + 1)
     while time.monotonic() < end:
@@ -209,9 +198,7 @@ def run(minutes: float, only: str | None) -> None:
         with hog(hogs):
             found = measure(known_lab.KERNELS[name], seed)
         line = {"cell": cell, "kernel": name, "seed": seed, **found}
-        JOURNAL.parent.mkdir(parents=True, exist_ok=True)
-        with JOURNAL.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        journal.append(JOURNAL, line)
         have[cell, name] = seed + 1
 
 
@@ -229,7 +216,7 @@ def share(hits: int, trials: int) -> str:
 def show() -> str:
     """The table as Markdown."""
     lines = ["| what | kernel | machine | result |", "|---|---|---|---|"]
-    done = rows()
+    done = journal.rows(JOURNAL)
     for cell in ("quiet", "neighbour, gate off"):
         for name in known_lab.KERNELS:
             part = [row for row in done if (row["cell"], row["kernel"]) == (cell, name)]

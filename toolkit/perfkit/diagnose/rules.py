@@ -44,6 +44,7 @@ few elements a single buffer does too.
 BOUNDARY_FROM = 0.20
 MATH_FROM = 0.15
 GIL_FROM = 0.50
+COMPUTE_FROM = 0.10
 LEAST_GAIN = 0.005
 MANY_INSTRUCTIONS = 40.0
 """Vector code of a transcendental takes about ten instructions per element, scalar code fifty and
@@ -341,13 +342,13 @@ def unoptimised_build(seen: Observed) -> Finding | None:
     line = seen.line
     if line is None or line.opt_level in {"2", "3", "s", "z"}:
         return None
-    compute = compute_share(seen)
-    everything = Interval(estimate=1.0, low=1.0, high=1.0)
-    title = f"The extension is compiled with opt-level {line.opt_level}: a debug build"
+    share = compute_share(seen)
+    if share is None or share.low < COMPUTE_FROM:
+        return None
+    title = f"The extension is compiled without optimisation: opt-level {line.opt_level}"
     remedy = (
         'build with `maturin develop --release`, and look for `profile = "dev"` in [tool.maturin]'
     )
-    share = compute or everything
     return finding(seen, "unoptimised_build", title, share, (), remedy, gain=upto(share.high))
 
 

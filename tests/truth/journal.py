@@ -1,0 +1,28 @@
+"""Rows that a long measurement leaves as it goes, so that it can go on where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """Everything measured so far; a line cut short is measured again."""
+    if not path.is_file():
+        return []
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            kept.append(json.loads(line))
+    return kept
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """Add one row."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")

@@ -1,0 +1,166 @@
+"""What `diagnose()` saw of a call, kept as a file: written from real runs by
+`tests/truth/live_rules.py`, read by the tests of the rules.
+
+A stack is kept from the innermost frame of the interpreter's loop on: what is above it decides
+nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perfkit.checks.audit import RustcLine
+from perfkit.diagnose.model import Crossover, Outcome
+from perfkit.diagnose.observed import Branches, Counted, Flags, Observed, StackTime
+from perfkit.diagnose.profiles import stack_time
+from perfkit.records import FfiEstimate, Interval, LayerTime, SizeResult
+from perfkit.stacks.layers import Layers
+from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
+from perfkit.store import from_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FOLDER = Path(__file__).parents[1] / "data" / "diagnose" / "recordings"
+LOOP = "_PyEval_EvalFrameDefault"
+PLAIN = ("workload", "size", "region_samples", "workers_s", "threads", "smallest")
+LISTS = ("crates", "grains")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One call and what must be found.
+
+    Attributes:
+        must: the findings that it was written for.
+        may: findings that are true of it too.
+        profile: the cargo profile, where it is not the subject's own.
+        verify: ask for what takes builds of its own.
+    """
+
+    workload: str
+    must: tuple[str, ...]
+    may: tuple[str, ...] = ()
+    profile: str = "release"
+    verify: bool = False
+
+
+CASES = {
+    "sound": Case(workload="sound", must=()),
+    "good_pieces": Case(workload="good_pieces", must=()),
+    "from_list": Case(workload="from_list", must=("sequence_conversion",)),
+    "array_copy": Case(workload="array_copy", must=("array_copy",)),
+    "fresh_output": Case(workload="fresh_output", must=("output_lifecycle",)),
+    "temporary": Case(workload="temporary", must=("temporary_memory",)),
+    "allocates_each": Case(workload="allocates_each", must=("allocation_in_compute",)),
+    "scalar_math": Case(workload="scalar_math", must=("scalar_math",)),
+    "holds_gil": Case(workload="holds_gil", must=("gil_held", "pool_not_used")),
+    "releases_gil": Case(workload="releases_gil", must=("pool_not_used",)),
+    "wakes_pool": Case(workload="wakes_pool", must=("pool_for_too_little",)),
+    "tiny_pieces": Case(workload="tiny_pieces", must=("chunk_too_small",)),
+    "unequal_pieces": Case(workload="unequal_pieces", must=("chunk_too_large",)),
+    "spread_from": Case(
+        workload="spread_from", must=("threshold_outside",), may=("pool_not_used",), verify=True
+    ),
+    "small_calls": Case(workload="small_calls", must=("per_call_overhead",)),
+    "beside_blas": Case(workload="beside_blas", must=("foreign_threads",)),
+    "slower_than_numpy": Case(workload="slower_than_numpy", must=("reference_faster",)),
+    "unoptimised": Case(
+        workload="holds_gil",
+        must=("unoptimised_build",),
+        may=("gil_held", "pool_not_used"),
+        profile="dev",
+    ),
+    "in_pieces": Case(
+        workload="across_crates",
+        must=("build_flags",),
+        may=("pool_not_used",),
+        profile="pieces",
+        verify=True,
+    ),
+}
+"""One call for each rule, and some with which nothing is wrong."""
+
+
+def dump(seen: Observed) -> str:
+    """One observation as JSON text, a line for each stack."""
+    document: dict[str, Any] = {name: getattr(seen, name) for name in PLAIN}
+    document |= {name: list(getattr(seen, name)) for name in LISTS}
+    for name in ("call_s", "gil_held", "result", "ffi", "instructions", "flags", "line"):
+        value = getattr(seen, name)
+        document[name] = to_json(value) if value is not None else None
+    document["branches"] = [to_json(item) for item in seen.branches]
+    document["layers"] = [to_json(row) for row in seen.layers.values()]
+    document["locations"] = dict(seen.locations)
+    document["stacks"] = _lines(seen.stacks)
+    document["reference_samples"] = seen.reference_samples
+    document["reference_stacks"] = _lines(seen.reference_stacks)
+    return json.dumps(document, indent=1) + "\n"
+
+
+def load(path: Path) -> Observed:
+    """The observation that was kept, its stacks put into layers anew."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    layers = Layers(document["crates"])
+    rows = [from_json(LayerTime, row) for row in document["layers"]]
+    return Observed(
+        **{name: document[name] for name in PLAIN},
+        **{name: tuple(document[name]) for name in LISTS},
+        call_s=_interval(document["call_s"]),
+        gil_held=_interval(document["gil_held"]) if document["gil_held"] else None,
+        result=from_json(SizeResult, document["result"]),
+        ffi=from_json(FfiEstimate, document["ffi"]),
+        instructions=Counted(**document["instructions"]) if document["instructions"] else None,
+        flags=_flags(document["flags"]),
+        line=_line(document["line"]),
+        branches=tuple(_branches(item) for item in document["branches"]),
+        layers={row.layer: row for row in rows},
+        locations=document["locations"],
+        stacks=_stacks(document["stacks"], layers),
+        reference_samples=document["reference_samples"],
+        reference_stacks=_stacks(document["reference_stacks"], layers),
+    )
+
+
+def _lines(stacks: Sequence[StackTime]) -> list[str]:
+    counts: dict[str, int] = {}
+    for stack in stacks:
+        at = max((i for i, frame in enumerate(stack.frames) if frame == LOOP), default=0)
+        root = CALLING_THREAD if stack.calling else OTHER_THREADS
+        line = ";".join((root, *stack.frames[at:]))
+        counts[line] = counts.get(line, 0) + stack.count
+    return [f"{line} {count}" for line, count in sorted(counts.items())]
+
+
+def _stacks(lines: Sequence[str], layers: Layers) -> tuple[StackTime, ...]:
+    split = [line.rpartition(" ") for line in lines]
+    return tuple(stack_time(line.split(";"), int(count), layers) for line, _, count in split)
+
+
+def _interval(value: dict[str, float]) -> Interval:
+    return from_json(Interval, value)
+
+
+def _flags(value: dict[str, Any] | None) -> Flags | None:
+    return Flags(**{**value, "gain": _interval(value["gain"])}) if value else None
+
+
+def _line(value: dict[str, Any] | None) -> RustcLine | None:
+    if value is None:
+        return None
+    lists = {name: tuple(value[name]) for name in ("crate_types", "features")}
+    return RustcLine(**{**value, **lists})
+
+
+def _branches(value: dict[str, Any]) -> Branches:
+    crossing = value["crossover"]
+    return Branches(
+        **{
+            **value,
+            "above_gain": _interval(value["above_gain"]),
+            "crossover": Crossover(**{**crossing, "outcome": Outcome(crossing["outcome"])}),
+        }
+    )
