@@ -86,6 +86,7 @@ def observe(project: Project, build: Build, run: Run, name: str) -> Observed:
         layers=by_layer(taken.split.layers),
         workers_s=taken.split.workers_s,
         threads=2,
+        crates=layers_of(project, build).crates,
         locations=functions(project.root),
     )
 
@@ -136,6 +137,8 @@ PROVOKED = {
     "fresh_output": "output_lifecycle",
     "array_copy": "array_copy",
     "holds_gil": "pool_not_used",
+    "tiny_pieces": "chunk_too_small",
+    "temporary": "temporary_memory",
 }
 
 

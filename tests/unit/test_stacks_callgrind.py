@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from perfkit.errors import CaptureError, UnreadableOutputError
-from perfkit.profile.callgrind import per_call
+from perfkit.profile.callgrind import math_per_call, per_call
 from perfkit.stacks import callgrind_out
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "callgrind"
@@ -44,6 +44,18 @@ def test_inclusive_cost_of_callees_is_not_counted_twice(tmp_path: Path) -> None:
         "events: Ir\nfn=(1) f\n1 2\ncfn=(2) g\ncalls=1 9\n1 40\n2 3\nfn=(2)\n9 40\ntotals: 45\n"
     )
     assert callgrind_out.read(source).objects == {"": {"f": 5, "g": 40}}
+
+
+def test_the_systems_math_library_is_counted_and_other_libraries_are_not() -> None:
+    def counts(calls: int) -> callgrind_out.Counts:
+        objects = {
+            "/usr/lib/x86_64-linux-gnu/libm.so.6": {"exp": 60 * calls, "pow": 100 * calls + 7},
+            "/usr/lib/x86_64-linux-gnu/libc.so.6": {"malloc": 900 * calls},
+            "/build/libmine.so": {"f": 1_000 * calls},
+        }
+        return callgrind_out.Counts(total=0, objects=objects)
+
+    assert math_per_call(counts(2), counts(10)) == 160
 
 
 @pytest.mark.parametrize(("short", "long"), [({"f": 10}, {"f": 10}), ({"f": 9, "g": 1}, {"f": 99})])

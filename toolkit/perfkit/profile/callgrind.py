@@ -118,6 +118,16 @@ def with_math(capture: Capture, run: Run) -> float:
     short, long = (
         callgrind_out.read(run.path(capture.files[kind])) for kind in ("raw_short", "raw")
     )
+    return capture.samples + math_per_call(short, long)
+
+
+def math_per_call(short: callgrind_out.Counts, long: callgrind_out.Counts) -> float:
+    """Instructions of one call in the system's math library.
+
+    Args:
+        short: of `SHORT` calls.
+        long: of `LONG` calls.
+    """
     both = [
         sum(
             sum(functions.values())
@@ -126,7 +136,7 @@ def with_math(capture: Capture, run: Run) -> float:
         )
         for counts in (short, long)
     ]
-    return capture.samples + (both[1] - both[0]) / (LONG - SHORT)
+    return (both[1] - both[0]) / (LONG - SHORT)
 
 
 def _count(

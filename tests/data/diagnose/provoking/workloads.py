@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
+
+THRESHOLD = int(os.environ.get("PROVOKING_THRESHOLD", "10000"))
 
 
 def array(n: int, seed: int) -> tuple[np.ndarray]:
@@ -25,6 +29,13 @@ def cast_then_call(values: np.ndarray) -> float:
     import provoking
 
     return provoking.sound(np.ascontiguousarray(values.astype(np.float64)))
+
+
+def spread_from(values: np.ndarray) -> float:
+    """Spreads the work from a size on that the environment names."""
+    import provoking
+
+    return provoking.spread_from(values, THRESHOLD)
 
 
 def in_python(values: list[float]) -> float:
