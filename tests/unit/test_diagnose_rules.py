@@ -19,6 +19,7 @@ from perfkit.diagnose.observed import (
     Flags,
     Observed,
     StackTime,
+    crate_of,
     function_name,
     shown_frame,
 )
@@ -535,6 +536,21 @@ def test_the_name_of_a_function_is_found_in_a_frame() -> None:
     assert function_name("my_ext::plain::<impl my_ext::Foo<f64>>::call::{{closure}}") == "call"
     assert function_name("<rayon::Map<A, B> as Consumer>::run") == "run"
     assert function_name("malloc") == "malloc"
+
+
+@pytest.mark.parametrize(
+    ("frame", "crate"),
+    [
+        ("my_ext::plain::<impl my_ext::Foo<f64>>::call::{{closure}}", "my_ext"),
+        ("<&mut my_ext::Foo as core::iter::Iterator>::next", "my_ext"),
+        ("<rayon::Map<A, my_ext::B> as Consumer>::run", "rayon"),
+        ("malloc", ""),
+    ],
+)
+def test_the_crate_of_a_frame_is_its_own_and_not_that_of_its_arguments(
+    frame: str, crate: str
+) -> None:
+    assert crate_of(frame) == crate
 
 
 def test_a_stack_without_a_decider_is_shown_by_its_leaf() -> None:
