@@ -1,8 +1,8 @@
 """What `diagnose()` saw of a call, kept as a file: written from real runs by
 `tests/truth/live_rules.py`, read by the tests of the rules.
 
-A stack is kept from the innermost frame of the interpreter's loop on: what is above it decides
-nothing.
+A stack is kept from the innermost frame of the interpreter's loop on; of a frame that recurs, as
+those of a pool do, the innermost: what is above decides nothing.
 """
 
 from __future__ import annotations
@@ -130,7 +130,9 @@ def _lines(stacks: Sequence[StackTime]) -> list[str]:
     for stack in stacks:
         at = max((i for i, frame in enumerate(stack.frames) if frame == LOOP), default=0)
         root = CALLING_THREAD if stack.calling else OTHER_THREADS
-        line = ";".join((root, *stack.frames[at:]))
+        # A dictionary keeps the first of equal keys: of a stack turned round, the innermost.
+        kept = [*dict.fromkeys(reversed(stack.frames[at:]))][::-1]
+        line = ";".join((root, *kept))
         counts[line] = counts.get(line, 0) + stack.count
     return [f"{line} {count}" for line, count in sorted(counts.items())]
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 
 import numpy as np
+
+# Without a fixed limit glibc learns to keep freed memory, and large arrays fault in only once.
+_M_MMAP_THRESHOLD = -3
+ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1_000_000)
 
 THRESHOLD = int(os.environ.get("PROVOKING_THRESHOLD", "10000"))
 
