@@ -25,6 +25,9 @@ def diagnose(
         bool,
         typer.Option("--verify", help="Also inject a known delay and see whether it is found."),
     ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer blocks, shorter captures and wider intervals.")
+    ] = False,
     patience: PatienceOption = None,
     seed: SeedOption = 1,
     config: ConfigOption = None,
@@ -39,15 +42,17 @@ def diagnose(
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import diagnose_code
     from perfkit.diagnose.engine import diagnose as split
+    from perfkit.diagnose.times import quick_project
     from perfkit.report import machine, markdown, pages, pictures, replay
 
     check_output(output)
     with working("diagnose", config=config, workload=workload) as context:
-        name, _ = context.project.workload(workload)
+        project = quick_project(context.project) if quick else context.project
+        name, _ = project.workload(workload)
         diagnosis = split(
-            context.project,
+            project,
             name,
-            context.project.sizes(name, sizes),
+            project.sizes(name, sizes),
             builder=context.builder,
             run=context.run,
             verify=verify,

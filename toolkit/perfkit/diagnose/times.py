@@ -14,7 +14,7 @@ from perfkit.diagnose import gil_probe
 from perfkit.diagnose.estimators import SMALL_SIZES, Method, Response, response
 from perfkit.errors import WorkloadError
 from perfkit.measure import statistics
-from perfkit.measure.plan import Plan, Variant
+from perfkit.measure.plan import Plan, Variant, quick
 from perfkit.measure.session import measure
 from perfkit.measure.subject import SUBJECT, variants_for
 from perfkit.records import Interval, MeasureVerdict, Note, Role
@@ -39,6 +39,7 @@ WIDTH = 0.02
 LIMIT_S = 8.0
 SMALL_LIMIT_S = 1.5
 """Seconds per size at the most: a diagnosis has many arms, and two percent is enough for it."""
+QUICK_CAPTURE_S = 1.5
 LOOP_REPEATS = 15
 PROBE_FROM_S = 1e-3
 """The GIL probe needs a call that is long beside the hand-over of the lock."""
@@ -85,6 +86,17 @@ class Subject:
         if self.patience_s is not None:
             update["patience_s"] = self.patience_s
         return own.model_copy(update=update)
+
+
+def quick_project(project: Project) -> Project:
+    """The project with the settings of `--quick`: a first look, whose intervals are wider."""
+    profiling = project.config.profiling
+    shorter = {"duration_s": min(profiling.duration_s, QUICK_CAPTURE_S)}
+    update = {
+        "measure": quick(project.config.measure),
+        "profiling": profiling.model_copy(update=shorter),
+    }
+    return replace(project, config=project.config.model_copy(update=update))
 
 
 def check_results(subject: Subject, sizes: Sequence[int]) -> tuple[Note, ...]:
