@@ -235,7 +235,8 @@ def _diagnosis(chapter: Chapter, diagnosis: Diagnosis) -> list[Block]:
         for name in dict.fromkeys(split.workload for split in diagnosis.sizes)
     ]
     items = tuple(
-        f"{finding.title} (at {format_count(finding.size)})\nShare: {percent(finding.share)}. "
+        f"{finding.title} (at {format_count(finding.size)})\nShare: {percent(finding.share)} "
+        f"{finding.base}. "
         f"Promised gain: {_promised(finding).replace(chr(10), ' ')} of the call.\n"
         f"Remedy: {finding.remedy}."
         for finding in diagnosis.findings
