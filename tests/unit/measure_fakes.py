@@ -49,6 +49,7 @@ class FakeLab:
     clock: float = 0.0
     rests: list[float] = field(default_factory=list)
     log: list[tuple[str, int, int, int | None, float]] = field(default_factory=list)
+    firsts: list[tuple[str, int]] = field(default_factory=list)
     looks: int = 0
 
     def __post_init__(self) -> None:
@@ -56,7 +57,8 @@ class FakeLab:
         self.machine = 0.0
         self.batches: dict[str, int] = {}
 
-    def time(self, arm: Arm, calls: int, *, untimed: int, cpu: int | None) -> Timing:
+    def time(self, arm: Arm, calls: int, *, untimed: int, cpu: int | None, first: int) -> Timing:
+        self.firsts.append((arm.variant, first))
         self.log.append((arm.variant, calls, untimed, cpu, self.clock))
         count = self.batches.get(arm.variant, 0)
         self.batches[arm.variant] = count + 1

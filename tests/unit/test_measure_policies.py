@@ -80,6 +80,25 @@ def test_foreign_load_is_what_all_used_less_what_we_used(monkeypatch: pytest.Mon
     assert last == pytest.approx(0.0, abs=1e-9)
 
 
+def test_processes_that_come_and_go_are_not_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, total, ended, used = [0.0], [100.0], [0.0], {1: 5.0}
+    monkeypatch.setattr(sentinels.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(sentinels, "processor_seconds", lambda: total[0])
+    monkeypatch.setattr(sentinels, "process_seconds", used.__getitem__)
+    monkeypatch.setattr(sentinels, "ended_seconds", lambda: ended[0])
+    load = sentinels.ForeignLoad([1])
+    load.cores()
+    used[2] = 0.6  # it has used this much since it was started
+    now[0], total[0] = 0.6, 100.6
+    with load.ours([2]):
+        assert load.cores() == pytest.approx(0.0, abs=1e-9)
+    ended[0] = used.pop(2)
+    now[0], total[0], ended[0] = 1.2, 100.7, 0.7
+    assert load.cores() == pytest.approx(0.0, abs=1e-9)
+    now[0], total[0] = 1.8, 101.3
+    assert load.cores() == pytest.approx(1.0)
+
+
 def test_a_process_that_is_gone_leaves_the_load_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentinels, "process_seconds", lambda _pid: None)
     assert sentinels.ForeignLoad([1]).cores() is None
@@ -126,6 +145,7 @@ def test_too_few_valid_blocks_get_the_patience_on_top() -> None:
     assert one.decide(valid=19, blocks=50, spent_s=39, widest=None) is None
     assert one.decide(valid=19, blocks=50, spent_s=40, widest=None) is Stop.TIME
     assert one.decide(valid=20, blocks=50, spent_s=11, widest=None) is Stop.TIME
+    assert one.decide(valid=19, blocks=19, spent_s=99, widest=None) is None
 
 
 def test_patience_pauses_longer_each_time_and_ends() -> None:
@@ -145,6 +165,14 @@ def test_room_is_lacking_below_a_fifth_of_the_blocks() -> None:
     room.forget()
     room.see(3.0, valid=False)
     assert not room.lacking()  # one block says nothing
+
+
+def test_at_the_end_of_a_session_the_blocks_seen_have_to_be_enough() -> None:
+    room = Room(recent=[])
+    assert not room.lacking(ended=True)  # nothing seen since the last pause
+    room.see(0.0, valid=False)
+    assert not room.lacking()
+    assert room.lacking(ended=True)
 
 
 def test_room_looks_back_ten_seconds_only() -> None:

@@ -29,11 +29,17 @@ if TYPE_CHECKING:
     from perfkit.measure.sentinels import Reading
     from perfkit.measure.session import SessionResult
 
-GATE = Gate(threads=2, cores=2)
+
+def machine_for(plan: Plan) -> session.Machine:
+    return session.Machine(
+        gate=Gate(threads=2, cores=2),
+        cores=(),
+        patience=Patience(limit_s=plan.settings.patience_s),
+    )
 
 
 def run(
-    plan: Plan, hands: FakeLab, *, cores: tuple[int, ...] = (), number: int = 0
+    plan: Plan, hands: FakeLab, *, number: int = 0, machine: session.Machine | None = None
 ) -> SessionResult:
     paces = [
         blocks.pace(
@@ -51,23 +57,15 @@ def run(
         plan,
         hands,
         paces,
-        GATE,
+        machine or machine_for(plan),
         session=number,
-        cores=cores,
-        patience=Patience(limit_s=plan.settings.patience_s),
         journal=session.Journal(plan),
     )
 
 
 def judge(plan: Plan, *found: SessionResult) -> Measurement:
     points = tuple(
-        results.Point(
-            size=parts[0].size,
-            pattern=parts[0].pattern,
-            sessions=tuple(block for part in parts for block in part.sessions),
-            stop=parts[-1].stop,
-            least=parts[0].least,
-        )
+        results.joined(parts, plan.settings.sessions)
         for parts in zip(*(one.points for one in found), strict=True)
     )
     return results.judge(plan, points, notes=(), loaded=(), seconds=1.0)
@@ -94,6 +92,14 @@ def test_each_round_has_every_arm_once_in_random_order() -> None:
     for index, cpu in enumerate(rounds.cores):
         assert {entry[3] for entry in hands.log[3 * index : 3 * index + 3]} == {cpu}
     assert all(len(times) == pace.rounds for times in rounds.per_call_s.values())
+
+
+def test_all_arms_of_a_round_begin_with_the_same_data_set_and_rounds_go_through_them() -> None:
+    hands = FakeLab(cost_s={"subject": 1e-2, "copy": 1e-2})  # one round per block
+    found = run(make_plan("subject", "copy"), hands)
+    assert {len(block.order) for block in found.points[0].sessions[0]} == {1}
+    pairs = [{first for _, first in hands.firsts[i : i + 2]} for i in range(0, 16, 2)]
+    assert pairs == [{number} for number in range(8)]
 
 
 def test_no_two_arms_overlap() -> None:
@@ -192,6 +198,63 @@ def test_without_room_and_patience_it_refuses_quickly() -> None:
     assert str(len(measured.effective_cores)) in caught.value.details
 
 
+def sessions_of(plan: Plan, room: str) -> list[SessionResult]:
+    """Sessions one after the other on a machine that is free (`+`) or not (`-`) in each."""
+    machine = machine_for(plan)
+    found = []
+    for number, free in enumerate(room):
+        hands = FakeLab(
+            cost_s={"subject": 1e-4, "copy": 1e-4},
+            free=lambda _now, free=free: free == "+",  # type: ignore[misc]
+            noise=0.003,
+        )
+        found.append(run(plan, hands, number=number, machine=machine))
+    return found
+
+
+def test_a_session_without_room_and_no_patience_is_the_end_at_once() -> None:
+    plan = make_plan("subject", "copy", sessions=5, time_limit_s=2.0, patience_s=0.0)
+    (found,) = sessions_of(plan, "-")
+    assert found.points[0].blocks < 20  # fewer than the rule over a longer time waits for
+    assert found.busy
+
+
+@pytest.mark.parametrize(
+    ("room", "verdict", "notes"),
+    [
+        ("+++++", MeasureVerdict.OK, []),
+        ("+++--", MeasureVerdict.OK, ["lost_sessions"]),
+        ("++---", MeasureVerdict.BUSY, []),
+        ("+----", MeasureVerdict.BUSY, []),
+        ("+", MeasureVerdict.BUSY, []),  # given up after the first one
+    ],
+)
+def test_one_pair_of_processes_is_no_answer_to_five(
+    room: str, verdict: MeasureVerdict, notes: list[str]
+) -> None:
+    plan = make_plan("subject", "copy", sessions=5, time_limit_s=2.0, patience_s=0.0)
+    measured = judge(plan, *sessions_of(plan, room))
+    assert measured.verdict is verdict
+    assert [note.id for note in measured.notes] == notes
+
+
+def test_what_was_measured_without_room_says_nothing_even_if_a_few_blocks_count() -> None:
+    """A tenth of the blocks valid in every session: fewer than a fifth over the whole run."""
+    plan = make_plan("subject", "copy", sessions=5, time_limit_s=5.0, patience_s=0.0)
+    machine = machine_for(plan)
+    counter = itertools.count()
+    hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.003)
+    hands.free = lambda _now: next(counter) % 20 < 3
+    found = [run(plan, hands, number=number, machine=machine) for number in range(5)]
+    assert found[0].busy
+
+
+def test_a_tight_time_limit_is_not_a_busy_machine() -> None:
+    plan = make_plan("subject", "copy", sessions=5, time_limit_s=0.8, patience_s=0.0)
+    measured = judge(plan, *sessions_of(plan, "+++++"))
+    assert measured.verdict is MeasureVerdict.OK
+
+
 def test_patience_waits_for_room() -> None:
     hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, free=lambda now: now > 12.0)
     plan = make_plan("subject", "copy", patience_s=30.0)
@@ -275,10 +338,8 @@ def test_a_call_too_slow_for_the_time_limit_is_named() -> None:
             plan,
             hands,
             paces,
-            GATE,
+            machine_for(plan),
             session=0,
-            cores=(),
-            patience=Patience(limit_s=0.0),
             journal=session.Journal(plan),
         )
 
@@ -395,10 +456,8 @@ def test_progress_goes_up_to_one_over_all_sessions() -> None:
             plan,
             hands,
             paces,
-            GATE,
+            machine_for(plan),
             session=number,
-            cores=(),
-            patience=Patience(limit_s=0.0),
             journal=session.Journal(plan),
             progress=lambda text, share: told.append((text, share)),
         )

@@ -104,6 +104,27 @@ def test_sessions_that_disagree_widen_the_interval() -> None:
     assert statistics.over_sessions([same[0], []]) == statistics.log_interval(same[0])
 
 
+@pytest.mark.parametrize("process", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("count", [4, 5])
+def test_sessions_cover_as_often_as_they_say(process: float, count: int) -> None:
+    """However much processes differ, beside the scatter of blocks that have a heavy tail."""
+    chance = np.random.default_rng(17)
+    trials = 2_000
+    hits = 0
+    for _ in range(trials):
+        centres = chance.normal(0.0, process, count)
+        sessions = [list(centre + chance.standard_t(4, 9)) for centre in centres]
+        found = statistics.over_sessions(sessions)
+        hits += found.low <= 0.0 <= found.high
+    assert 0.93 <= hits / trials <= 0.97
+
+
+def test_four_sessions_are_centred_on_the_mean_of_their_medians() -> None:
+    found = statistics.over_sessions([[0.0] * 3, [1.0] * 3, [1.0] * 30, [2.0] * 3])
+    assert found.estimate == 1.0
+    assert found.high - 1.0 == pytest.approx(1.0 - found.low)
+
+
 def test_two_sessions_give_at_least_the_range_of_their_medians() -> None:
     found = statistics.over_sessions([[0.0] * 20, [0.1] * 20])
     assert found.low <= 0.0

@@ -50,8 +50,8 @@ on whether the machine had a core for them, as CPU time over wall clock does."""
 class Lab(Protocol):
     """Everything that touches the world while blocks run; unit tests have one without a world."""
 
-    def time(self, arm: Arm, calls: int, *, untimed: int, cpu: int | None) -> Timing:
-        """Time one batch of an arm."""
+    def time(self, arm: Arm, calls: int, *, untimed: int, cpu: int | None, first: int) -> Timing:
+        """Time one batch of an arm, beginning with the data set `first`."""
 
     def look(self) -> Reading:
         """Run the sentinels."""
@@ -231,18 +231,22 @@ def run_rounds(
     pace: Pace,
     chance: random.Random,
     cores: Sequence[int],
+    number: int = 0,
 ) -> Rounds:
     """Run all rounds of one block.
 
     Each round has all arms once, in a fresh random order, and begins on one random core: the
-    scheduler keeps a process where it was, and two cores need not be equally fast.
+    scheduler keeps a process where it was, and two cores need not be equally fast. All arms of a
+    round begin with the same data set, and the next round with the next one.
 
     Args:
         cores: to choose from; nothing is moved when it is empty.
+        number: of the block in its session.
     """
     order, began = [], []
     timings: dict[str, list[Timing]] = {arm.variant: [] for arm in arms}
-    for _ in range(pace.rounds):
+    for index in range(pace.rounds):
+        first = number * pace.rounds + index
         turn = list(arms)
         chance.shuffle(turn)
         cpu = chance.choice(cores) if cores else None
@@ -251,7 +255,9 @@ def run_rounds(
         order.append(tuple(arm.variant for arm in turn))
         for arm in turn:
             calls = pace.calls[arm.variant]
-            timings[arm.variant].append(lab.time(arm, calls, untimed=pace.untimed, cpu=cpu))
+            timings[arm.variant].append(
+                lab.time(arm, calls, untimed=pace.untimed, cpu=cpu, first=first)
+            )
     return Rounds(
         order=tuple(order),
         cores=tuple(began),

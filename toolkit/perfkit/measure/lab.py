@@ -66,22 +66,27 @@ class Opened:
     notes: tuple[Note, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What looks at the machine for all sessions: the sentinels' process and the foreign load."""
+
+    watchman: Worker
+    foreign: sentinels.ForeignLoad
+
+
 class WorkerLab:
     """Times arms by asking their workers."""
 
     def __init__(
-        self, workers: Mapping[str, Worker], watchman: Worker, threads: int, ids: Mapping[Arm, str]
+        self, workers: Mapping[str, Worker], watch: Watch, threads: int, ids: Mapping[Arm, str]
     ) -> None:
         self._workers = workers
-        self._watchman = watchman
+        self._watch = watch
         self.threads = threads
         self._ids = ids
         self._expected: dict[Arm, float] = {}
-        pids = [os.getpid(), watchman.pid, *(one.pid for one in workers.values())]
-        self.foreign = sentinels.ForeignLoad(pids)
-        self.foreign.cores()
 
-    def time(self, arm: Arm, calls: int, *, untimed: int, cpu: int | None) -> Timing:
+    def time(self, arm: Arm, calls: int, *, untimed: int, cpu: int | None, first: int) -> Timing:
         """One batch in the arm's worker."""
         known = self._expected.get(arm, 0.0) * (calls + untimed)
         timing = self._workers[arm.variant].time(
@@ -90,6 +95,7 @@ class WorkerLab:
             pattern=arm.pattern,
             untimed=untimed,
             cpu=cpu,
+            first=first,
             timeout_s=max(_LEAST_TIMEOUT_S, _TIMEOUT_FACTOR * known),
         )
         self._expected[arm] = timing.per_call_s
@@ -97,9 +103,10 @@ class WorkerLab:
 
     def look(self) -> Reading:
         """Run the sentinels in their own worker."""
-        one_s, all_s = self._watchman.sentinels(self.threads)
+        one_s, all_s = self._watch.watchman.sentinels(self.threads)
+        foreign = self._watch.foreign.cores()
         return sentinels.Reading(
-            one_s=one_s, all_s=all_s, threads=self.threads, foreign_cores=self.foreign.cores()
+            one_s=one_s, all_s=all_s, threads=self.threads, foreign_cores=foreign
         )
 
     def now(self) -> float:
@@ -120,9 +127,17 @@ class WorkerLab:
 
 
 @contextlib.contextmanager
+def open_watch(plan: Plan) -> Iterator[Watch]:
+    """Start the sentinels' process: one for all sessions, so that they share its calibration."""
+    with worker(_watchman_spec(plan)) as watchman:
+        yield Watch(watchman=watchman, foreign=sentinels.ForeignLoad([os.getpid(), watchman.pid]))
+
+
+@contextlib.contextmanager
 def open_lab(
     plan: Plan,
     session: int,
+    watch: Watch,
     known: dict[Arm, Calibration],
     progress: Callable[[str, float | None], None] | None = None,
 ) -> Iterator[Opened]:
@@ -150,7 +165,8 @@ def open_lab(
             )
             for variant in variants
         ]
-        watchman, *started = _start(stack, [_watchman_spec(plan), *specs])
+        started = _start(stack, specs)
+        stack.enter_context(watch.foreign.ours([one.pid for one in started]))
         workers = {variant.name: one for variant, one in zip(variants, started, strict=True)}
         ids: dict[Arm, str] = {}
         for size in plan.sizes:
@@ -162,7 +178,7 @@ def open_lab(
                     for p in plan.patterns
                 }
             )
-        lab = WorkerLab(workers, watchman, plan.threads, ids)
+        lab = WorkerLab(workers, watch, plan.threads, ids)
         paces = tuple(
             _pace(plan, workers, ids, size, pattern, known, progress)
             for size in plan.sizes
@@ -170,9 +186,9 @@ def open_lab(
         )
         if not any(pace.parallel for pace in paces):
             lab.threads = 1  # nobody needs the others, and waking them takes time
-        while lab.foreign.cores() is None and sentinels.processor_seconds() is not None:
+        while watch.foreign.cores() is None and sentinels.processor_seconds() is not None:
             lab.look()  # until half a second is known about other programs
-        notes = _overhead_notes(plan, watchman, paces)
+        notes = _overhead_notes(plan, watch.watchman, paces)
         yield Opened(
             lab=lab,
             paces=paces,

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from perfkit.measure.stop import Stop
     from perfkit.records import LoadedModule
 
+LEAST_SESSIONS = 3
+"""Sessions that must have had room, where so many were asked for."""
+
 LEAST_FLOOR = 0.005
 """No effect below half a percent is called a change, whatever the copies say."""
 
@@ -45,7 +48,8 @@ class Point:
     Attributes:
         sessions: the blocks of each set of processes, valid and not, in order.
         stop: why the last session ended.
-        least: valid blocks below which nothing is said.
+        least: valid blocks below which a session says nothing.
+        wanted: sessions that were asked for.
     """
 
     size: int
@@ -53,6 +57,7 @@ class Point:
     sessions: tuple[tuple[Block, ...], ...]
     stop: Stop | None
     least: int
+    wanted: int = 1
 
     @property
     def blocks(self) -> int:
@@ -65,23 +70,34 @@ class Point:
         return sum(block.valid for session in self.sessions for block in session)
 
     @property
+    def usable(self) -> tuple[tuple[Block, ...], ...]:
+        """The valid blocks of each session that has enough of them."""
+        kept = [tuple(block for block in part if block.valid) for part in self.sessions]
+        return tuple(part for part in kept if len(part) >= self.least)
+
+    @property
     def enough(self) -> bool:
-        """Whether there are enough valid blocks to say anything."""
-        return self.valid_blocks >= self.least
+        """Whether enough sessions have enough valid blocks to say anything.
+
+        One pair of processes says nothing about the next one: what was asked of five sets is not
+        answered from two.
+        """
+        usable = self.usable
+        values = sum(len(part) for part in usable)
+        return len(usable) >= min(LEAST_SESSIONS, self.wanted) and (
+            values >= statistics.LEAST_VALUES or len(usable) >= statistics.LEAST_MEDIANS
+        )
 
     def absolute(self, variant: str) -> Interval:
         """Seconds per call: the median over blocks, with an interval over blocks and sessions."""
         logs = [
-            [math.log(block.typical_s(variant)) for block in session] for session in self._valid()
+            [math.log(block.typical_s(variant)) for block in session] for session in self.usable
         ]
         return statistics.exponentiated(statistics.over_sessions(logs))
 
-    def differences(self, slow: str, fast: str, *, valid: bool = True) -> list[list[float]]:
+    def differences(self, slow: str, fast: str) -> list[list[float]]:
         """Per-block ln(time of `slow` / time of `fast`), by session."""
-        return [
-            [block.log_ratio(slow, fast) for block in session if block.valid is valid]
-            for session in self.sessions
-        ]
+        return [[block.log_ratio(slow, fast) for block in session] for session in self.usable]
 
     def log_ratio(self, a: str, b: str) -> Interval:
         """ln(time of b / time of a): above zero means that a is faster."""
@@ -93,8 +109,12 @@ class Point:
 
     def contended_ratio(self, a: str, b: str) -> Interval | None:
         """The same ratio over the blocks that did *not* count, where there are enough of them."""
-        values = self.differences(b, a, valid=False)
-        if sum(len(session) for session in values) < max(self.least, statistics.LEAST_VALUES):
+        values = [
+            [block.log_ratio(b, a) for block in session if not block.valid]
+            for session in self.sessions
+        ]
+        least = max(self.least * self.wanted, statistics.LEAST_VALUES)
+        if sum(len(session) for session in values) < least:
             return None
         return statistics.exponentiated(statistics.over_sessions(values))
 
@@ -125,8 +145,14 @@ class Point:
         except ValueError:
             return None
 
-    def _valid(self) -> list[list[Block]]:
-        return [[block for block in session if block.valid] for session in self.sessions]
+
+def joined(parts: Sequence[Point], wanted: int) -> Point:
+    """The sessions of one size and pattern as one point."""
+    return dataclasses.replace(
+        parts[-1],
+        sessions=tuple(session for part in parts for session in part.sessions),
+        wanted=wanted,
+    )
 
 
 def copies_agree(point: Point, a: str, copy: str, comparisons: int) -> bool:
@@ -217,7 +243,8 @@ def judge(
     )
     if not all(point.enough for point in points):
         return base
-    measured = dataclasses.replace(base, points=tuple(points))
+    notes = (*notes, *_lost_notes(plan, points))
+    measured = dataclasses.replace(base, points=tuple(points), notes=notes)
     if copy is None or not plan.gated:
         return dataclasses.replace(measured, verdict=MeasureVerdict.UNCHECKED)
     floor = max(point.noise_floor(subject, copy.name) for point in points)
@@ -231,6 +258,21 @@ def judge(
         noise_floor=floor,
         notes=(*notes, *extra),
     )
+
+
+def _lost_notes(plan: Plan, points: Sequence[Point]) -> list[Note]:
+    """Sessions that do not count, because the machine had no room for them."""
+    return [
+        Note(
+            id="lost_sessions",
+            text=f"the machine had room for {len(point.usable)} of {point.wanted} sets of "
+            "processes only; the interval is over those",
+            where=f"{plan.workload_name} at {format_count(point.size)} ({point.pattern})",
+            remedy="measure again when it is quieter",
+        )
+        for point in points
+        if len(point.usable) < point.wanted
+    ]
 
 
 def _differs(plan: Plan, point: Point, subject: str, copy: str) -> Note:

@@ -6,6 +6,8 @@ What a block is, and what follows from a block that does not count, is known els
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 CORES_SHARE = 0.8
 """Share of the wanted cores that the sentinel must really get, at both ends of a block whose arms
@@ -139,12 +141,32 @@ def process_seconds(pid: int) -> float | None:
         return None
 
 
+def ended_seconds() -> float:
+    """CPU time of the processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 class ForeignLoad:
-    """Cores used by programs that are not ours, over the last half second."""
+    """Cores used by programs that are not ours, over the last half second.
+
+    Processes of ours come and go while it counts: what one used before it was named, and after it
+    ended, is ours as well.
+    """
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = tuple(pids)
         self._marks: deque[tuple[float, float]] = deque()
+
+    @contextlib.contextmanager
+    def ours(self, pids: Sequence[int]) -> Iterator[None]:
+        """Count these processes as ours as well."""
+        before = self._pids
+        self._pids = (*before, *pids)
+        try:
+            yield
+        finally:
+            self._pids = before
 
     def cores(self) -> float | None:
         """None before the window is full, and where the system does not count."""
@@ -154,7 +176,7 @@ class ForeignLoad:
         if spent is None or len(known) != len(own):
             return None
         now = time.perf_counter()
-        self._marks.append((now, spent - sum(known)))
+        self._marks.append((now, spent - sum(known) - ended_seconds()))
         while len(self._marks) > 2 and now - self._marks[1][0] >= FOREIGN_WINDOW_S:
             self._marks.popleft()
         begin, foreign = self._marks[0]

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from perfkit.errors import WorkloadError
-from perfkit.measure import blocks, lab, results, sentinels, statistics
+from perfkit.measure import blocks, lab, results, statistics
 from perfkit.measure.plan import Arm
+from perfkit.measure.sentinels import Gate, Usual
 from perfkit.measure.stop import Looks, Patience, Room, Stop
 from perfkit.records import MeasureVerdict, Note
 from perfkit.units import format_count, format_seconds
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from perfkit.measure.blocks import Block, Lab, Pace
     from perfkit.measure.plan import Plan
     from perfkit.measure.results import Measurement, Point
-    from perfkit.measure.sentinels import Gate, Reading
+    from perfkit.measure.sentinels import Reading
     from perfkit.records import LoadedModule, Pattern
     from perfkit.subject.child import Calibration
 
@@ -49,14 +50,49 @@ class _State:
     spent_s: float = 0.0
     stop: Stop | None = None
 
-    def point(self, earlier: Sequence[tuple[Block, ...]] = ()) -> Point:
+    def point(self) -> Point:
         return results.Point(
             size=self.pace.size,
             pattern=self.pace.pattern,
-            sessions=(*earlier, tuple(self.done)),
+            sessions=(tuple(self.done),),
             stop=self.stop,
             least=self.least,
         )
+
+
+@dataclass(slots=True, kw_only=True)
+class Machine:
+    """What all sessions of a measurement know together about the machine they run on.
+
+    Attributes:
+        cores: the cores a round may begin on; empty: nothing is moved.
+        room: whether it had room lately.
+        usual: what perfkit's own work takes on it.
+        patience: for how long it is still left alone when it has no room.
+    """
+
+    gate: Gate
+    cores: Sequence[int]
+    patience: Patience
+    room: Room = field(default_factory=lambda: Room(recent=[]))
+    usual: Usual = field(default_factory=Usual)
+
+    def has_room(self, hands: Lab, progress: Progress | None, *, ended: bool) -> bool:
+        """Wait while it has no room and patience lasts; false when there is neither.
+
+        Args:
+            ended: whether a session is over: then its blocks say enough, however few they are.
+        """
+        if not self.room.lacking(ended=ended):
+            return True
+        pause = self.patience.pause()
+        if pause is None:
+            return False
+        if progress:
+            progress(f"the machine is busy; waiting {pause:g} s", None)
+        hands.rest(pause)
+        self.room.forget()
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +137,9 @@ def run_session(
     plan: Plan,
     hands: Lab,
     paces: Sequence[Pace],
-    gate: Gate,
+    machine: Machine,
     *,
     session: int,
-    cores: Sequence[int],
-    patience: Patience,
     journal: Journal,
     progress: Progress | None = None,
 ) -> SessionResult:
@@ -113,15 +147,13 @@ def run_session(
 
     Args:
         hands: what touches the world.
-        cores: the cores a round may begin on; empty: nothing is moved.
-        patience: shared by all sessions of a run.
+        machine: shared by all sessions of a run.
 
     Raises:
         WorkloadError: a size is too slow for its time limit.
     """
     chance = random.Random(f"{plan.seed}/{session}")
     states = [_state(plan, pace) for pace in paces]
-    usual, room = sentinels.Usual(), Room(recent=[])
     last: Reading | None = None
     while any(state.stop is None for state in states):
         turn = [state for state in states if state.stop is None]
@@ -129,29 +161,26 @@ def run_session(
         for state in turn:
             if last is None:
                 last = hands.look()
-                usual.see(last)
+                machine.usual.see(last)
             begin_s = hands.now()
-            block, last = _block(plan, hands, state, gate, usual, chance, cores, session, last)
+            block, last = _block(plan, hands, state, machine, chance, session, last)
             now = hands.now()
             state.done.append(block)
             state.spent_s += now - begin_s
             journal.add(block, now)
-            room.see(now, block.valid)
+            machine.room.see(now, block.valid)
             _decide(plan, state)
             if progress:
                 progress(*_told(plan, states, state, session))
-            if room.lacking():
-                pause = patience.pause()
-                if pause is None:
-                    journal.flush()
-                    return SessionResult(points=tuple(s.point() for s in states), busy=True)
-                if progress:
-                    progress(f"the machine is busy; waiting {pause:g} s", None)
-                hands.rest(pause)
-                room.forget()
+            pauses = machine.patience.pauses
+            if not machine.has_room(hands, progress, ended=False):
+                journal.flush()
+                return SessionResult(points=tuple(s.point() for s in states), busy=True)
+            if machine.patience.pauses > pauses:
                 last = None
     journal.flush()
-    return SessionResult(points=tuple(state.point() for state in states), busy=False)
+    busy = not machine.has_room(hands, progress, ended=True)
+    return SessionResult(points=tuple(state.point() for state in states), busy=busy)
 
 
 def _state(plan: Plan, pace: Pace) -> _State:
@@ -187,10 +216,8 @@ def _block(
     plan: Plan,
     hands: Lab,
     state: _State,
-    gate: Gate,
-    usual: sentinels.Usual,
+    machine: Machine,
     chance: random.Random,
-    cores: Sequence[int],
     session: int,
     begin: Reading,
 ) -> tuple[Block, Reading]:
@@ -200,13 +227,13 @@ def _block(
         Arm(variant=variant.name, size=pace.size, pattern=pace.pattern) for variant in plan.variants
     ]
     begin_s = hands.now()
-    rounds = blocks.run_rounds(hands, arms, pace, chance, cores)
+    rounds = blocks.run_rounds(hands, arms, pace, chance, machine.cores, len(state.done))
     seconds = hands.now() - begin_s
     end = hands.look()
-    usual_s = usual.see(end)
+    usual_s = machine.usual.see(end)
     reason = ""
     if plan.gated:
-        reason = gate.reason_against((begin, end), usual_s, parallel=pace.parallel)
+        reason = machine.gate.reason_against((begin, end), usual_s, parallel=pace.parallel)
     block = blocks.Block(
         session=session,
         number=len(state.done),
@@ -267,59 +294,47 @@ def measure(plan: Plan, *, progress: Progress | None = None) -> Measurement:
 
 def _attempt(plan: Plan, first_session: int, progress: Progress | None) -> Measurement:
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    cores = available if plan.move and len(available) > 1 else []
-    gate = sentinels.Gate(threads=plan.threads, cores=len(available) or (os.cpu_count() or 1))
-    patience = Patience(limit_s=plan.settings.patience_s)
+    machine = Machine(
+        gate=Gate(threads=plan.threads, cores=len(available) or (os.cpu_count() or 1)),
+        cores=available if plan.move and len(available) > 1 else [],
+        patience=Patience(limit_s=plan.settings.patience_s),
+    )
     journal = Journal(plan)
-    found: dict[tuple[int, Pattern], list[tuple[Block, ...]]] = {}
-    points: tuple[Point, ...] = ()
+    found: dict[tuple[int, Pattern], list[Point]] = {}
     notes: dict[Note, None] = {}
     loaded: tuple[LoadedModule, ...] = ()
     known: dict[Arm, Calibration] = {}
     seconds = 0.0
-    for session in range(first_session, first_session + plan.settings.sessions):
-        with lab.open_lab(plan, session, known, progress) as opened:
-            memory = opened.lab.memory()
-            begin = opened.lab.now()
-            try:
-                result = run_session(
-                    plan,
-                    opened.lab,
-                    opened.paces,
-                    gate,
-                    session=session,
-                    cores=cores,
-                    patience=patience,
-                    journal=journal,
-                    progress=progress,
+    with lab.open_watch(plan) as watch:
+        for session in range(first_session, first_session + plan.settings.sessions):
+            with lab.open_lab(plan, session, watch, known, progress) as opened:
+                memory = opened.lab.memory()
+                begin = opened.lab.now()
+                try:
+                    result = run_session(
+                        plan,
+                        opened.lab,
+                        opened.paces,
+                        machine,
+                        session=session,
+                        journal=journal,
+                        progress=progress,
+                    )
+                finally:
+                    journal.flush()
+                seconds += opened.lab.now() - begin
+                told = lab.aftermath(
+                    plan, opened.lab, memory_before=memory, done=_all_blocks(result.points)
                 )
-            finally:
-                journal.flush()
-            seconds += opened.lab.now() - begin
-            told = lab.aftermath(
-                plan, opened.lab, memory_before=memory, done=_all_blocks(result.points)
-            )
-            loaded = opened.loaded
-        for point in result.points:
-            found.setdefault((point.size, point.pattern), []).extend(point.sessions)
-        points = tuple(
-            _joined(plan, point, found[point.size, point.pattern]) for point in result.points
-        )
-        notes.update(dict.fromkeys((*opened.notes, *told, *_pace_notes(plan, opened.paces))))
-        if result.busy:
-            break
+                loaded = opened.loaded
+            for point in result.points:
+                found.setdefault((point.size, point.pattern), []).append(point)
+            notes.update(dict.fromkeys((*opened.notes, *told, *_pace_notes(plan, opened.paces))))
+            if result.busy:
+                break
+    points = tuple(results.joined(parts, plan.settings.sessions) for parts in found.values())
     notes.update(dict.fromkeys(_drift_notes(plan, points)))
     return results.judge(plan, points, notes=tuple(notes), loaded=loaded, seconds=seconds)
-
-
-def _joined(plan: Plan, point: Point, sessions: Sequence[tuple[Block, ...]]) -> Point:
-    return results.Point(
-        size=point.size,
-        pattern=point.pattern,
-        sessions=tuple(sessions),
-        stop=point.stop,
-        least=point.least * plan.settings.sessions,
-    )
 
 
 def _all_blocks(points: Sequence[Point]) -> list[Block]:

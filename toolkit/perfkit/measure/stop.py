@@ -68,6 +68,8 @@ class Looks:
             return Stop.WIDTH
         if blocks >= self.most:
             return Stop.BLOCKS
+        if blocks < self.first:  # however tight the limit: a free machine gets what it needs
+            return None
         # A machine that is free only now and then gets its patience as well.
         limit_s = self.time_limit_s + (self.patience_s if valid < self.first else 0.0)
         return Stop.TIME if spent_s >= limit_s else None
@@ -108,10 +110,16 @@ class Room:
         while now - self.recent[0][0] > BUSY_WINDOW_S:
             self.recent.pop(0)
 
-    def lacking(self) -> bool:
-        """True when too few of the blocks lately were valid to go on."""
+    def lacking(self, *, ended: bool = False) -> bool:
+        """True when too few of the blocks lately were valid to go on.
+
+        Args:
+            ended: nothing follows for now, so that the blocks seen have to be enough.
+        """
+        if not self.recent:
+            return False
         span = self.recent[-1][0] - self.recent[0][0]
-        enough = len(self.recent) >= BUSY_WINDOW_BLOCKS or span >= 0.9 * BUSY_WINDOW_S
+        enough = ended or len(self.recent) >= BUSY_WINDOW_BLOCKS or span >= 0.9 * BUSY_WINDOW_S
         share = sum(valid for _, valid in self.recent) / len(self.recent)
         return enough and share < LEAST_SHARE
 

@@ -258,7 +258,8 @@ def _no_room(plan: Plan, measurement: Measurement) -> list[Note]:
     notes = []
     for point in measurement.raw:
         reasons = [block.reason for part in point.sessions for block in part if block.reason]
-        text = f"{point.valid_blocks} of {point.blocks} blocks had room; {point.least} are needed"
+        text = f"{point.valid_blocks} of {point.blocks} blocks had room, in {len(point.sessions)} "
+        text += f"of {point.wanted} sets of processes; each of them needs {point.least}"
         if reasons:
             text += f" (the last one without: {reasons[-1]})"
         where = f"{plan.workload_name} at {format_count(point.size)} ({point.pattern})"
@@ -294,7 +295,7 @@ def size_results(plan: Plan, measurement: Measurement) -> list[SizeResult]:
                 speedup=speedup,
                 target=target,
                 met=met,
-                valid_blocks=point.valid_blocks,
+                valid_blocks=sum(len(part) for part in point.usable),
                 blocks=point.blocks,
                 pattern=point.pattern,
                 contended_speedup=contended,

@@ -363,6 +363,7 @@ class Worker:
         pattern: Pattern = Pattern.HOT,
         untimed: int = 3,
         cpu: int | None = None,
+        first: int | None = None,
         timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> Timing:
         """Time one batch, garbage collection off.
@@ -370,6 +371,8 @@ class Worker:
         Args:
             untimed: calls right before a hot batch; fewer when they take long.
             cpu: the core on which the calling thread begins; it is not pinned there.
+            first: number of the data set that the timed calls begin with; None to go on where the
+                last batch stopped.
         """
         told = self.ask(
             "time",
@@ -379,6 +382,7 @@ class Worker:
             pattern=str(pattern),
             untimed=untimed,
             cpu=cpu,
+            first=first,
         )
         return Timing(**told)
 

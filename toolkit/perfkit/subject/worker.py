@@ -72,13 +72,15 @@ class Arm:
         self.label = label
         self.turn = 0
         self.batch: list[tuple[Any, ...]] = []
+        self.batch_turn = 0
 
     def take(self, calls: int) -> list[tuple[Any, ...]]:
         """The arguments of the next calls: the data sets in turn, going on where it stopped."""
-        if len(self.batch) != calls or self.turn:
-            count = len(self.sets)
+        count = len(self.sets)
+        if len(self.batch) != calls or self.batch_turn != self.turn:
             self.batch = [self.sets[(self.turn + index) % count] for index in range(calls)]
-            self.turn = (self.turn + calls) % count
+            self.batch_turn = self.turn
+        self.turn = (self.turn + calls) % count
         return self.batch
 
 
@@ -308,9 +310,19 @@ class Worker:
             "seconds": self._batch(Arm(_noop, [()], False, "nothing"), calls)["seconds"] / calls
         }
 
-    def time(self, arm: str, calls: int, pattern: str, untimed: int, cpu: int | None) -> Reply:
-        """One batch, begun on the given core where one is given."""
+    def time(
+        self,
+        arm: str,
+        calls: int,
+        pattern: str,
+        untimed: int,
+        cpu: int | None,
+        first: int | None,
+    ) -> Reply:
+        """One batch, begun on the given core and with the given data set where they are given."""
         chosen = self.arms[arm]
+        if first is not None:  # the untimed calls lead up to it
+            chosen.turn = (first - (0 if pattern == "idle" else untimed)) % len(chosen.sets)
         if cpu is not None:
             self._move_to(cpu)
         self._shuffle_heap()

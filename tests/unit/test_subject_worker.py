@@ -1,0 +1,46 @@
+"""Which data sets the worker's calls see, without a process."""
+
+from __future__ import annotations
+
+import pytest
+
+from perfkit.subject import worker as worker_file
+from perfkit.subject.worker import Arm, Worker
+
+
+def worker_with(sets: int) -> tuple[Worker, list[int]]:
+    one, seen = Worker(), []
+    one.arms["arm"] = Arm(seen.append, [(index,) for index in range(sets)], False, "arm")
+    return one, seen
+
+
+@pytest.mark.parametrize(
+    ("sets", "untimed", "calls", "pattern"),
+    [(2, 1, 1, "hot"), (8, 0, 1, "hot"), (8, 8, 12, "hot"), (8, 0, 2, "idle"), (3, 3, 2, "idle")],
+)
+def test_every_data_set_is_timed_and_two_arms_see_the_same_ones(
+    monkeypatch: pytest.MonkeyPatch, sets: int, untimed: int, calls: int, pattern: str
+) -> None:
+    monkeypatch.setattr(worker_file.time, "sleep", lambda _seconds: None)
+    (one, seen), (other, others) = worker_with(sets), worker_with(sets)
+    other.calibrate("arm", batch_s=0.0, warm_s=0.0, limit_s=60.0)  # the other one has a past
+    timed = []
+    for first in range(sets):
+        for worker, list_ in ((one, seen), (other, others)):
+            list_.clear()
+            worker.time("arm", calls, pattern, untimed, None, first)
+        assert seen == others
+        expected = [(first + index) % sets for index in range(calls)]
+        assert seen[-calls:] == expected
+        timed += seen[-calls:]
+    assert set(timed) == set(range(sets))
+
+
+def test_calls_go_on_where_they_stopped_when_nobody_says_where_to_begin() -> None:
+    one, seen = worker_with(3)
+    for _ in range(3):
+        one.time("arm", 1, "hot", 0, None, None)
+    assert seen == [0, 1, 2]
+    one.time("arm", 6, "hot", 0, None, None)
+    one.time("arm", 6, "hot", 0, None, None)
+    assert seen[3:] == [0, 1, 2] * 4
