@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 import known_lab
-from table import hog
+from table_rows import hog
 
 from perfkit import environment, store
 from perfkit.config import Measure, load_project
@@ -42,7 +42,7 @@ def look(hogs: int) -> str:
     import dataclasses
 
     threads = environment.worker_threads(0)
-    plain = dataclasses.replace(known_lab.spec(0.0), arguments={})
+    plain = dataclasses.replace(known_lab.spec(), arguments={})
     readings = []
     with hog(hogs), worker(plain) as one:
         load = sentinels.ForeignLoad([os.getpid(), one.pid])

@@ -1,8 +1,17 @@
-//! Work of a known size, for checking what perfkit says about it: `units` turns of an integer mixing
-//! loop on each thread of a pool that stays alive. Twice the units are twice the work.
-use std::hint::black_box;
-use std::sync::mpsc::{Receiver, Sender, channel};
+//! Work of a known size, for checking what perfkit says about it: a number of equal turns, each with
+//! everything that a turn has, the handing over to the other thread included. Two percent more turns
+//! are two percent more work.
+//!
+//! The other thread is woken once per call and then waits by spinning: waking it in each turn would
+//! make nearly the whole call out of what the system's scheduler does.
+use std::hint::{black_box, spin_loop};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, OnceLock};
+use std::thread::Thread;
+
+/// How often to look before the core is given to whoever else wants it.
+const LOOKS: u32 = 1_000;
 
 fn mix(units: u64, seed: u64) -> u64 {
     let mut state = seed | 1;
@@ -14,43 +23,68 @@ fn mix(units: u64, seed: u64) -> u64 {
     black_box(state)
 }
 
-struct Helper {
-    work: Sender<(u64, u64)>,
-    done: Receiver<u64>,
+/// One place where two threads meet: `turn` counts what was asked for, `done` what was answered.
+static UNITS: AtomicU64 = AtomicU64::new(0);
+static SEED: AtomicU64 = AtomicU64::new(0);
+static ANSWER: AtomicU64 = AtomicU64::new(0);
+static TURN: AtomicU64 = AtomicU64::new(0);
+static DONE: AtomicU64 = AtomicU64::new(0);
+static OPEN: AtomicBool = AtomicBool::new(false);
+static HELPER: OnceLock<Mutex<Thread>> = OnceLock::new();
+
+fn wait_until(met: impl Fn() -> bool) {
+    let mut looks = 0;
+    while !met() {
+        looks += 1;
+        if looks < LOOKS {
+            spin_loop();
+        } else {
+            std::thread::yield_now();
+        }
+    }
 }
 
-static HELPER: OnceLock<Mutex<Helper>> = OnceLock::new();
-
-fn helper() -> &'static Mutex<Helper> {
-    HELPER.get_or_init(|| {
-        let (work, jobs) = channel::<(u64, u64)>();
-        let (answer, done) = channel();
-        std::thread::spawn(move || {
-            for (units, seed) in jobs {
-                if answer.send(mix(units, seed)).is_err() {
-                    return;
-                }
-            }
-        });
-        Mutex::new(Helper { work, done })
-    })
+fn help() {
+    let mut seen = 0;
+    loop {
+        wait_until(|| TURN.load(Acquire) != seen || !OPEN.load(Acquire));
+        if TURN.load(Acquire) == seen {
+            std::thread::park(); // until the next call
+            continue;
+        }
+        seen += 1;
+        ANSWER.store(mix(UNITS.load(Relaxed), SEED.load(Relaxed)), Relaxed);
+        DONE.store(seen, Release);
+    }
 }
 
-/// The work on the calling thread.
+fn helper() -> &'static Mutex<Thread> {
+    HELPER.get_or_init(|| Mutex::new(std::thread::spawn(help).thread().clone()))
+}
+
+/// So many turns on the calling thread, each of `units` of work.
 #[unsafe(no_mangle)]
-pub extern "C" fn sequential(units: u64, seed: u64) -> u64 {
-    mix(units, seed)
+pub extern "C" fn sequential(turns: u64, units: u64, seed: u64) -> u64 {
+    (0..turns).fold(seed, |state, _| mix(units, state))
 }
 
-/// The same work on two threads at once: `units` on each.
+/// The same on two threads at once: in each turn `units` of work on each, handed over and waited for.
 #[unsafe(no_mangle)]
-pub extern "C" fn two_threads(units: u64, seed: u64) -> u64 {
+pub extern "C" fn two_threads(turns: u64, units: u64, seed: u64) -> u64 {
     let Ok(helper) = helper().lock() else {
         return 0;
     };
-    if helper.work.send((units, seed + 1)).is_err() {
-        return 0;
+    UNITS.store(units, Relaxed);
+    OPEN.store(true, Release);
+    helper.unpark();
+    let mut state = seed;
+    for _ in 0..turns {
+        SEED.store(state.wrapping_add(1), Relaxed);
+        let turn = TURN.fetch_add(1, Release) + 1;
+        let own = mix(units, state);
+        wait_until(|| DONE.load(Acquire) == turn);
+        state = own ^ ANSWER.load(Relaxed);
     }
-    let own = mix(units, seed);
-    own ^ helper.done.recv().unwrap_or(0)
+    OPEN.store(false, Release);
+    state
 }

@@ -5,7 +5,9 @@ Shared by the truth tests and the table.
 
 from __future__ import annotations
 
+import filecmp
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,8 @@ SOURCE = Path(__file__).with_name("kernel.rs")
 WORKLOADS = "tests/truth/known_work.py"
 
 SUBJECT, COPY = "subject", "copy"
+TURNS = 100
+"""As in `known_work.py`, which only workers can load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +34,8 @@ class Kernel:
 
     Attributes:
         function: in `known_work.py`.
-        units: of work per thread and call; about a quarter of a millisecond.
+        units: of work per thread and turn: the clock and Python's way into the library must be
+            nothing beside a call.
         limit_s: the time in which two percent must be found, for subject, copy and one other.
     """
 
@@ -41,8 +46,8 @@ class Kernel:
 
 
 KERNELS = {
-    "sequential": Kernel(name="sequential", function="sequential", units=100_000, limit_s=2.0),
-    "two_threads": Kernel(name="two_threads", function="two_threads", units=100_000, limit_s=5.0),
+    "sequential": Kernel(name="sequential", function="sequential", units=5_000, limit_s=2.0),
+    "two_threads": Kernel(name="two_threads", function="two_threads", units=35_000, limit_s=5.0),
 }
 
 
@@ -58,11 +63,21 @@ def build_library(environ: dict[str, str]) -> Path:
     return LIBRARY
 
 
-def spec(extra: float) -> WorkerSpec:
-    """A worker that does the fraction `extra` more than the known work."""
+def library_of(name: str) -> Path:
+    """A variant's own byte copy of the library, at its own path, as builds have theirs."""
+    own = LIBRARY.with_name(f"{name}-{LIBRARY.name}")
+    if not own.is_file() or not filecmp.cmp(own, LIBRARY, shallow=False):
+        fresh = own.with_suffix(f".{os.getpid()}")
+        shutil.copyfile(LIBRARY, fresh)
+        fresh.replace(own)
+    return own
+
+
+def spec(name: str = SUBJECT, extra: float = 0.0) -> WorkerSpec:
+    """The worker of a variant, which does the fraction `extra` more than the known work."""
     variables = environment.base_environment(
         os.environ,
-        extra={"PYTHONHASHSEED": "0", "PERFKIT_TRUTH_LIBRARY": str(LIBRARY)},
+        extra={"PYTHONHASHSEED": "0", "PERFKIT_TRUTH_LIBRARY": str(library_of(name))},
     )
     return WorkerSpec(
         python=Path(sys.executable),
@@ -71,7 +86,7 @@ def spec(extra: float) -> WorkerSpec:
         expected_sha256=None,
         environment=variables,
         cwd=ROOT,
-        arguments={"extra": extra},
+        arguments={"turns": round(TURNS * (1 + extra))},
     )
 
 
@@ -89,11 +104,12 @@ def plan(
 ) -> Plan:
     """Subject, copy, and others that do a known fraction more."""
     variants = [
-        Variant(name=SUBJECT, role=Role.SUBJECT, spec=spec(0.0)),
-        Variant(name=COPY, role=Role.COPY, spec=spec(0.0)),
+        Variant(name=SUBJECT, role=Role.SUBJECT, spec=spec()),
+        Variant(name=COPY, role=Role.COPY, spec=spec(COPY)),
     ]
     variants += [
-        Variant(name=name, role=Role.BASELINE, spec=spec(extra)) for name, extra in others.items()
+        Variant(name=name, role=Role.BASELINE, spec=spec(name, extra))
+        for name, extra in others.items()
     ]
     return Plan(
         workload_name=kernel.name,

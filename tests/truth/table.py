@@ -1,288 +1,315 @@
 """The table of docs/measuring.md: how often perfkit is wrong about work whose cost is known.
 
-    python tests/truth/table.py run --minutes 4       as often as you like; it goes on where it was
-    python tests/truth/table.py show                  the table, from everything that was run
+    python tests/truth/table.py run --rows 1     as often as you like; it goes on where it was
+    python tests/truth/table.py show             the table, from the newest revision's rows
+    python tests/truth/table.py check            each promise against its figure; exit 3 if missed
 
-Rows are appended to a journal as they are measured. Nothing here is part of perfkit.
+Rows are appended to a journal as they are measured (`table_rows.py`). Only rows of one state of the
+code and one machine are put together. Nothing here is part of perfkit.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
-import os
-import subprocess
 import sys
-import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import journal
 import known_lab
+import table_rows
+from known_lab import SUBJECT
+from table_rows import CELLS, COVERED, OTHERS, PAIRS
 
-from perfkit.measure import session, statistics
+from perfkit.measure import statistics
 from perfkit.measure.results import Change
-from perfkit.records import Interval, MeasureVerdict
-from perfkit.subject.child import worker
+from perfkit.records import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Sequence
 
-JOURNAL = known_lab.ROOT / "target" / "truth" / "table.jsonl"
-OTHERS = {"equal": 0.0, "plus1": 0.01, "plus2": 0.02, "plus5": 0.05}
-SHARE_OF_ARMS = 2.0
-"""Six arms get twice the time that three would: each pair then has what a comparison alone has."""
+    Row = dict[str, Any]
 
-SEQUENTIAL_S = 1.0
-LEAST_CALLS = 16
+KERNELS = tuple(known_lab.KERNELS)
+GATE_MISSED = 3
+RESAMPLES = 2_000
 
 
-@contextlib.contextmanager
-def hog(count: int) -> Iterator[None]:
-    """Programs that keep a core busy each."""
-    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for one in running:
-            one.kill()
-            one.wait()
+def share(parts: Iterable[tuple[int, int]]) -> Interval | None:
+    """A share over runs of (hits, trials) each, with an interval that knows that the trials of one
+    run depend on each other: Wilson's, for as many trials as they are worth.
 
-
-def compare(kernel: known_lab.Kernel, seed: int, *, gated: bool) -> dict[str, Any]:
-    """One measurement: equal and slower builds against the subject."""
-    begin = time.perf_counter()
-    plan = known_lab.plan(
-        kernel,
-        OTHERS,
-        seed=seed,
-        gated=gated,
-        time_limit_s=SHARE_OF_ARMS * kernel.limit_s,
-        width=0.003,
-        patience_s=5.0,
-    )
-    found = session.measure(plan)
-    row: dict[str, Any] = {
-        "verdict": str(found.verdict),
-        "seconds": time.perf_counter() - begin,
-        "blocks": found.raw[0].blocks,
-        "valid": found.raw[0].valid_blocks,
-        "cores": float(np.median(found.effective_cores)),
-        "foreign": _foreign(found),
-        "floor": None,
-        "others": {},
-    }
-    if found.verdict is MeasureVerdict.BUSY:
-        return row
-    point = found.points[0]
-    row["floor"] = point.noise_floor(known_lab.SUBJECT, known_lab.COPY)
-    for name in (known_lab.COPY, *OTHERS):
-        ratio = point.log_ratio(known_lab.SUBJECT, name)
-        row["others"][name] = {
-            "estimate": ratio.estimate,
-            "low": ratio.low,
-            "high": ratio.high,
-            "change": str(point.change(known_lab.SUBJECT, name, row["floor"])),
-        }
-    return row
-
-
-def _foreign(found: Any) -> float | None:  # noqa: ANN401
-    seen = [
-        block.end.foreign_cores
-        for part in found.raw[0].sessions
-        for block in part
-        if block.end.foreign_cores is not None
-    ]
-    return float(np.median(seen)) if seen else None
-
-
-def refuse(kernel: known_lab.Kernel, seed: int) -> dict[str, Any]:
-    """A measurement beside a program that keeps a core busy, without patience."""
-    plan = known_lab.plan(kernel, {"equal": 0.0}, seed=seed, patience_s=0.0, time_limit_s=5.0)
-    found = session.measure(plan)
-    change = None
-    if found.points:
-        point = found.points[0]
-        floor = point.noise_floor(known_lab.SUBJECT, known_lab.COPY)
-        change = str(point.change(known_lab.SUBJECT, "equal", floor))
-    return {"verdict": str(found.verdict), "change": change}
-
-
-def one_after_the_other(kernel: known_lab.Kernel, seed: int) -> dict[str, Any]:
-    """What others do: all of A, then all of B, in two processes; equal builds.
-
-    `stored` follows criterion's rule (95 % bootstrap interval of the change of the mean beyond its
-    noise threshold of 1 %), `means` pyperf's (Student's t at 95 % on the two samples).
+    Where nothing or everything was hit, nothing is known about how they depend: then a run is worth
+    one trial.
     """
-    samples = []
-    work = known_lab.workload(kernel)
-    for _ in range(2):
-        with worker(known_lab.spec(0.0)) as one:
-            arm = one.prepare(work, kernel.units, which="call", seed=seed)
-            one.calibrate(arm, batch_s=5e-4)
-            end = time.perf_counter() + SEQUENTIAL_S
-            taken = []
-            while time.perf_counter() < end:
-                taken.append(one.time(arm, LEAST_CALLS, untimed=0).per_call_s)
-            samples.append(np.array(taken))
-    first, second = samples
-    chance = np.random.default_rng(seed)
-    changes = [
-        chance.choice(second, len(second)).mean() / chance.choice(first, len(first)).mean() - 1
-        for _ in range(2_000)
-    ]
-    low, high = np.quantile(changes, [0.025, 0.975])
-    t_test = stats.ttest_ind(first, second)
-    return {
-        "stored": bool(low > 0.01 or high < -0.01),
-        "means": bool(t_test.pvalue < 0.05),
-        "log_ratio_of_means": math.log(second.mean() / first.mean()),
-        "seconds": 2 * SEQUENTIAL_S,
-    }
-
-
-def paired(kernel: known_lab.Kernel, seed: int) -> dict[str, Any]:
-    """perfkit's estimate for equal builds in the same seconds as `one_after_the_other`."""
-    plan = known_lab.plan(
-        kernel, {}, seed=seed, gated=False, time_limit_s=2 * SEQUENTIAL_S, width=1e-9
-    )
-    point = session.measure(plan).points[0]
-    ratio = point.log_ratio(known_lab.SUBJECT, known_lab.COPY)
-    return {"estimate": ratio.estimate, "low": ratio.low, "high": ratio.high}
-
-
-def beside(kernel: known_lab.Kernel, seed: int) -> dict[str, Any]:
-    """Both ways in turn, so that they see the same machine."""
-    if seed % 2:
-        return {"paired": paired(kernel, seed), "others": one_after_the_other(kernel, seed)}
-    others = one_after_the_other(kernel, seed)
-    return {"paired": paired(kernel, seed), "others": others}
-
-
-CELLS: dict[str, tuple[int, int, Callable[[known_lab.Kernel, int], dict[str, Any]]]] = {
-    # name: programs that keep a core busy, rows wanted, what is done
-    "quiet": (0, 150, lambda kernel, seed: compare(kernel, seed, gated=True)),
-    "neighbour, gate off": (1, 50, lambda kernel, seed: compare(kernel, seed, gated=False)),
-    "hogged": (1, 75, refuse),
-    "beside": (0, 50, beside),
-}
-
-
-def run(minutes: float, only: str | None) -> None:
-    """Measure what is missing, the emptiest cell first, until the time is over."""
-    known_lab.build_library(dict(os.environ))
-    end = time.monotonic() + 60 * minutes
-    have: dict[tuple[str, str], int] = {}
-    for row in journal.rows(JOURNAL):
-        key = row["cell"], row["kernel"]
-        have[key] = max(have.get(key, 0), row["seed"] + 1)
-    while time.monotonic() < end:
-        open_cells = [
-            (have.get((cell, name), 0) / CELLS[cell][1], cell, name)
-            for cell in CELLS
-            for name in known_lab.KERNELS
-            if only in (None, cell) and have.get((cell, name), 0) < CELLS[cell][1]
-        ]
-        if not open_cells:
-            return
-        _, cell, name = min(open_cells)
-        hogs, _, measure = CELLS[cell]
-        seed = have.get((cell, name), 0)
-        with hog(hogs):
-            found = measure(known_lab.KERNELS[name], seed)
-        line = {"cell": cell, "kernel": name, "seed": seed, **found}
-        journal.append(JOURNAL, line)
-        have[cell, name] = seed + 1
-
-
-def share(hits: int, trials: int) -> str:
-    """A share with Wilson's interval, or nothing where there was no trial."""
+    counts = np.array([part for part in parts if part[1]], dtype=float).reshape(-1, 2)
+    hits, trials = counts.sum(axis=0)
     if not trials:
+        return None
+    rate, runs = hits / trials, len(counts)
+    worth = float(runs)
+    if 0 < rate < 1 and runs > 1:
+        spread = ((counts[:, 0] - rate * counts[:, 1]) ** 2).sum() * runs / (runs - 1)
+        inflation = max(1.0, spread / (trials * rate * (1 - rate)))
+        worth = trials / inflation
+    found = statistics.wilson(round(rate * worth), max(1, round(worth)))
+    return Interval(estimate=rate, low=min(found.low, rate), high=max(found.high, rate))
+
+
+def tighter(rows: Sequence[Row]) -> Interval | None:
+    """How many times smaller the root mean square error of the paired estimate is."""
+    if len(rows) < 2:
+        return None
+    errors = np.array([(row["paired"], row["log_ratio_of_means"]) for row in rows])
+    chance = np.random.default_rng(0)
+
+    def times(part: np.ndarray) -> float:
+        ours, theirs = np.sqrt((part**2).mean(axis=0))
+        return float(theirs / ours)
+
+    again = [times(errors[chance.integers(len(rows), size=len(rows))]) for _ in range(RESAMPLES)]
+    low, high = np.quantile(again, [0.025, 0.975])
+    return Interval(estimate=times(errors), low=float(low), high=float(high))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The rows of one revision on one machine."""
+
+    rows: tuple[Row, ...]
+
+    def part(self, cell: str, *kernels: str) -> list[Row]:
+        """The rows of a cell."""
+        return [r for r in self.rows if r["cell"] == cell and r["kernel"] in (kernels or KERNELS)]
+
+    def judged(self, cell: str, *kernels: str) -> list[Row]:
+        """Those that perfkit gave a verdict on."""
+        return [row for row in self.part(cell, *kernels) if row["verdict"] == "ok"]
+
+    def alarms(self, cell: str, *kernels: str) -> list[tuple[int, int]]:
+        """Changes claimed between equal builds, by run."""
+        return [
+            (sum(_claimed(row, *pair) != Change.NONE for pair in PAIRS), len(PAIRS))
+            for row in self.judged(cell, *kernels)
+        ]
+
+    def found(self, cell: str, more: str, *kernels: str) -> list[tuple[int, int]]:
+        """Runs that found the subject faster than what does so much more."""
+        return [
+            (_claimed(row, SUBJECT, more) == Change.FASTER, 1)
+            for row in self.judged(cell, *kernels)
+        ]
+
+    def covered(self, cell: str, *kernels: str) -> list[tuple[int, int]]:
+        """Known ratios inside their intervals, by run."""
+        counts = []
+        for row in self.judged(cell, *kernels):
+            hits = 0
+            for one, other in COVERED:
+                ratio = row["ratios"][f"{one}/{other}"]
+                hits += ratio["low"] <= math.log1p(OTHERS[other]) <= ratio["high"]
+            counts.append((hits, len(COVERED)))
+        return counts
+
+    def refused(self, *kernels: str) -> list[tuple[int, int]]:
+        """Runs beside a hogged core that ended with `busy`."""
+        return [(row["verdict"] == "busy", 1) for row in self.part("hogged", *kernels)]
+
+    def wrong(self, *kernels: str) -> int:
+        """Changes claimed between equal builds beside a hogged core."""
+        return sum(r["change"] not in (None, Change.NONE) for r in self.part("hogged", *kernels))
+
+
+def _claimed(row: Row, one: str, other: str) -> str:
+    return str(row["ratios"][f"{one}/{other}"]["change"])
+
+
+def newest(rows: Sequence[Row]) -> Table:
+    """The rows that are of the last one's revision and machine."""
+    stamps = [(row.get("revision"), row.get("machine")) for row in rows]
+    return Table(
+        rows=tuple(r for r, stamp in zip(rows, stamps, strict=True) if stamp == stamps[-1])
+    )
+
+
+def _said(parts: Sequence[tuple[int, int]]) -> str:
+    found = share(parts)
+    if found is None:
         return "–"
-    found = statistics.wilson(hits, trials)
+    hits, trials = (sum(column) for column in zip(*parts, strict=True))
     return (
         f"{hits} of {trials} = {100 * found.estimate:.1f} % "
         f"[{100 * found.low:.1f}, {100 * found.high:.1f}]"
     )
 
 
-def show() -> str:
+def show(table: Table) -> str:
     """The table as Markdown."""
-    lines = ["| what | kernel | machine | result |", "|---|---|---|---|"]
-    done = journal.rows(JOURNAL)
-    for cell in ("quiet", "neighbour, gate off"):
-        for name in known_lab.KERNELS:
-            part = [row for row in done if (row["cell"], row["kernel"]) == (cell, name)]
-            lines += _compared(part, name, cell)
-    for name in known_lab.KERNELS:
-        part = [row for row in done if (row["cell"], row["kernel"]) == ("hogged", name)]
-        busy = sum(row["verdict"] == "busy" for row in part)
-        wrong = sum(row["change"] not in (None, str(Change.NONE)) for row in part)
-        lines.append(f"| refused (M7) | {name} | hogged core | {share(busy, len(part))} |")
-        lines.append(f"| wrong verdicts | {name} | hogged core | {wrong} of {len(part)} |")
-    for name in known_lab.KERNELS:
-        part = [row for row in done if (row["cell"], row["kernel"]) == ("beside", name)]
-        lines += _beside(part, name)
+    if not table.rows:
+        return "nothing measured yet\n"
+    stamp = table.rows[-1]
+    lines = [f"Revision {stamp['revision']} on {stamp['machine']}."]
+    if stamp["revision"] != table_rows.revision():
+        lines.append("The files that decide a row have changed since.")
+    lines += ["", "| what | kernel | machine | result |", "|---|---|---|---|"]
+    for cell in ("quiet", "neighbour"):
+        for name in KERNELS:
+            lines += _compared(table, cell, name)
+    for name in KERNELS:
+        count = len(table.part("hogged", name))
+        lines.append(f"| refused (M7) | {name} | hogged | {_said(table.refused(name))} |")
+        lines.append(f"| wrong verdicts | {name} | hogged | {table.wrong(name)} of {count} |")
+    for name in KERNELS:
+        lines += _beside(table, name)
     return "\n".join(lines) + "\n"
 
 
-def _compared(part: list[dict[str, Any]], name: str, cell: str) -> list[str]:
-    judged = [row for row in part if row["verdict"] in ("ok", "unchecked")]
-    alarms = sum(row["others"]["equal"]["change"] != str(Change.NONE) for row in judged)
-    withheld = {
-        verdict: sum(row["verdict"] == verdict for row in part) for verdict in ("busy", "untrusted")
-    }
-    text = f"{share(alarms, len(judged))}; withheld: {withheld['busy']} busy, "
-    text += f"{withheld['untrusted']} untrusted"
-    lines = [f"| false alarms (M1) | {name} | {cell} | {text} |"]
-    for other, extra in OTHERS.items():
-        if extra:
-            hits = sum(row["others"][other]["change"] == str(Change.FASTER) for row in judged)
-            what = f"+{100 * extra:.0f} % found (M2)"
-            lines.append(f"| {what} | {name} | {cell} | {share(hits, len(judged))} |")
-    covered = trials = 0
-    for row in judged:
-        for other, extra in OTHERS.items():
-            found = Interval(**{k: row["others"][other][k] for k in ("estimate", "low", "high")})
-            covered += found.low <= math.log1p(extra) <= found.high
-            trials += 1
-    lines.append(f"| coverage (M3) | {name} | {cell} | {share(covered, trials)} |")
-    return lines
-
-
-def _beside(part: list[dict[str, Any]], name: str) -> list[str]:
-    count = len(part)
+def _compared(table: Table, cell: str, name: str) -> list[str]:
+    part, judged = table.part(cell, name), table.judged(cell, name)
+    if not part:
+        return []
+    withheld = ", ".join(
+        f"{sum(row['verdict'] == verdict for row in part)} {verdict}"
+        for verdict in ("busy", "untrusted")
+    )
+    twice = sum(row["twice"] for row in part)
     lines = [
-        f"| false alarms, criterion's rule | {name} | quiet | "
-        f"{share(sum(row['others']['stored'] for row in part), count)} |",
-        f"| false alarms, pyperf's rule | {name} | quiet | "
-        f"{share(sum(row['others']['means'] for row in part), count)} |",
+        f"| runs | {name} | {cell} | {len(part)}: {len(judged)} with a verdict, {withheld}; "
+        f"{twice} measured twice |"
     ]
-    if count >= LEAST_CALLS:
-        ours = np.quantile([abs(row["paired"]["estimate"]) for row in part], 0.95)
-        theirs = np.quantile([abs(row["others"]["log_ratio_of_means"]) for row in part], 0.95)
-        text = f"{100 * ours:.3f} % against {100 * theirs:.2f} %: {theirs / ours:.0f} times tighter"
-        lines.append(f"| error at p95, same seconds (n = {count}) | {name} | quiet | {text} |")
+    if not judged:
+        return lines
+    seconds = np.median([row["measuring_s"] for row in judged]) / table_rows.SHARE_OF_ARMS
+    lines.append(
+        f"| measuring, for three of the seven builds | {name} | {cell} | {seconds:.1f} s |"
+    )
+    lines.append(f"| false alarms (M1) | {name} | {cell} | {_said(table.alarms(cell, name))} |")
+    for more, extra in OTHERS.items():
+        if extra:
+            hits = table.found(cell, more, name)
+            everything = [*hits, *[(0, 1)] * (len(part) - len(judged))]
+            text = f"{_said(hits)}; of all runs {_said(everything)}"
+            lines.append(f"| +{100 * extra:.0f} % found (M2) | {name} | {cell} | {text} |")
+    lines.append(f"| coverage (M3) | {name} | {cell} | {_said(table.covered(cell, name))} |")
     return lines
+
+
+def _beside(table: Table, name: str) -> list[str]:
+    part = table.part("beside", name)
+    lines = [
+        f"| false alarms, {rule} rule | {name} | quiet | {_said([(r[key], 1) for r in part])} |"
+        for rule, key in (("criterion's", "stored"), ("pyperf's", "means"))
+    ]
+    found = tighter(part)
+    if found is not None:
+        text = f"{found.estimate:.0f} times [{found.low:.0f}, {found.high:.0f}]"
+        what = f"paired estimate tighter than two means in the same seconds (n = {len(part)})"
+        lines.append(f"| {what} | {name} | quiet | {text} |")
+    return lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """Something that must be so: the figure in [low, high]."""
+
+    what: str
+    low: float
+    high: float
+    figure: Callable[[Table], Interval | None]
+
+
+def _wrong(table: Table) -> Interval | None:
+    count = len(table.part("hogged"))
+    wrong = float(table.wrong())
+    return Interval(estimate=wrong, low=wrong, high=wrong) if count else None
+
+
+PROMISES = (
+    *(
+        Promise(
+            what=f"M1, {name}: false alarms at most 5 %",
+            low=0.0,
+            high=0.05,
+            figure=lambda table, name=name: share(table.alarms("quiet", name)),
+        )
+        for name in KERNELS
+    ),
+    *(
+        Promise(
+            what=f"M2, {name}: +2 % found in at least 90 % within {kernel.limit_s:g} s",
+            low=0.9,
+            high=1.0,
+            figure=lambda table, name=name: share(table.found("quiet", "plus2", name)),
+        )
+        for name, kernel in known_lab.KERNELS.items()
+    ),
+    Promise(
+        what="M3: coverage 93 to 97 %",
+        low=0.93,
+        high=0.97,
+        figure=lambda table: share(table.covered("quiet")),
+    ),
+    Promise(
+        what="M7: at least 95 % busy beside a hogged core",
+        low=0.95,
+        high=1.0,
+        figure=lambda table: share(table.refused()),
+    ),
+    Promise(what="M7: no wrong verdict beside a hogged core", low=0.0, high=0.0, figure=_wrong),
+    Promise(
+        what="two_threads: paired at least 20 times tighter than sequential means",
+        low=20.0,
+        high=math.inf,
+        figure=lambda table: tighter(table.part("beside", "two_threads")),
+    ),
+)
+
+
+def check(table: Table) -> tuple[str, bool]:
+    """Each promise with its figure, and whether all are kept."""
+    lines, kept = [], True
+    for promise in PROMISES:
+        found = promise.figure(table)
+        if found is None:
+            kept = False
+            lines.append(f"not measured   {promise.what}")
+            continue
+        good = promise.low <= found.estimate <= promise.high
+        sure = promise.low <= found.low and found.high <= promise.high
+        kept = kept and good
+        word = ("kept" if sure else "kept, not sure") if good else "MISSED"
+        figure = f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
+        lines.append(f"{word:14} {promise.what}: {figure}")
+    wanted = {cell: 2 * CELLS[cell].rows for cell in CELLS}
+    have = {cell: len(table.part(cell)) for cell in CELLS}
+    lines.append("rows: " + ", ".join(f"{cell} {have[cell]} of {wanted[cell]}" for cell in CELLS))
+    return "\n".join(lines) + "\n", kept
 
 
 def main() -> None:
-    """Run or show."""
+    """Run, show or check."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=["run", "show"])
-    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("action", choices=["run", "show", "check"])
+    parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--rows", type=int, help="so many rows, and stop")
     parser.add_argument("--cell", choices=sorted(CELLS))
     arguments = parser.parse_args()
     if arguments.action == "run":
-        run(arguments.minutes, arguments.cell)
-    sys.stdout.write(show())
+        left = table_rows.run(arguments.minutes, arguments.rows, arguments.cell)
+        sys.stdout.write(f"{left} rows are missing\n")
+        return
+    table = newest(table_rows.read())
+    if arguments.action == "show":
+        sys.stdout.write(show(table))
+        return
+    text, kept = check(table)
+    sys.stdout.write(text)
+    raise SystemExit(0 if kept else GATE_MISSED)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 from measure_fakes import FakeLab, make_plan
 
 from perfkit.errors import MachineBusyError, UsageError, WorkloadError
-from perfkit.measure import blocks, results, session
+from perfkit.measure import blocks, notes, results, session
 from perfkit.measure.plan import Arm, quick
 from perfkit.measure.results import Change
 from perfkit.measure.sentinels import Gate
@@ -220,7 +220,7 @@ def test_a_session_without_room_and_no_patience_is_the_end_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "verdict", "notes"),
+    ("room", "verdict", "told"),
     [
         ("+++++", MeasureVerdict.OK, []),
         ("+++--", MeasureVerdict.OK, ["lost_sessions"]),
@@ -230,12 +230,12 @@ def test_a_session_without_room_and_no_patience_is_the_end_at_once() -> None:
     ],
 )
 def test_one_pair_of_processes_is_no_answer_to_five(
-    room: str, verdict: MeasureVerdict, notes: list[str]
+    room: str, verdict: MeasureVerdict, told: list[str]
 ) -> None:
     plan = make_plan("subject", "copy", sessions=5, time_limit_s=2.0, patience_s=0.0)
     measured = judge(plan, *sessions_of(plan, room))
     assert measured.verdict is verdict
-    assert [note.id for note in measured.notes] == notes
+    assert [note.id for note in measured.notes] == told
 
 
 def test_what_was_measured_without_room_says_nothing_even_if_a_few_blocks_count() -> None:
@@ -350,11 +350,11 @@ def test_a_variant_that_slows_down_is_named() -> None:
     )
     plan = make_plan("subject", "copy", width=1e-9, time_limit_s=5.0)
     found = run(plan, hands)
-    notes = session._drift_notes(plan, found.points)
-    assert [note.id for note in notes] == ["slows_down"]
-    assert "`subject` gets slower" in notes[0].text
+    told = notes.drifts(plan, found.points)
+    assert [note.id for note in told] == ["slows_down"]
+    assert "`subject` gets slower" in told[0].text
     steady = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.01, swing=0.1)
-    assert session._drift_notes(plan, run(plan, steady).points) == []
+    assert notes.drifts(plan, run(plan, steady).points) == []
 
 
 def test_raw_blocks_are_in_the_journal_with_their_reason(tmp_path: Path) -> None:

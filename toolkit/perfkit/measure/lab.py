@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import os
 import random
-import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -19,37 +18,24 @@ from typing import TYPE_CHECKING
 
 from perfkit import environment
 from perfkit.errors import WorkloadError
-from perfkit.measure import blocks, sentinels
+from perfkit.measure import blocks, notes, sentinels
 from perfkit.measure.plan import Arm
-from perfkit.records import Note, Role
 from perfkit.subject.child import Worker, WorkerSpec, worker
 from perfkit.subject.workloads import data_sets_for
-from perfkit.units import format_count, format_seconds
+from perfkit.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from perfkit.measure.blocks import Block, Pace
+    from perfkit.measure.blocks import Pace
     from perfkit.measure.plan import Plan
     from perfkit.measure.sentinels import Reading
-    from perfkit.records import LoadedModule, Pattern
+    from perfkit.records import LoadedModule, Note, Pattern
     from perfkit.subject.child import Calibration, Timing
 
 WARM_S = 0.1
 WARM_AGAIN_S = 0.02
 """Warm-up of each arm in the first session, and in later ones, whose pace is known."""
-
-OVERHEAD_SHARE = 0.1
-"""Above this share of a call, perfkit's own loop is worth a note."""
-
-OWN_THREADS = 1.25
-"""A reference that uses this many times the cores it was given has threads of its own."""
-
-OWN_SHARE = 0.2
-"""So has one of a single thread when other threads use this share of its CPU time."""
-
-LEAK_BYTES = 32 << 20
-"""Growth of a worker below this is what allocators do."""
 
 _PADDING = "PERFKIT_PADDING"
 _TIMEOUT_FACTOR = 20.0
@@ -188,12 +174,11 @@ def open_lab(
             lab.threads = 1  # nobody needs the others, and waking them takes time
         while watch.foreign.cores() is None and sentinels.processor_seconds() is not None:
             lab.look()  # until half a second is known about other programs
-        notes = _overhead_notes(plan, watch.watchman, paces)
         yield Opened(
             lab=lab,
             paces=paces,
             loaded=tuple(workers[variant.name].loaded for variant in plan.variants),
-            notes=notes,
+            notes=tuple(notes.overhead(plan, watch.watchman.loop_overhead(), paces)),
         )
 
 
@@ -285,65 +270,3 @@ def _pace(
         helpers=helpers,
         data_sets=data_sets_for(size, plan.settings.data_sets),
     )
-
-
-def _overhead_notes(plan: Plan, watchman: Worker, paces: tuple[Pace, ...]) -> tuple[Note, ...]:
-    """Calls so short that perfkit's loop is part of what is seen."""
-    loop_s = watchman.loop_overhead()
-    notes = []
-    for pace in paces:
-        shortest = min(pace.per_call_s, key=lambda name: pace.per_call_s[name])
-        share = loop_s / pace.per_call_s[shortest]
-        if share > OVERHEAD_SHARE:
-            text = (
-                f"a call of `{shortest}` takes {format_seconds(pace.per_call_s[shortest])}, of "
-                f"which perfkit's own loop is about {format_seconds(loop_s)}: ratios are nearer to "
-                "one than they are without it"
-            )
-            where = f"{plan.workload_name} at {format_count(pace.size)}"
-            notes.append(Note(id="loop_overhead", text=text, where=where))
-    return tuple(notes)
-
-
-def aftermath(
-    plan: Plan,
-    lab: WorkerLab,
-    *,
-    memory_before: Mapping[str, int],
-    done: Sequence[Block],
-) -> list[Note]:
-    """What the processes look like after a session: memory that grew, threads nobody asked for."""
-    notes = []
-    for name, after in lab.memory().items():
-        grown = after - memory_before[name]
-        if grown > max(LEAK_BYTES, memory_before[name] // 4):
-            text = f"the process of `{name}` grew by {grown / (1 << 20):.0f} MiB while it was timed"
-            notes.append(
-                Note(
-                    id="memory_grows",
-                    text=text,
-                    where=plan.workload_name,
-                    remedy="look for objects that calls leave behind",
-                )
-            )
-    reference = plan.of_role(Role.REFERENCE)
-    if reference is not None and done:
-        notes += _reference_threads(plan, reference.name, done)
-    return notes
-
-
-def _reference_threads(plan: Plan, name: str, done: Sequence[Block]) -> list[Note]:
-    """Whether the reference uses more threads than its pools were given."""
-    allowed = plan.settings.reference_threads
-    cores = statistics.median(block.cpu_share[name] for block in done)
-    helpers = statistics.median(block.helpers[name] for block in done)
-    if cores <= OWN_THREADS * allowed and (allowed > 1 or helpers <= OWN_SHARE):
-        return []
-    text = (
-        f"the reference's pools were given {allowed} thread{'s' if allowed > 1 else ''}, but it "
-        f"used {cores:.1f} cores, {100 * helpers:.0f} % of it on other threads than the calling "
-        "one: it starts threads of its own"
-    )
-    remedy = "limit its threads in the reference function, or allow them: "
-    remedy += "`measure.reference_threads`"
-    return [Note(id="reference_threads", text=text, where=plan.workload_name, remedy=remedy)]

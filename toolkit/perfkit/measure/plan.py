@@ -20,8 +20,8 @@ BATCH_S = 5e-4
 BLOCK_S = 0.04
 """A block of short calls repeats its round of all arms until it is about this long."""
 
-BLOCK_LIMIT_S = 0.25
-"""Beyond this length the two halves of a pair no longer see the same machine."""
+BLOCK_LIMIT_S = 0.1
+"""A round longer than this gets a note: the two halves of a pair begin to see another machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

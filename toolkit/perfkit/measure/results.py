@@ -285,5 +285,6 @@ def _differs(plan: Plan, point: Point, subject: str, copy: str) -> Note:
         id="copies_differ",
         text=text,
         where=f"{plan.workload_name} at {format_count(point.size)} ({point.pattern})",
-        remedy="measure again with more sessions: --sessions 3",
+        remedy=f"measure again, or with more than {plan.settings.sessions} sets of processes: "
+        "`measure.sessions` in the config",
     )

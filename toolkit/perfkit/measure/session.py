@@ -4,6 +4,7 @@ or the machine has no room. Every decision is a rule of another module; this one
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import random
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from perfkit.errors import WorkloadError
-from perfkit.measure import blocks, lab, results, statistics
+from perfkit.measure import blocks, lab, notes, results, statistics
 from perfkit.measure.plan import Arm
 from perfkit.measure.sentinels import Gate, Usual
 from perfkit.measure.stop import Looks, Patience, Room, Stop
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 JOURNAL = "raw/blocks.jsonl"
 JOURNAL_EVERY_S = 1.0
 """Blocks are written this often, not after each: a synced write is time the machine is not ours."""
-
-DRIFT_LIMIT = 0.05
-DRIFT_P = 1e-4
-DRIFT_BLOCKS = 20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -288,7 +285,13 @@ def measure(plan: Plan, *, progress: Progress | None = None) -> Measurement:
     if measurement.verdict is MeasureVerdict.UNTRUSTED:
         again = _attempt(plan, plan.settings.sessions, progress)
         if again.verdict is not MeasureVerdict.BUSY:
-            return again
+            repeated = Note(
+                id="measured_twice",
+                text="two processes with the same build differed, so everything was measured once "
+                "more in fresh ones; the figures are from the second time",
+                where=plan.workload_name,
+            )
+            return dataclasses.replace(again, notes=(repeated, *again.notes))
     return measurement
 
 
@@ -301,7 +304,7 @@ def _attempt(plan: Plan, first_session: int, progress: Progress | None) -> Measu
     )
     journal = Journal(plan)
     found: dict[tuple[int, Pattern], list[Point]] = {}
-    notes: dict[Note, None] = {}
+    noticed: dict[Note, None] = {}
     loaded: tuple[LoadedModule, ...] = ()
     known: dict[Arm, Calibration] = {}
     seconds = 0.0
@@ -323,55 +326,23 @@ def _attempt(plan: Plan, first_session: int, progress: Progress | None) -> Measu
                 finally:
                     journal.flush()
                 seconds += opened.lab.now() - begin
-                told = lab.aftermath(
-                    plan, opened.lab, memory_before=memory, done=_all_blocks(result.points)
+                told = notes.aftermath(
+                    plan,
+                    memory_before=memory,
+                    memory_after=opened.lab.memory(),
+                    done=_all_blocks(result.points),
                 )
                 loaded = opened.loaded
             for point in result.points:
                 found.setdefault((point.size, point.pattern), []).append(point)
-            notes.update(dict.fromkeys((*opened.notes, *told, *_pace_notes(plan, opened.paces))))
+            long_rounds = notes.long_rounds(plan, opened.paces)
+            noticed.update(dict.fromkeys((*opened.notes, *told, *long_rounds)))
             if result.busy:
                 break
     points = tuple(results.joined(parts, plan.settings.sessions) for parts in found.values())
-    notes.update(dict.fromkeys(_drift_notes(plan, points)))
-    return results.judge(plan, points, notes=tuple(notes), loaded=loaded, seconds=seconds)
+    noticed.update(dict.fromkeys(notes.drifts(plan, points)))
+    return results.judge(plan, points, notes=tuple(noticed), loaded=loaded, seconds=seconds)
 
 
 def _all_blocks(points: Sequence[Point]) -> list[Block]:
     return [block for point in points for part in point.sessions for block in part]
-
-
-def _pace_notes(plan: Plan, paces: Sequence[Pace]) -> list[Note]:
-    return [
-        Note(
-            id="long_blocks",
-            text=f"a round takes {format_seconds(pace.round_s)}; over so long a time the machine "
-            "changes, so intervals are wider than they are for short calls",
-            where=f"{plan.workload_name} at {format_count(pace.size)}",
-        )
-        for pace in paces
-        if pace.too_long
-    ]
-
-
-def _drift_notes(plan: Plan, points: Sequence[Point]) -> list[Note]:
-    """Variants that get slower as they run, seen beside perfkit's own work in the same blocks."""
-    notes = []
-    for point in points:
-        for variant in plan.variants:
-            for part in point.sessions:
-                kept = [block for block in part if block.valid]
-                if len(kept) < DRIFT_BLOCKS:
-                    continue
-                series = [block.typical_s(variant.name) / block.begin.one_s for block in kept]
-                moved, p_value = statistics.drift(series)
-                if p_value < DRIFT_P and moved > math.log1p(DRIFT_LIMIT):
-                    text = (
-                        f"`{variant.name}` gets slower as it runs: by "
-                        f"{100 * math.expm1(moved):.0f} % over {len(kept)} blocks"
-                    )
-                    where = f"{plan.workload_name} at {format_count(point.size)} ({point.pattern})"
-                    remedy = "look for what calls leave behind: caches, lists, memory"
-                    notes.append(Note(id="slows_down", text=text, where=where, remedy=remedy))
-                    break
-    return notes

@@ -1,0 +1,279 @@
+"""The measurements behind the table of docs/measuring.md, a row each, and the journal of them.
+
+What the rows say together is in `table.py`. Nothing here is part of perfkit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import known_lab
+from known_lab import COPY, SUBJECT
+
+from perfkit import environment
+from perfkit.measure import session
+from perfkit.records import MeasureVerdict
+from perfkit.subject.child import worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+JOURNAL = known_lab.ROOT / ".truth" / "table.jsonl"
+
+OTHERS = {"equalA": 0.0, "equalB": 0.0, "plus1": 0.01, "plus2": 0.02, "plus5": 0.05}
+PAIRS = ((SUBJECT, "equalA"), (COPY, "equalB"))
+"""Equal builds that are compared: no build is in two of the pairs. The noise floor is common."""
+
+COVERED = (
+    *PAIRS,
+    *((one, more) for more in ("plus1", "plus2", "plus5") for one in (SUBJECT, COPY)),
+)
+"""The ratios whose truth is known."""
+
+SHARE_OF_ARMS = (2 + len(OTHERS)) / 3
+"""A comparison alone has three arms; so many more get so much more time."""
+
+WIDTH = 0.003
+SEQUENTIAL_S = 1.0
+SHORT_PROCESSES = 5
+
+SOURCES = (
+    *(
+        f"toolkit/perfkit/measure/{name}.py"
+        for name in (
+            "blocks", "lab", "plan", "reading", "results", "sentinels", "session", "statistics",
+            "stop",
+        )
+    ),
+    "toolkit/perfkit/subject/worker.py",
+    "tests/truth/kernel.rs",
+    "tests/truth/known_lab.py",
+    "tests/truth/known_work.py",
+    "tests/truth/table_rows.py",
+)  # fmt: skip
+"""What decides a row: rows of another state of these files are not in the table."""
+
+
+def revision() -> str:
+    """A hash over the files that decide what a row is."""
+    state = hashlib.sha256()
+    for name in SOURCES:
+        state.update((known_lab.ROOT / name).read_bytes())
+    return state.hexdigest()[:12]
+
+
+def machine() -> str:
+    """The machine in words that do not change while it stays the same one."""
+    found = environment.fingerprint(dict(os.environ))
+    return f"{found.usable_cores} cores of {found.cpu}, {platform.system()} {platform.release()}"
+
+
+@contextlib.contextmanager
+def hog(count: int) -> Iterator[None]:
+    """Programs that keep a core busy each."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
+
+
+def compare(kernel: known_lab.Kernel, seed: int, *, patience_s: float) -> dict[str, Any]:
+    """One measurement: equal and slower builds against the subject and against its copy."""
+    plan = known_lab.plan(
+        kernel,
+        OTHERS,
+        seed=seed,
+        time_limit_s=SHARE_OF_ARMS * kernel.limit_s,
+        width=WIDTH,
+        patience_s=patience_s,
+    )
+    found = session.measure(plan)
+    row: dict[str, Any] = {
+        "verdict": str(found.verdict),
+        "twice": any(note.id == "measured_twice" for note in found.notes),
+        "measuring_s": found.seconds,
+        "blocks": found.raw[0].blocks,
+        "valid": found.raw[0].valid_blocks,
+        "sessions": len(found.raw[0].usable),
+        "floor": None,
+        "ratios": {},
+    }
+    if not found.points:
+        return row
+    point = found.points[0]
+    row["floor"] = floor = point.noise_floor(SUBJECT, COPY)
+    for one, other in COVERED:
+        ratio = point.log_ratio(one, other)
+        row["ratios"][f"{one}/{other}"] = {
+            "estimate": ratio.estimate,
+            "low": ratio.low,
+            "high": ratio.high,
+            "change": str(point.change(one, other, floor)),
+        }
+    return row
+
+
+def refuse(kernel: known_lab.Kernel, seed: int) -> dict[str, Any]:
+    """A measurement beside a program that keeps a core busy, without patience."""
+    plan = known_lab.plan(kernel, {"equalA": 0.0}, seed=seed, patience_s=0.0, time_limit_s=5.0)
+    found = session.measure(plan)
+    change = None
+    if found.verdict is MeasureVerdict.OK:
+        point = found.points[0]
+        change = str(point.change(SUBJECT, "equalA", point.noise_floor(SUBJECT, COPY)))
+    return {"verdict": str(found.verdict), "change": change, "measuring_s": found.seconds}
+
+
+def paired(kernel: known_lab.Kernel, seed: int) -> float:
+    """perfkit's estimate for equal builds, in the seconds that `one_after_the_other` has."""
+    plan = known_lab.plan(
+        kernel, {}, seed=seed, gated=False, time_limit_s=2 * SEQUENTIAL_S, width=1e-9
+    )
+    return session.measure(plan).points[0].log_ratio(SUBJECT, COPY).estimate
+
+
+def _sample(kernel: known_lab.Kernel, name: str, seed: int, seconds: float) -> np.ndarray:
+    """Seconds per call of one process, batch after batch."""
+    with worker(known_lab.spec(name)) as one:
+        arm = one.prepare(known_lab.workload(kernel), kernel.units, which="call", seed=seed)
+        calls = one.calibrate(arm, batch_s=5e-4)
+        end = time.perf_counter() + seconds
+        taken = []
+        while time.perf_counter() < end:
+            taken.append(one.time(arm, calls, untimed=0).per_call_s)
+    return np.array(taken)
+
+
+def one_after_the_other(kernel: known_lab.Kernel, seed: int) -> dict[str, Any]:
+    """All of A in one process, then all of B in another, equal builds; judged by criterion's rule.
+
+    That is a 95 % bootstrap interval of the change of the mean beyond a noise threshold of 1 %.
+    """
+    first, second = (_sample(kernel, name, seed, SEQUENTIAL_S) for name in (SUBJECT, COPY))
+    chance = np.random.default_rng(seed)
+    changes = [
+        chance.choice(second, len(second)).mean() / chance.choice(first, len(first)).mean() - 1
+        for _ in range(2_000)
+    ]
+    low, high = np.quantile(changes, [0.025, 0.975])
+    return {
+        "stored": bool(low > 0.01 or high < -0.01),
+        "log_ratio_of_means": math.log(second.mean() / first.mean()),
+    }
+
+
+def several_processes(kernel: known_lab.Kernel, seed: int) -> bool:
+    """Several short processes of A, then as many of B, equal builds; judged by pyperf's rule.
+
+    That is Student's t test at 95 %; its replicates are the means of the processes.
+    """
+    first, second = (
+        [
+            _sample(kernel, name, seed, SEQUENTIAL_S / SHORT_PROCESSES).mean()
+            for _ in range(SHORT_PROCESSES)
+        ]
+        for name in (SUBJECT, COPY)
+    )
+    return bool(stats.ttest_ind(first, second).pvalue < 0.05)
+
+
+def beside(kernel: known_lab.Kernel, seed: int) -> dict[str, Any]:
+    """All three ways in an order drawn by lot, so that they see the same machine."""
+    found: dict[str, Any] = {}
+    ways: list[Callable[[], None]] = [
+        lambda: found.update(paired=paired(kernel, seed)),
+        lambda: found.update(one_after_the_other(kernel, seed)),
+        lambda: found.update(means=several_processes(kernel, seed)),
+    ]
+    np.random.default_rng(seed).shuffle(ways)  # type: ignore[arg-type]
+    for way in ways:
+        way()
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One condition.
+
+    Attributes:
+        hogs: programs that keep a core busy beside it.
+        rows: that the table wants, per kernel.
+        measure: one row.
+    """
+
+    hogs: int
+    rows: int
+    measure: Callable[[known_lab.Kernel, int], dict[str, Any]]
+
+
+CELLS = {
+    "quiet": Cell(hogs=0, rows=75, measure=lambda k, seed: compare(k, seed, patience_s=5.0)),
+    "neighbour": Cell(hogs=1, rows=15, measure=lambda k, seed: compare(k, seed, patience_s=0.0)),
+    "hogged": Cell(hogs=1, rows=75, measure=refuse),
+    "beside": Cell(hogs=0, rows=25, measure=beside),
+}
+
+
+def read(path: Path | None = None) -> list[dict[str, Any]]:
+    """Everything measured so far; a line cut short is measured again."""
+    journal = path or JOURNAL
+    kept = []
+    for line in journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            kept.append(json.loads(line))
+    return kept
+
+
+def append(row: dict[str, Any], path: Path | None = None) -> None:
+    """Add one row, after a line of its own where the last one was cut short."""
+    journal = path or JOURNAL
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    whole = not journal.is_file() or journal.read_bytes()[-1:] in (b"", b"\n")
+    with journal.open("a", encoding="utf-8") as stream:
+        stream.write(("" if whole else "\n") + json.dumps(row) + "\n")
+
+
+def run(minutes: float, count: int | None, only: str | None) -> int:
+    """Measure what is missing, the emptiest cell first; how many rows are still missing then."""
+    known_lab.build_library(dict(os.environ))
+    stamp = {"revision": revision(), "machine": machine()}
+    have: dict[tuple[str, str], int] = {}
+    for row in read():
+        if all(row.get(key) == value for key, value in stamp.items()):
+            key = row["cell"], row["kernel"]
+            have[key] = max(have.get(key, 0), row["seed"] + 1)
+    wanted = [(c, k) for c in CELLS if only in (None, c) for k in known_lab.KERNELS]
+    end, done = time.monotonic() + 60 * minutes, 0
+    while True:
+        missing = {at: CELLS[at[0]].rows - have.get(at, 0) for at in wanted}
+        left = sum(max(rows, 0) for rows in missing.values())
+        if not left or time.monotonic() >= end or done == count:
+            return left
+        cell, name = max(wanted, key=lambda at: missing[at] / CELLS[at[0]].rows)
+        seed = have.get((cell, name), 0)
+        begin = time.perf_counter()
+        with hog(CELLS[cell].hogs):
+            found = CELLS[cell].measure(known_lab.KERNELS[name], seed)
+        wall_s = time.perf_counter() - begin
+        append({"cell": cell, "kernel": name, "seed": seed, **stamp, "wall_s": wall_s, **found})
+        have[cell, name] = seed + 1
+        done += 1

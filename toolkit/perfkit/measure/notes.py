@@ -1,0 +1,136 @@
+"""What a measurement noticed beside its figures, as notes: short calls, long rounds, variants that
+get slower or grow, references with threads of their own.
+
+Nothing here decides a figure or a verdict.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics as plain
+from typing import TYPE_CHECKING
+
+from perfkit.measure import statistics
+from perfkit.records import Note, Role
+from perfkit.units import format_count, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from perfkit.measure.blocks import Block, Pace
+    from perfkit.measure.plan import Plan
+    from perfkit.measure.results import Point
+
+OVERHEAD_SHARE = 0.1
+"""Above this share of a call, perfkit's own loop is worth a note."""
+
+OWN_THREADS = 1.25
+"""A reference that uses this many times the cores it was given has threads of its own."""
+
+OWN_SHARE = 0.2
+"""So has one of a single thread when other threads use this share of its CPU time."""
+
+LEAK_BYTES = 32 << 20
+"""Growth of a worker below this is what allocators do."""
+
+DRIFT_LIMIT = 0.05
+DRIFT_P = 1e-4
+DRIFT_BLOCKS = 20
+
+
+def overhead(plan: Plan, loop_s: float, paces: Sequence[Pace]) -> list[Note]:
+    """Calls so short that perfkit's loop is part of what is seen."""
+    notes = []
+    for pace in paces:
+        shortest = min(pace.per_call_s, key=lambda name: pace.per_call_s[name])
+        share = loop_s / pace.per_call_s[shortest]
+        if share > OVERHEAD_SHARE:
+            text = (
+                f"a call of `{shortest}` takes {format_seconds(pace.per_call_s[shortest])}, of "
+                f"which perfkit's own loop is about {format_seconds(loop_s)}: ratios are nearer to "
+                "one than they are without it"
+            )
+            where = f"{plan.workload_name} at {format_count(pace.size)}"
+            notes.append(Note(id="loop_overhead", text=text, where=where))
+    return notes
+
+
+def aftermath(
+    plan: Plan,
+    *,
+    memory_before: Mapping[str, int],
+    memory_after: Mapping[str, int],
+    done: Sequence[Block],
+) -> list[Note]:
+    """What the processes look like after a session: memory that grew, threads nobody asked for."""
+    notes = []
+    for name, after in memory_after.items():
+        grown = after - memory_before[name]
+        if grown > max(LEAK_BYTES, memory_before[name] // 4):
+            text = f"the process of `{name}` grew by {grown / (1 << 20):.0f} MiB while it was timed"
+            notes.append(
+                Note(
+                    id="memory_grows",
+                    text=text,
+                    where=plan.workload_name,
+                    remedy="look for objects that calls leave behind",
+                )
+            )
+    reference = plan.of_role(Role.REFERENCE)
+    if reference is not None and done:
+        notes += _reference_threads(plan, reference.name, done)
+    return notes
+
+
+def _reference_threads(plan: Plan, name: str, done: Sequence[Block]) -> list[Note]:
+    """Whether the reference uses more threads than its pools were given."""
+    allowed = plan.settings.reference_threads
+    cores = plain.median(block.cpu_share[name] for block in done)
+    helpers = plain.median(block.helpers[name] for block in done)
+    if cores <= OWN_THREADS * allowed and (allowed > 1 or helpers <= OWN_SHARE):
+        return []
+    text = (
+        f"the reference's pools were given {allowed} thread{'s' if allowed > 1 else ''}, but it "
+        f"used {cores:.1f} cores, {100 * helpers:.0f} % of it on other threads than the calling "
+        "one: it starts threads of its own"
+    )
+    remedy = "limit its threads in the reference function, or allow them: "
+    remedy += "`measure.reference_threads`"
+    return [Note(id="reference_threads", text=text, where=plan.workload_name, remedy=remedy)]
+
+
+def long_rounds(plan: Plan, paces: Sequence[Pace]) -> list[Note]:
+    """Rounds so long that the two halves of a pair no longer see the same machine."""
+    return [
+        Note(
+            id="long_blocks",
+            text=f"a round takes {format_seconds(pace.round_s)}; over so long a time the machine "
+            "changes, so intervals are wider than they are for short calls",
+            where=f"{plan.workload_name} at {format_count(pace.size)}",
+        )
+        for pace in paces
+        if pace.too_long
+    ]
+
+
+def drifts(plan: Plan, points: Sequence[Point]) -> list[Note]:
+    """Variants that get slower as they run, seen beside perfkit's own work in the same blocks."""
+    notes = []
+    for point in points:
+        for variant in plan.variants:
+            for part in point.sessions:
+                kept = [block for block in part if block.valid]
+                if len(kept) < DRIFT_BLOCKS:
+                    continue
+                series = [block.typical_s(variant.name) / block.begin.one_s for block in kept]
+                moved, p_value = statistics.drift(series)
+                if p_value < DRIFT_P and moved > math.log1p(DRIFT_LIMIT):
+                    text = (
+                        f"`{variant.name}` gets slower as it runs: by "
+                        f"{100 * math.expm1(moved):.0f} % over {len(kept)} blocks"
+                    )
+                    where = f"{plan.workload_name} at {format_count(point.size)} ({point.pattern})"
+                    remedy = "look for what calls leave behind: caches, lists, memory"
+                    notes.append(Note(id="slows_down", text=text, where=where, remedy=remedy))
+                    break
+    return notes
