@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 SEEDS = 5
 EQUAL = {f"equal{number}": 0.0 for number in range(4)}
-MOST_ALARMS = 7
-"""Of 40 comparisons of equal code at a rate of 5 %: eight or more come once in a thousand times."""
+MOST_RUNS_WITH_ALARMS = 6
+"""Of ten runs of four comparisons each. The four share a subject and so depend on each other: at a
+rate of 5 % each, a run has any alarm in at most a fifth of cases. Seven or more such runs come less
+than once in a thousand times, however strong the dependence."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,12 +69,14 @@ def test_equal_code_is_hardly_ever_called_different() -> None:
             )
             point = session.measure(plan).at(kernel.units)
             floor = point.noise_floor(SUBJECT, known_lab.COPY)
-            alarms += [
-                (kernel.name, seed, name, point.ratio(SUBJECT, name))
+            called = {
+                name: point.ratio(SUBJECT, name)
                 for name in EQUAL
                 if point.change(SUBJECT, name, floor) is not Change.NONE
-            ]
-    assert len(alarms) <= MOST_ALARMS, alarms
+            }
+            if called:
+                alarms.append((kernel.name, seed, called))
+    assert len(alarms) <= MOST_RUNS_WITH_ALARMS, alarms
 
 
 @pytest.mark.parametrize("name", sorted(KERNELS))
