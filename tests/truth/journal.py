@@ -22,7 +22,8 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
-    """Add one row."""
+    """Add one row, on a line of its own where the last one was cut short."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    whole = not path.is_file() or path.read_bytes()[-1:] in (b"", b"\n")
     with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row) + "\n")
+        stream.write(("" if whole else "\n") + json.dumps(row) + "\n")

@@ -21,6 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import journal
 import known_lab
 import table_rows
 from known_lab import SUBJECT
@@ -303,7 +304,7 @@ def main() -> None:
         left = table_rows.run(arguments.minutes, arguments.rows, arguments.cell)
         sys.stdout.write(f"{left} rows are missing\n")
         return
-    table = newest(table_rows.read())
+    table = newest(journal.rows(table_rows.JOURNAL))
     if arguments.action == "show":
         sys.stdout.write(show(table))
         return

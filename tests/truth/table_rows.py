@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import os
 import platform
@@ -23,6 +22,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import journal
 import known_lab
 from known_lab import COPY, SUBJECT
 
@@ -233,31 +233,12 @@ CELLS = {
 }
 
 
-def read(path: Path | None = None) -> list[dict[str, Any]]:
-    """Everything measured so far; a line cut short is measured again."""
-    journal = path or JOURNAL
-    kept = []
-    for line in journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else ():
-        with contextlib.suppress(json.JSONDecodeError):
-            kept.append(json.loads(line))
-    return kept
-
-
-def append(row: dict[str, Any], path: Path | None = None) -> None:
-    """Add one row, after a line of its own where the last one was cut short."""
-    journal = path or JOURNAL
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    whole = not journal.is_file() or journal.read_bytes()[-1:] in (b"", b"\n")
-    with journal.open("a", encoding="utf-8") as stream:
-        stream.write(("" if whole else "\n") + json.dumps(row) + "\n")
-
-
 def run(minutes: float, count: int | None, only: str | None) -> int:
     """Measure what is missing, the emptiest cell first; how many rows are still missing then."""
     known_lab.build_library(dict(os.environ))
     stamp = {"revision": revision(), "machine": machine()}
     have: dict[tuple[str, str], int] = {}
-    for row in read():
+    for row in journal.rows(JOURNAL):
         if all(row.get(key) == value for key, value in stamp.items()):
             key = row["cell"], row["kernel"]
             have[key] = max(have.get(key, 0), row["seed"] + 1)
@@ -274,6 +255,7 @@ def run(minutes: float, count: int | None, only: str | None) -> int:
         with hog(CELLS[cell].hogs):
             found = CELLS[cell].measure(known_lab.KERNELS[name], seed)
         wall_s = time.perf_counter() - begin
-        append({"cell": cell, "kernel": name, "seed": seed, **stamp, "wall_s": wall_s, **found})
+        line = {"cell": cell, "kernel": name, "seed": seed, **stamp, "wall_s": wall_s, **found}
+        journal.append(JOURNAL, line)
         have[cell, name] = seed + 1
         done += 1

@@ -158,6 +158,13 @@ def test_performance_is_the_speedup_by_size() -> None:
     assert trials[2]["performance"] == {}
 
 
+def test_the_time_of_an_element_is_that_of_a_call_over_its_size() -> None:
+    for result in machine.measure_json(records.MEASURED)["results"]:
+        for name in ("estimate", "low", "high"):
+            value = result["per_element_s"][name]
+            assert value * result["size"] == pytest.approx(result["time_s"][name])
+
+
 def test_what_is_not_known_is_null() -> None:
     result = machine.measure_json(records.MEASURED)["results"][0]
     assert (result["target"], result["met"], result["change"]) == (None, None, None)

@@ -106,6 +106,22 @@ def test_untrusted_and_unchecked_say_what_stands_behind_them() -> None:
         assert (first.word, word in first.sentence) == (verdict.value, True)
 
 
+@pytest.mark.parametrize("verdict", [MeasureVerdict.UNTRUSTED, MeasureVerdict.UNCHECKED])
+def test_a_change_without_a_verdict_behind_it_is_withheld(verdict: MeasureVerdict) -> None:
+    change = Interval(estimate=1.2, low=1.19, high=1.21)
+    results = tuple(dataclasses.replace(r, change=change) for r in records.MEASURED.results)
+    report = dataclasses.replace(records.MEASURED, results=results)
+    assert "| faster |" in markdown.render(pages.measure(report))
+    text = markdown.render(pages.measure(dataclasses.replace(report, verdict=verdict)))
+    assert "| faster |" not in text
+    assert "| withheld |" in text
+
+
+def test_the_page_says_where_the_files_of_the_run_are() -> None:
+    text = markdown.render(pages.measure(records.MEASURED, directory=Path("/runs/three")))
+    assert "Everything lies in /runs/three" in text
+
+
 def test_empty_reports_have_a_page() -> None:
     empty = MeasureReport(verdict=MeasureVerdict.BUSY, noise_floor=None, results=())
     assert "busy" in markdown.render(pages.measure(empty))

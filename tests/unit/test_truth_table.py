@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "truth"))
 
+import journal
 import table
 import table_rows
 from known_lab import KERNELS
@@ -126,9 +127,9 @@ def test_trials_of_one_run_that_agree_are_worth_less() -> None:
 
 
 def test_a_line_that_was_cut_short_does_not_swallow_the_next_one(tmp_path: Path) -> None:
-    journal = tmp_path / "deep" / "table.jsonl"
-    table_rows.append({"seed": 0}, journal)
-    with journal.open("a", encoding="utf-8") as stream:
+    path = tmp_path / "deep" / "table.jsonl"
+    journal.append(path, {"seed": 0})
+    with path.open("a", encoding="utf-8") as stream:
         stream.write('{"seed": 1, "ver')
-    table_rows.append({"seed": 2}, journal)
-    assert [row["seed"] for row in table_rows.read(journal)] == [0, 2]
+    journal.append(path, {"seed": 2})
+    assert [row["seed"] for row in journal.rows(path)] == [0, 2]

@@ -150,8 +150,8 @@ class Pattern(StrEnum):
 class SizeResult:
     """One workload at one size, as `perfkit measure` reports it.
 
-    `speedup` is reference time over subject time from the median of per-block log-ratios; it is
-    not the ratio of the two medians. `met` is whether its *lower* bound reaches the target; `None`
+    `speedup` is reference time over subject time from the per-block log-ratios; it is not the
+    ratio of the two times. `met` is whether its *lower* bound reaches the target; `None`
     without a target or without a verdict.
     """
 

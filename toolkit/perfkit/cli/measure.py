@@ -107,12 +107,13 @@ def measure(
         audit = audit_build(context.builder.build(), context.project)
         report = dataclasses.replace(report, build=audit)
         context.run.write_record(replay.MEASUREMENT_FILE, report)
-        context.run.write(replay.REPORT_FILE, markdown.render(pages.measure(report)))
+        page = pages.measure(report, directory=context.run.directory)
+        context.run.write(replay.REPORT_FILE, markdown.render(page))
         context.run.write("times.svg", pictures.times(report))
         emit(
             form=form,
             output=output,
-            page=lambda: pages.measure(report),
+            page=lambda: page,
             document=lambda: machine.measure_json(report),
         )
         raise typer.Exit(int(measure_code(report)))

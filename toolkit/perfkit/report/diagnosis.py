@@ -60,7 +60,7 @@ def diagnose_page(diagnosis: Diagnosis, *, directory: Path | None = None) -> Pag
         results = diagnosis.measured.results
         for name in dict.fromkeys(result.workload for result in results):
             own = [result for result in results if result.workload == name]
-            table = measure_table(own, diagnosis.measured.noise_floor)
+            table = measure_table(own, diagnosis.measured)
             blocks += [Heading(text=f"Against the reference: {name}"), table]
     blocks += notes_blocks(diagnosis.notes)
     blocks += build_blocks(diagnosis.build)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 from perfkit.measure.reading import is_faster, is_slower
 from perfkit.records import MeasureVerdict, Pattern
 from perfkit.report.building import build_blocks
-from perfkit.report.notes import notes_blocks
+from perfkit.report.notes import notes_blocks, place_blocks
 from perfkit.report.page import (
     Block,
     Bullets,
@@ -28,12 +28,14 @@ from perfkit.report.words import (
     joined,
     percent,
     ratio_interval,
+    seconds,
     time_interval,
 )
 from perfkit.units import format_count, format_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from perfkit.records import (
         Interval,
@@ -43,8 +45,9 @@ if TYPE_CHECKING:
     )
 
 _SPEEDUP_BASE = (
-    "Speed-up is reference time over subject time, the median of the ratios block by block. "
-    "Brackets: 95 % interval. A target is met by the lower bound. Blocks: undisturbed of all."
+    "Each: per element, the time of a call over its size. Speed-up is reference time over subject "
+    "time, from the ratios block by block. Brackets: 95 % interval. A target is met by the lower "
+    "bound. Blocks: undisturbed of all."
 )
 _CHANGE_BASE = (
     " Change is {other}'s time over {this}'s: above 1x {this} is faster; nothing inside the noise "
@@ -52,7 +55,7 @@ _CHANGE_BASE = (
 )
 
 
-def measure_page(report: MeasureReport) -> Page:
+def measure_page(report: MeasureReport, *, directory: Path | None = None) -> Page:
     """The report of `perfkit measure`."""
     blocks: list[Block] = [measure_verdict(report)]
     if report.effective_cores and report.verdict is MeasureVerdict.BUSY:
@@ -62,7 +65,7 @@ def measure_page(report: MeasureReport) -> Page:
         if report.verdict is MeasureVerdict.BUSY:
             blocks += [Heading(text=name), _blocks_table(results)]
             continue
-        blocks += [Heading(text=name), measure_table(results, report.noise_floor)]
+        blocks += [Heading(text=name), measure_table(results, report)]
         remarks = tuple(
             f"{format_count(result.size)}: {result.note}" for result in results if result.note
         )
@@ -71,6 +74,7 @@ def measure_page(report: MeasureReport) -> Page:
     blocks += notes_blocks(report.notes)
     blocks += build_blocks(report.build)
     blocks += _loaded_blocks(report.loaded)
+    blocks += place_blocks(directory)
     return Page(title="perfkit measure", blocks=tuple(blocks))
 
 
@@ -103,8 +107,13 @@ def measure_verdict(report: MeasureReport) -> Verdict:
             assert_never(report.verdict)
 
 
-def measure_table(results: Sequence[SizeResult], noise_floor: float | None) -> Table:
-    """Time, reference, speed-up and target by size; columns that nothing fills are left out."""
+def measure_table(results: Sequence[SizeResult], report: MeasureReport) -> Table:
+    """Time, reference, speed-up and target by size; columns that nothing fills are left out.
+
+    Args:
+        results: those of one workload.
+        report: that they are from: what its verdict does not carry is withheld.
+    """
     with_change = any(result.change is not None for result in results)
     with_contended = any(result.contended_speedup is not None for result in results)
     with_pattern = any(result.pattern is not Pattern.HOT for result in results)
@@ -116,7 +125,7 @@ def measure_table(results: Sequence[SizeResult], noise_floor: float | None) -> T
         size = format_count(result.size)
         row = [
             f"{size}\n{result.pattern}" if with_pattern else size,
-            time_interval(result.time_s),
+            f"{time_interval(result.time_s)}\n{seconds(result.time_s.estimate / result.size)} each",
             time_interval(result.reference_s),
             ratio_interval(result.speedup),
             format_ratio(result.target) if result.target is not None else UNKNOWN,
@@ -124,8 +133,8 @@ def measure_table(results: Sequence[SizeResult], noise_floor: float | None) -> T
         ]
         row += [ratio_interval(result.contended_speedup)] if with_contended else []
         if with_change:
-            floor = result.noise_floor if result.noise_floor is not None else noise_floor
-            row += [ratio_interval(result.change), change_text(result.change, floor)]
+            reading = _reading(result, report)
+            row += [ratio_interval(result.change), reading]
         row.append(f"{result.valid_blocks}/{result.blocks}")
         rows.append(tuple(row))
     caption = _SPEEDUP_BASE + (_change_base(results[0]) if with_change else "")
@@ -157,6 +166,14 @@ def change_text(change: Interval | None, noise_floor: float | None) -> str:
     if is_slower(change, noise_floor):
         return "slower"
     return "no change seen"
+
+
+def _reading(result: SizeResult, report: MeasureReport) -> str:
+    """A change in a word, or `withheld` where nothing stands behind the figures."""
+    if result.change is not None and report.verdict is not MeasureVerdict.OK:
+        return "withheld"
+    floor = result.noise_floor if result.noise_floor is not None else report.noise_floor
+    return change_text(result.change, floor)
 
 
 def _blocks_table(results: Sequence[SizeResult]) -> Table:
