@@ -1,0 +1,53 @@
+"""How long `perfkit diagnose` takes for one workload, and which of its steps take the time.
+
+Prints the seconds of each step and of the whole, as the progress lines of the command delimit
+them. Arguments are those of `perfkit diagnose`; without any it is the bundled plain kernel at its
+four sizes. The limit is 240 s on two cores, with the builds in perfkit's cache: run it twice, and
+read the second. It ends with 1 when that is exceeded.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+LIMIT_S = 240.0
+DEFAULT = ("--workload", "call_price_plain")
+
+
+def step(line: str) -> str:
+    """The step that a progress line belongs to: the counters of blocks are the timing itself."""
+    if "blocks count" in line:
+        return "timing"
+    return "waiting for the machine" if "busy" in line else line
+
+
+def main() -> int:
+    """Run it, print each step's seconds, judge the whole."""
+    arguments = sys.argv[1:] or list(DEFAULT)
+    begin = last = time.perf_counter()
+    name, steps = "starting", []
+    child = subprocess.Popen(
+        ["perfkit", "diagnose", *arguments, "--output", "-"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    assert child.stderr is not None
+    for line in child.stderr:
+        now = time.perf_counter()
+        if (found := step(line.strip())) != name:
+            steps.append((name, now - last))
+            name, last = found, now
+    code = child.wait()
+    end = time.perf_counter()
+    steps.append((name, end - last))
+    for told, seconds in steps:
+        print(f"{seconds:7.1f} s  {told}")
+    print(f"{end - begin:7.1f} s  in all; `perfkit diagnose` ended with {code}")
+    return int(end - begin > LIMIT_S or code not in (0, 4))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
