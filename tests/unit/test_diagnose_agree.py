@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perfkit.diagnose.agree import Code, differences, judge
+from perfkit.diagnose.agree import Code, differences, independent, judge
 from perfkit.diagnose.estimators import Covers, Method, Reading, Response, Sampled, unavailable
 from perfkit.records import Interval, Layer
 
@@ -137,6 +137,23 @@ def test_an_estimator_that_ignores_a_delay_confirms_nothing() -> None:
     assert not found.ffi.agree
     assert found.codes == {Method.TWIN: Code.ESTIMATOR_BROKEN}
     assert any("0.500" in e.reason for e in found.ffi.estimators)
+
+
+def test_an_estimator_whose_answer_to_a_delay_is_not_decided_still_counts() -> None:
+    vague = Response(of="twin", slope=Interval(estimate=0.9, low=0.7, high=1.1))
+    found = judge(
+        [reading(Method.TWIN, 20e-6), reading(Method.INTERCEPT, 20e-6)], CALL, responses=[vague]
+    )
+    assert found.ffi.agree
+    assert found.ffi.agreeing == ("twin", "intercept")
+    assert any("not decided" in e.reason for e in found.ffi.estimators)
+
+
+def test_two_subtractions_are_one_independent_answer() -> None:
+    both = judge([reading(Method.INNER_TIMER, 20e-6), reading(Method.BENCH, 20e-6)], CALL)
+    assert independent(both.ffi) == 1
+    other = judge([reading(Method.INNER_TIMER, 20e-6), reading(Method.TWIN, 70e-6)], CALL)
+    assert independent(other.ffi) == 2
 
 
 def test_two_camps_are_no_agreement() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from perfkit.diagnose.estimators import (
     SMALL_SIZES,
+    Answer,
     Covers,
     Method,
     Sampled,
@@ -151,12 +152,38 @@ def test_samples_give_the_ffi_and_what_others_should_see() -> None:
     assert boundary.estimate == pytest.approx(4e-6 + 2e-6 + 1e-6 - LOOP)
 
 
-def test_a_full_response_to_a_delay_holds_and_half_of_one_does_not() -> None:
-    delays = (0.0, 1e-7, 4e-7, 1e-6)
-    whole = response(Method.TWIN.value, [(k, around(3e-7 + k)) for k in delays])
-    half = response(Method.SAMPLES.value, [(k, around(3e-7 + k / 2)) for k in delays])
-    assert whole.holds
-    assert whole.slope.estimate == pytest.approx(1.0)
-    assert not half.holds
+DELAYS = (1e-7, 3e-7, 6e-7)
+
+
+def answers(slope: float, scatter: float = 0.0) -> list[list[tuple[float, float]]]:
+    """Twenty blocks on a machine that gets slower, so that only pairs within a block tell."""
+    return [
+        [(k, 3e-7 * (1 + block / 10) + (slope + scatter * (block % 5 - 2)) * k) for k in DELAYS]
+        for block in range(20)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("slope", "scatter", "expected"),
+    [
+        (1.0, 0.0, Answer.HOLDS),
+        (0.97, 0.005, Answer.HOLDS),
+        (0.5, 0.0, Answer.BROKEN),
+        (1.3, 0.05, Answer.BROKEN),
+        (1.0, 0.1, Answer.UNDECIDED),
+        (0.7, 0.3, Answer.UNDECIDED),
+    ],
+)
+def test_the_response_to_a_delay_holds_or_does_not_or_is_not_decided(
+    slope: float, scatter: float, expected: Answer
+) -> None:
+    found = response(Method.TWIN.value, answers(slope, scatter))
+    assert found is not None
+    assert found.slope.estimate == pytest.approx(slope)
+    assert found.answer is expected
+
+
+def test_a_slope_takes_several_blocks_of_two_delays() -> None:
+    assert response("twin", answers(1.0)[:5]) is None
     with pytest.raises(ValueError, match="two different delays"):
-        response("twin", [(0.0, around(1e-6)), (0.0, around(1e-6))])
+        response("twin", [[(1e-7, 1e-6), (1e-7, 1e-6)]] * 20)

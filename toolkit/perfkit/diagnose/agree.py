@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from perfkit.diagnose.estimators import Covers, Method, Reading, Response, Sampled
+from perfkit.diagnose.estimators import Answer, Covers, Method, Reading, Response, Sampled
 from perfkit.records import Estimate, FfiEstimate, Interval
 from perfkit.units import format_seconds, format_share
 
@@ -110,7 +110,7 @@ def judge(
         message = "a share of a call that takes no time is not defined"
         raise ValueError(message)
     codes: dict[Method, Code] = {}
-    broken = {answer.of for answer in responses if not answer.holds}
+    broken = {found.of for found in responses if found.answer is Answer.BROKEN}
     usable = []
     for reading in readings:
         if reading.seconds is None or reading.method not in _GROUPS:
@@ -136,7 +136,7 @@ def judge(
         best = None
     share, covers = _value(best, pairs, call_s) if best else (None, Covers.FFI)
     estimators = tuple(_estimate(reading, codes.get(reading.method)) for reading in readings)
-    estimators += tuple(_response_estimate(answer) for answer in responses)
+    estimators += tuple(_response_estimate(found) for found in responses)
     return Agreement(
         ffi=FfiEstimate(
             share=share.estimate if share else None,
@@ -144,11 +144,18 @@ def judge(
             high=share.high if share else None,
             agree=best is not None,
             estimators=estimators,
+            agreeing=(best.first.method.value, best.second.method.value) if best else (),
         ),
         pair=(best.first.method, best.second.method) if best else (),
         codes=codes,
         covers=covers,
     )
+
+
+def independent(ffi: FfiEstimate) -> int:
+    """How many answers there are that could confirm or contradict each other."""
+    known = {estimate.name for estimate in ffi.estimators if estimate.seconds is not None}
+    return len({group for method, group in _GROUPS.items() if method.value in known})
 
 
 def _one_camp(pairs: Sequence[_Pair]) -> bool:
@@ -252,18 +259,24 @@ def _estimate(reading: Reading, code: Code | None) -> Estimate:
     )
 
 
-def _response_estimate(answer: Response) -> Estimate:
+_ANSWERS = {
+    Answer.HOLDS: "as it should",
+    Answer.BROKEN: "not one to one",
+    Answer.UNDECIDED: "whether one to one is not decided, for the interval is too wide",
+}
+
+
+def _response_estimate(found: Response) -> Estimate:
     """The response to a delay is no cost of its own: it has a reason and no seconds."""
-    slope = answer.slope
-    verdict = "as it should" if answer.holds else "not one to one"
+    slope = found.slope
     return Estimate(
-        name=f"{Method.DELAY.value}/{answer.of}",
+        name=f"{Method.DELAY.value}/{found.of}",
         seconds=None,
         low=None,
         high=None,
         reason=(
-            f"{answer.of} grows by {slope.estimate:.3f} [{slope.low:.3f}, {slope.high:.3f}] of an "
-            f"injected delay: {verdict}"
+            f"{found.of} grows by {slope.estimate:.3f} [{slope.low:.3f}, {slope.high:.3f}] of an "
+            f"injected delay: {_ANSWERS[found.answer]}"
         ),
     )
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from perfkit.measure import statistics
 from perfkit.records import FFI_LAYERS, Interval, Layer
-from perfkit.stacks.intervals import Z, wilson
+from perfkit.stacks.intervals import wilson
 from perfkit.units import format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -102,11 +103,18 @@ class Sampled:
         ffi = sum(self.layers.get(layer, 0.0) for layer in FFI_LAYERS)
         if covers is Covers.FFI:
             return self.interval(ffi)
-        # Timed estimators take the loop's own time off, so what is left of the interpreter's
-        # layer (the release of the result, mostly) is in their answer.
-        left = self.layers.get(Layer.INTERPRETER, 0.0)
-        found = self.interval(ffi + self.boundary_allocation_s + left)
+        found = self.interval(ffi + self._beside_ffi())
         return shifted(found, -self.loop_s)
+
+    def output(self) -> Interval:
+        """The life cycle of the output: what a timed estimator includes beside the FFI."""
+        return shifted(self.interval(self._beside_ffi()), -self.loop_s)
+
+    def _beside_ffi(self) -> float:
+        """Timed estimators take the loop's own time off, so what is left of the interpreter's layer
+        (the release of the result, mostly) is in their answer.
+        """
+        return self.boundary_allocation_s + self.layers.get(Layer.INTERPRETER, 0.0)
 
 
 def shifted(interval: Interval, by: float) -> Interval:
@@ -155,7 +163,7 @@ def twin(twin_s: Interval, loop_s: float, *, call_s: Interval) -> Reading:
         method=Method.TWIN,
         seconds=shifted(twin_s, -loop_s),
         covers=Covers.BOUNDARY,
-        reason="includes the allocation of the output",
+        reason="includes the output's allocation and release",
     )
 
 
@@ -220,7 +228,7 @@ def intercept(
             high=at_zero + math.hypot(high - at_zero, spread) - loop_s,
         ),
         covers=Covers.BOUNDARY,
-        reason="the part that does not grow with the size",
+        reason="the part that does not grow with the size, the output's included",
     )
 
 
@@ -260,7 +268,11 @@ def call_minus_bench(
     if other_flags:
         reason = f"the bench was compiled otherwise ({', '.join(other_flags)})"
         return unavailable(Method.BENCH, reason)
-    rest = "the bench allocates its output too" if allocates_output else "includes the output"
+    rest = (
+        "the bench allocates its output too"
+        if allocates_output
+        else "includes the output's allocation and release"
+    )
     return Reading(
         method=Method.BENCH,
         seconds=shifted(difference(call_s, bench_s), -loop_s),
@@ -279,6 +291,14 @@ def sampled_stacks(sampled: Sampled) -> Reading:
     )
 
 
+class Answer(StrEnum):
+    """What the response to an injected delay says of an estimator."""
+
+    HOLDS = "holds"
+    BROKEN = "broken"
+    UNDECIDED = "undecided"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """How a figure answers to a delay injected at the boundary; one means that it sees it whole."""
@@ -287,40 +307,43 @@ class Response:
     slope: Interval
 
     @property
-    def holds(self) -> bool:
-        """Whether the interval of the slope reaches into 1 ± 5 %."""
-        return self.slope.low <= 1 + SLOPE_TOLERANCE and self.slope.high >= 1 - SLOPE_TOLERANCE
+    def answer(self) -> Answer:
+        """Whether the interval of the slope lies in 1 ± 5 %, outside of it, or across a limit."""
+        low, high = 1 - SLOPE_TOLERANCE, 1 + SLOPE_TOLERANCE
+        if low <= self.slope.low and self.slope.high <= high:
+            return Answer.HOLDS
+        if self.slope.low > high or self.slope.high < low:
+            return Answer.BROKEN
+        return Answer.UNDECIDED
 
 
-def response(of: str, points: Sequence[tuple[float, Interval]]) -> Response:
-    """E5: the slope of a figure against the injected delay, by weighted least squares.
+def response(of: str, blocks: Sequence[Sequence[tuple[float, float]]]) -> Response | None:
+    """E5: the slope of a figure against the injected delay, block by block.
+
+    The delays of one block saw the same machine, so that what moves from block to block cancels.
 
     Args:
         of: what the figure is.
-        points: (seconds injected, the figure in seconds), at least two different delays.
+        blocks: for each block (seconds injected, the figure in seconds), at least two different
+            delays.
+
+    Returns:
+        None with too few blocks for an interval.
 
     Raises:
-        ValueError: fewer than two different delays.
+        ValueError: a block has fewer than two different delays.
     """
-    delays = [delay for delay, _ in points]
-    if len(set(delays)) < 2:
+    if len(blocks) < statistics.LEAST_VALUES:
+        return None
+    return Response(of=of, slope=statistics.rank_interval([_slope(block) for block in blocks]))
+
+
+def _slope(points: Sequence[tuple[float, float]]) -> float:
+    """By least squares."""
+    mean_x = math.fsum(x for x, _ in points) / len(points)
+    mean_y = math.fsum(y for _, y in points) / len(points)
+    spread = math.fsum((x - mean_x) ** 2 for x, _ in points)
+    if spread == 0:
         message = "a slope takes at least two different delays"
         raise ValueError(message)
-    weights = [1 / max(_sigma(value), 1e-12) ** 2 for _, value in points]
-    total = sum(weights)
-    mean_x = sum(w * x for w, x in zip(weights, delays, strict=True)) / total
-    mean_y = sum(w * v.estimate for w, (_, v) in zip(weights, points, strict=True)) / total
-    spread = sum(w * (x - mean_x) ** 2 for w, x in zip(weights, delays, strict=True))
-    slope = (
-        sum(
-            w * (x - mean_x) * (v.estimate - mean_y)
-            for w, (x, v) in zip(weights, points, strict=True)
-        )
-        / spread
-    )
-    half = Z / math.sqrt(spread)
-    return Response(of=of, slope=Interval(estimate=slope, low=slope - half, high=slope + half))
-
-
-def _sigma(interval: Interval) -> float:
-    return (interval.high - interval.low) / (2 * Z)
+    return math.fsum((x - mean_x) * (y - mean_y) for x, y in points) / spread

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from perfkit.config import Measure, Project, Workload
+    from perfkit.measure.blocks import Block
     from perfkit.measure.results import Measurement, Point
     from perfkit.records import Build
     from perfkit.store import Run
@@ -44,7 +45,8 @@ LOOP_REPEATS = 15
 PROBE_FROM_S = 1e-3
 """The GIL probe needs a call that is long beside the hand-over of the lock."""
 PROBE_BATCHES = 9
-DELAY_FACTORS = (0.0, 2.0, 5.0)
+DELAY_FACTORS = (1.0, 3.0, 6.0)
+"""From a delay that is not zero: the hook's own clock readings are then in every one of them."""
 LEAST_DELAY_S = 2e-7
 
 
@@ -163,10 +165,7 @@ def inner_outside(point: Point, variant: str = INNER) -> Interval | None:
         None with too few valid blocks for an interval.
     """
     values = [
-        plain_statistics.median(
-            whole - inside
-            for whole, inside in zip(block.per_call_s[variant], block.inner_s[variant], strict=True)
-        )
+        _outside(block, variant)
         for session in point.sessions
         for block in session
         if block.valid and variant in block.inner_s
@@ -184,7 +183,7 @@ class SmallTimes:
 
 def measure_small(subject: Subject) -> SmallTimes:
     """Time the sizes of the intercept's fit; sizes that the workload refuses are left out."""
-    usable, refused = _usable(subject, SMALL_SIZES)
+    usable, refused = sizes_taken(subject, SMALL_SIZES)
     if not usable:
         return SmallTimes(times={}, reason=refused)
     plan = Plan(
@@ -206,7 +205,7 @@ def measure_small(subject: Subject) -> SmallTimes:
     return SmallTimes(times=times, reason=refused)
 
 
-def _usable(subject: Subject, sizes: Sequence[int]) -> tuple[tuple[int, ...], str]:
+def sizes_taken(subject: Subject, sizes: Sequence[int]) -> tuple[tuple[int, ...], str]:
     """The sizes that the workload takes, and what it says of the others."""
     usable: list[int] = []
     refused = ""
@@ -305,16 +304,31 @@ def measure_delays(subject: Subject, size: int, fixed_s: float) -> tuple[Respons
         raise found.refusal()
     point = found.at(size)
     names = {SUBJECT: "call", TWIN: Method.TWIN.value, INNER: Method.INNER_TIMER.value}
-    answers = []
-    for arm, _ in arms:
-        points = [
-            (nanoseconds * 1e-9, value)
-            for label, nanoseconds in delays.items()
-            if (value := _answer(point, arm, f"{arm}+{label}")) is not None
-        ]
-        answers.append(response(names[arm], points))
-    return tuple(answers)
+    seconds = {label: nanoseconds * 1e-9 for label, nanoseconds in delays.items()}
+    return tuple(
+        answer
+        for arm, _ in arms
+        if (answer := response(names[arm], delay_blocks(point, arm, seconds))) is not None
+    )
 
 
-def _answer(point: Point, arm: str, variant: str) -> Interval | None:
-    return inner_outside(point, variant) if arm == INNER else point.absolute(variant)
+def delay_blocks(
+    point: Point, arm: str, delays: Mapping[str, float]
+) -> list[list[tuple[float, float]]]:
+    """For each valid block, (seconds injected, what the arm took) of every delay."""
+    found = []
+    for block in (b for session in point.sessions for b in session if b.valid):
+        names = {f"{arm}+{label}": delay for label, delay in delays.items()}
+        if arm == INNER:
+            if not all(name in block.inner_s for name in names):
+                continue
+            found.append([(delay, _outside(block, name)) for name, delay in names.items()])
+        else:
+            found.append([(delay, block.typical_s(name)) for name, delay in names.items()])
+    return found
+
+
+def _outside(block: Block, variant: str) -> float:
+    """Seconds per call outside the inner clock's region, in one block."""
+    pairs = zip(block.per_call_s[variant], block.inner_s[variant], strict=True)
+    return plain_statistics.median(whole - inside for whole, inside in pairs)
