@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -137,7 +138,8 @@ def test_profile(subject: Subject) -> None:
 def test_diagnose(subject: Subject) -> None:
     before = subject.dirt()
     document, run = subject.ask("diagnose", "--sizes", subject.size, "--patience", "0s")
-    assert document["verdict"] in {"ok", "disagree", "distorted", "busy", "unchecked"}
+    verdicts = {"ok", "disagree", "distorted", "busy", "unchecked", "untrusted"}
+    assert document["verdict"] in verdicts
     for size in document["sizes"]:
         assert {"workload", "size", "call_s", "layers", "ffi"} <= set(size)
         if size["layers"]:
@@ -149,8 +151,12 @@ def test_diagnose(subject: Subject) -> None:
         "run.json",
         "diagnosis.json",
         "final_report.md",
-        "layers.svg",
     }
+    report = (run.directory / "final_report.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"flame/[^\s]+\.svg", report.replace("\\", ""))
+    assert ("flame/layers.svg" in pictures) is bool(document["sizes"])
+    for picture in pictures:
+        assert "<svg" in (run.directory / picture).read_text(encoding="utf-8")
     assert subject.dirt() == before
 
 

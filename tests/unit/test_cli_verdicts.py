@@ -13,10 +13,12 @@ from perfkit.records import (
     Confirmed,
     DiagnoseVerdict,
     Diagnosis,
+    FfiEstimate,
     Interval,
     MeasureReport,
     MeasureVerdict,
     SizeResult,
+    SizeSplit,
     TuneReport,
     TuneStatus,
 )
@@ -96,11 +98,25 @@ def test_profile_wants_one_believed_capture_of_every_size() -> None:
     assert verdicts.profile_code([]) is ExitCode.NO_VERDICT
 
 
+def split(*, known: bool) -> SizeSplit:
+    ffi = FfiEstimate(share=None, low=None, high=None, agree=known, estimators=())
+    return SizeSplit(workload="sum", size=10, call_s=ONE, layers=(), ffi=ffi)
+
+
 @pytest.mark.parametrize("verdict", DiagnoseVerdict)
 def test_diagnose(verdict: DiagnoseVerdict) -> None:
     good = verdict in (DiagnoseVerdict.OK, DiagnoseVerdict.UNCHECKED)
-    diagnosis = Diagnosis(verdict=verdict, sizes=(), profilers=(), findings=())
+    sizes = (split(known=False), split(known=True))
+    diagnosis = Diagnosis(verdict=verdict, sizes=sizes, profilers=(), findings=())
     assert verdicts.diagnose_code(diagnosis) is (ExitCode.GOOD if good else ExitCode.NO_VERDICT)
+
+
+@pytest.mark.parametrize("sizes", [(), (split(known=False),)])
+def test_a_diagnosis_that_knows_the_ffi_cost_nowhere_is_no_verdict(
+    sizes: tuple[SizeSplit, ...],
+) -> None:
+    diagnosis = Diagnosis(verdict=DiagnoseVerdict.UNCHECKED, sizes=sizes, profilers=(), findings=())
+    assert verdicts.diagnose_code(diagnosis) is ExitCode.NO_VERDICT
 
 
 @pytest.mark.parametrize(

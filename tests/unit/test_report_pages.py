@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,16 @@ import report_records as records
 
 from perfkit.records import (
     DiagnoseVerdict,
+    Diagnosis,
     Interval,
     MeasureReport,
     MeasureVerdict,
+    Note,
+    SizeSplit,
     TuneStatus,
 )
 from perfkit.report import console, markdown, pages
+from perfkit.report.diagnosis import boundary_blocks
 from perfkit.report.measuring import change_text, met_text
 from perfkit.report.page import Bullets, Column, Page, Paragraph, Table, Verdict
 from perfkit.report.words import note_text, ratio_interval, seconds, time_interval, value_text
@@ -92,6 +97,80 @@ def test_busy_shows_room_and_no_figure() -> None:
     assert "µs" not in text
     assert "0.75 to 1.00" in text
     assert "152 of 160" in text
+
+
+def first_sentence(diagnosis: Diagnosis) -> str:
+    verdict = pages.diagnose(diagnosis).blocks[0]
+    assert isinstance(verdict, Verdict)
+    return verdict.sentence
+
+
+def bare(split: SizeSplit) -> SizeSplit:
+    unknown = dataclasses.replace(split.ffi, agree=False, share=None, low=None, high=None)
+    return dataclasses.replace(split, layers=(), ffi=unknown)
+
+
+def test_a_diagnosis_says_what_agreed_and_what_did_not() -> None:
+    agreed = dataclasses.replace(
+        records.DIAGNOSIS, verdict=DiagnoseVerdict.OK, sizes=records.SPLITS[1:]
+    )
+    sentence = first_sentence(agreed)
+    assert "two independent ways of measuring it agree on the FFI cost" in sentence
+    assert "one accepted profile per size" in sentence
+    missing = dataclasses.replace(
+        records.DIAGNOSIS,
+        verdict=DiagnoseVerdict.UNCHECKED,
+        sizes=(bare(records.SPLITS[0]), *records.SPLITS[1:]),
+        measured=dataclasses.replace(records.MEASURED, verdict=MeasureVerdict.UNCHECKED),
+    )
+    sentence = first_sentence(missing)
+    assert "no profile could be split at 1k" in sentence
+    assert "the FFI cost at 1k has no second way" in sentence
+    assert "the machine was quiet" in sentence
+    distorted = dataclasses.replace(missing, verdict=DiagnoseVerdict.DISTORTED)
+    assert "No split at 1k" in first_sentence(distorted)
+    untrusted = dataclasses.replace(missing, verdict=DiagnoseVerdict.UNTRUSTED)
+    assert "two copies of the same build" in first_sentence(untrusted)
+
+
+def test_no_finding_without_a_profile_is_no_all_clear() -> None:
+    quiet = dataclasses.replace(
+        records.DIAGNOSIS, findings=(), sizes=tuple(map(bare, records.SPLITS))
+    )
+    text = markdown.render(pages.diagnose(quiet))
+    assert "by the rules that could be asked" in text
+    assert "Nothing that costs enough" not in text
+    assert "No profile could be split, so nothing is known about the layers" in text
+    assert "No sample fell into" not in text
+    untrusted = dataclasses.replace(quiet, verdict=DiagnoseVerdict.UNTRUSTED)
+    assert "Findings are withheld" in markdown.render(pages.diagnose(untrusted))
+
+
+def test_a_kernel_out_of_sight_is_not_a_kernel_without_page_faults() -> None:
+    splits = records.SPLITS[:2]
+    seen = markdown.render(
+        pages.diagnose(dataclasses.replace(records.DIAGNOSIS, sizes=splits, notes=()))
+    )
+    assert re.search(r"No sample fell into: .*page\\_fault", seen)
+    note = Note(id="kernel_unseen", text="the kernel's own time was not visible")
+    hidden = markdown.render(
+        pages.diagnose(dataclasses.replace(records.DIAGNOSIS, sizes=splits, notes=(note,)))
+    )
+    assert "was out of sight" in hidden
+    assert not re.search(r"No sample fell into: .*page\\_fault", hidden)
+
+
+def test_a_small_boundary_is_said_not_to_be_the_problem() -> None:
+    small = dataclasses.replace(records.SPLITS[1].ffi, share=0.01, low=0.004, high=0.021)
+    split = dataclasses.replace(records.SPLITS[1], ffi=small)
+    (_, bullets) = boundary_blocks([records.SPLITS[0], split, records.SPLITS[2]])
+    assert isinstance(bullets, Bullets)
+    assert bullets.items == (
+        "price at 10k: the boundary is not the problem, it takes at most 2.1 % of the call.",
+        "price at 100k: the boundary takes 45.0 % to 51.0 % of the call, most of it convert_in "
+        "(30.0 %).",
+    )
+    assert boundary_blocks([records.SPLITS[0]]) == []
 
 
 def test_untrusted_and_unchecked_say_what_stands_behind_them() -> None:

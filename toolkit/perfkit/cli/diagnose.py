@@ -23,7 +23,11 @@ def diagnose(
     sizes: SizesOption = None,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Also inject a known delay and see whether it is found."),
+        typer.Option(
+            "--verify",
+            help="Also inject known delays and see whether they are found, and force both branches "
+            "of every threshold that is a constant.",
+        ),
     ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer blocks, shorter captures and wider intervals.")
@@ -36,14 +40,16 @@ def diagnose(
 ) -> None:
     """Split the time of a call by layer at each size, by more than one method.
 
-    Ends with 0 when the split may be believed, with 4 when the methods disagree, the profile is
-    distorted, or the machine was busy; the report then says which and why.
+    Ends with 0 when the split may be believed; with 4 when the methods disagree or the FFI cost is
+    known at no size, when the profile is distorted, the times cannot be trusted, or the machine was
+    busy. The report then says which and why.
     """
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import diagnose_code
     from perfkit.diagnose.engine import diagnose as split
     from perfkit.diagnose.times import quick_project
     from perfkit.report import machine, markdown, pages, pictures, replay
+    from perfkit.report.diagnosis import LAYERS_PICTURE, TIMES_PICTURE
 
     check_output(output)
     with working("diagnose", config=config, workload=workload) as context:
@@ -63,13 +69,14 @@ def diagnose(
         run = context.run
         run.write_record(replay.DIAGNOSIS_FILE, diagnosis)
         run.write(replay.REPORT_FILE, markdown.render(pages.diagnose(diagnosis)))
-        run.write("layers.svg", pictures.layers(diagnosis))
-        if diagnosis.measured is not None:
-            run.write("times.svg", pictures.times(diagnosis.measured))
+        if diagnosis.sizes:
+            run.write(LAYERS_PICTURE, pictures.layers(diagnosis))
+        if diagnosis.measured is not None and diagnosis.measured.results:
+            run.write(TIMES_PICTURE, pictures.times(diagnosis.measured))
         emit(
             form=form,
             output=output,
-            page=lambda: pages.diagnose(diagnosis),
+            page=lambda: pages.diagnose(diagnosis, directory=run.directory),
             document=lambda: machine.diagnose_json(diagnosis),
         )
         raise typer.Exit(int(diagnose_code(diagnosis)))

@@ -39,11 +39,19 @@ def profile_code(captures: Sequence[Capture]) -> ExitCode:
 
 
 def diagnose_code(diagnosis: Diagnosis) -> ExitCode:
-    """4 when the split cannot be believed, or its estimators disagree."""
+    """4 when the split cannot be believed, its estimators disagree, or the FFI cost is known
+    nowhere.
+    """
     match diagnosis.verdict:
         case DiagnoseVerdict.OK | DiagnoseVerdict.UNCHECKED:
-            return ExitCode.GOOD
-        case DiagnoseVerdict.DISAGREE | DiagnoseVerdict.DISTORTED | DiagnoseVerdict.BUSY:
+            known = any(split.ffi.agree for split in diagnosis.sizes)
+            return ExitCode.GOOD if known else ExitCode.NO_VERDICT
+        case (
+            DiagnoseVerdict.DISAGREE
+            | DiagnoseVerdict.DISTORTED
+            | DiagnoseVerdict.UNTRUSTED
+            | DiagnoseVerdict.BUSY
+        ):
             return ExitCode.NO_VERDICT
         case _:
             assert_never(diagnosis.verdict)
