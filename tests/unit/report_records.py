@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from perfkit.diagnose.branches import judged, not_measured
+from perfkit.diagnose.model import against_reference, size_model
 from perfkit.records import (
     Capture,
     Check,
@@ -23,7 +25,10 @@ from perfkit.records import (
     ModuleFile,
     Note,
     ParameterProof,
+    Pattern,
     Proof,
+    Quantity,
+    QuantityName,
     Recommendation,
     SizeResult,
     SizeSplit,
@@ -188,6 +193,7 @@ def split(size: int) -> SizeSplit:
             low=0.45 if agree else None,
             high=0.51 if agree else None,
             agree=agree,
+            agreeing=("sampled stacks", "call minus bench") if agree else (),
             estimators=(
                 Estimate(
                     name="sampled stacks", seconds=0.48 * call, low=0.45 * call, high=0.5 * call
@@ -203,6 +209,23 @@ def split(size: int) -> SizeSplit:
             ),
         ),
         workers_s=0.9 * call if size >= 100_000 else None,
+        quantities=(
+            Quantity(
+                name=QuantityName.FIXED,
+                seconds=around(1.2e-6, 0.1),
+                basis="the line through the small sizes, at zero",
+            ),
+            Quantity(
+                name=QuantityName.OUTPUT,
+                seconds=around(0.05 * call, 0.1) if agree else None,
+                basis="samples: the output's memory" if agree else "not available: no samples",
+            ),
+            Quantity(
+                name=QuantityName.DISPATCH,
+                seconds=around(0.2 * call, 0.05) if size >= 100_000 else around(0.0),
+                basis="samples: pool and waiting of the calling thread",
+            ),
+        ),
     )
 
 
@@ -227,9 +250,33 @@ def finding(number: int) -> Finding:
     )
 
 
+SPLITS = tuple(split(size) for size in TIMES)
+
+MODEL = size_model(
+    "price",
+    SPLITS,
+    (
+        *against_reference(MEASURED.results, MEASURED.noise_floor),
+        *judged(
+            "SMALL",
+            30_000,
+            {
+                Pattern.HOT: {1_000: around(0.4), 10_000: around(1.4), 100_000: around(1.9)},
+                Pattern.IDLE: {1_000: around(0.2), 10_000: around(1.01), 100_000: around(1.7)},
+            },
+            sizes=(10_000,),
+            noise_floor=0.004,
+        ).crossings,
+        *not_measured(
+            "MEDIUM", 200_000, "forcing a constant takes two builds; --verify does it"
+        ).crossings,
+    ),
+)
+
 DIAGNOSIS = Diagnosis(
-    verdict=DiagnoseVerdict.OK,
-    sizes=tuple(split(size) for size in TIMES),
+    verdict=DiagnoseVerdict.DISAGREE,
+    sizes=SPLITS,
+    model=MODEL,
     profilers=(PERF, PY_SPY),
     findings=tuple(finding(number) for number in range(5)),
     recommendation=Recommendation(

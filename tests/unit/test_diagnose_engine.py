@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
-from perfkit.config import Parameter
+from perfkit.config import Backend, Parameter
 from perfkit.diagnose import branches, engine, times
-from perfkit.diagnose.model import Outcome
 from perfkit.records import (
     DiagnoseVerdict,
+    Estimate,
     FfiEstimate,
     Interval,
     Layer,
     LayerTime,
     MeasureVerdict,
+    Note,
+    Outcome,
+    Pattern,
     SizeSplit,
 )
 
@@ -25,14 +28,28 @@ def around(value: float, half: float = 0.01) -> Interval:
     return Interval(estimate=value, low=value - half, high=value + half)
 
 
-def size_split(size: int, *, agree: bool = True, layers: bool = True) -> SizeSplit:
+def size_split(
+    size: int,
+    *,
+    agree: bool = True,
+    layers: bool = True,
+    answers: tuple[str, ...] = ("twin", "sampled_stacks"),
+) -> SizeSplit:
     row = LayerTime(layer=Layer.COMPUTE, seconds=1.0, share=1.0, low=0.9, high=1.0)
     return SizeSplit(
         workload="w",
         size=size,
         call_s=around(1.0),
         layers=(row,) if layers else (),
-        ffi=FfiEstimate(share=None, low=None, high=None, agree=agree, estimators=()),
+        ffi=FfiEstimate(
+            share=None,
+            low=None,
+            high=None,
+            agree=agree,
+            estimators=tuple(
+                Estimate(name=name, seconds=0.1, low=0.1, high=0.1) for name in answers
+            ),
+        ),
     )
 
 
@@ -45,7 +62,30 @@ def refused(size: int, *, slowdown: Interval | None) -> Any:  # noqa: ANN401
     [
         (MeasureVerdict.OK, [size_split(1), size_split(2)], [], DiagnoseVerdict.OK),
         (MeasureVerdict.UNCHECKED, [size_split(1)], [], DiagnoseVerdict.UNCHECKED),
-        (MeasureVerdict.UNTRUSTED, [size_split(1)], [], DiagnoseVerdict.UNCHECKED),
+        (MeasureVerdict.UNTRUSTED, [size_split(1)], [], DiagnoseVerdict.UNTRUSTED),
+        (
+            MeasureVerdict.UNTRUSTED,
+            [size_split(1, layers=False)],
+            [refused(1, slowdown=around(0.05))],
+            DiagnoseVerdict.UNTRUSTED,
+        ),
+        (
+            # A size without a profile does not hide that others disagree.
+            MeasureVerdict.OK,
+            [size_split(1, layers=False), size_split(2, agree=False)],
+            [],
+            DiagnoseVerdict.DISAGREE,
+        ),
+        (
+            # One way of measuring, or two that start from the same figure, cannot disagree.
+            MeasureVerdict.OK,
+            [
+                size_split(1, agree=False, answers=("twin",)),
+                size_split(2, agree=False, answers=("inner_timer", "call_minus_bench")),
+            ],
+            [],
+            DiagnoseVerdict.UNCHECKED,
+        ),
         (
             MeasureVerdict.OK,
             [size_split(1), size_split(2, agree=False)],
@@ -136,11 +176,60 @@ def test_thresholds_that_concern_the_sizes_come_by_priority() -> None:
 
 
 def test_forced_branches_carry_the_crossover_of_all_sizes() -> None:
-    gains = {1_000: around(0.5), 10_000: around(1.5), 100_000: around(1.9)}
-    found = branches.judged("small", 30_000, gains)
-    assert found[10_000].above_gain == gains[10_000]
-    assert {item.crossover for item in found.values()} == {found[1_000].crossover}
-    assert found[1_000].crossover.outcome is Outcome.FOUND
+    hot = {1_000: around(0.5), 3_000: around(0.9), 10_000: around(1.5), 100_000: around(1.9)}
+    idle = {1_000: around(0.3), 3_000: around(0.5), 10_000: around(0.9), 100_000: around(1.9)}
+    gains = {Pattern.HOT: hot, Pattern.IDLE: idle}
+    found = branches.judged("small", 30_000, gains, sizes=(1_000, 10_000), noise_floor=0.02)
+    assert set(found.branches) == {1_000, 10_000}
+    assert found.branches[10_000].above_gain == hot[10_000]
+    assert found.branches[10_000].noise_floor == 0.02
+    crossings = {crossing.pattern: crossing for crossing in found.crossings}
+    assert {item.crossover for item in found.branches.values()} == {
+        crossings[Pattern.HOT].crossover
+    }
+    assert (crossings[Pattern.HOT].crossover.low, crossings[Pattern.HOT].crossover.high) == (
+        3_000,
+        10_000,
+    )
+    assert crossings[Pattern.IDLE].crossover == found.branches[1_000].idle
+    assert crossings[Pattern.IDLE].crossover.low == 10_000
+    assert crossings[Pattern.HOT].parameter == "small"
+
+
+def test_sizes_far_apart_get_a_probe_between() -> None:
+    assert branches.probes((10_000, 1_000, 20_000)) == (1_000, 3_162, 10_000, 20_000)
+    assert branches.probes((7,)) == (7,)
+
+
+@pytest.mark.parametrize(
+    ("backend", "data", "dead"),
+    [(Backend.CONST, "d", True), (Backend.CONST, "e", False), (Backend.ENV, "d", False)],
+)
+def test_a_constant_that_changes_no_byte_is_dead(backend: Backend, data: str, dead: bool) -> None:
+    below: Any = SimpleNamespace(text_sha256="t", data_sha256="d")
+    above: Any = SimpleNamespace(text_sha256="t", data_sha256=data)
+    assert branches.is_dead(backend, below, above) is dead
+
+
+def test_a_threshold_that_was_not_forced_has_a_reason_and_no_figure() -> None:
+    (crossing,) = branches.not_measured("small", 30_000, "no builds").crossings
+    assert (crossing.crossover.outcome, crossing.value) == (Outcome.NOT_MEASURED, 30_000)
+    assert crossing.reason == "no builds"
+
+
+def test_a_note_that_holds_at_several_sizes_is_said_once() -> None:
+    notes = [
+        Note(id="a", text="t", where="w at 1k"),
+        Note(id="b", text="u", where="w"),
+        Note(id="a", text="t", where="w at 10k"),
+        Note(id="a", text="t", where="w at 1k"),
+        Note(id="c", text="v"),
+    ]
+    assert [(n.id, n.where) for n in engine.merged(notes)] == [
+        ("a", "w at 1k, 10k"),
+        ("b", "w"),
+        ("c", ""),
+    ]
 
 
 def test_every_size_below_or_above_a_forced_threshold() -> None:

@@ -11,8 +11,7 @@ import pytest
 
 from perfkit.checks.audit import parse_rustc
 from perfkit.diagnose import rules
-from perfkit.diagnose.findings import find
-from perfkit.diagnose.model import Crossover, Outcome
+from perfkit.diagnose.findings import WITHOUT_PROFILE, find, unasked
 from perfkit.diagnose.observed import (
     Branches,
     Counted,
@@ -27,11 +26,13 @@ from perfkit.diagnose.profiles import stack_time
 from perfkit.diagnose.rules import RULES
 from perfkit.records import (
     ALL_THREADS,
+    Crossover,
     FfiEstimate,
     Finding,
     Interval,
     Layer,
     LayerTime,
+    Outcome,
     SizeResult,
 )
 from perfkit.stacks.intervals import wilson
@@ -343,7 +344,15 @@ def test_one_thread_is_right_where_it_is_all_there_is_or_the_call_is_short(
 
 def branches(value: int, above_gain: Interval) -> Branches:
     crossing = Crossover(outcome=Outcome.FOUND, size=4_000.0, low=1_000.0, high=10_000.0)
-    return Branches(parameter="SMALL", value=value, above_gain=above_gain, crossover=crossing)
+    never = Crossover(outcome=Outcome.NEVER)
+    return Branches(
+        parameter="SMALL",
+        value=value,
+        above_gain=above_gain,
+        crossover=crossing,
+        noise_floor=0.02,
+        idle=never,
+    )
 
 
 def test_a_threshold_on_the_wrong_side() -> None:
@@ -351,7 +360,9 @@ def test_a_threshold_on_the_wrong_side() -> None:
     finding = only(observed, "threshold_outside")
     assert finding.share == pytest.approx(1 - 1 / 1.6)
     assert "the branch above" in finding.title
-    assert "at about 4k [1k, 10k]" in finding.remedy
+    assert "from about 4k on (between 1k and 10k); for calls that find the pool asleep: no cr" in (
+        finding.remedy
+    )
 
 
 def test_a_threshold_that_sends_a_size_to_threads_too_early() -> None:
@@ -363,7 +374,12 @@ def test_a_threshold_that_sends_a_size_to_threads_too_early() -> None:
 
 @pytest.mark.parametrize(
     ("value", "gain"),
-    [(1_000, around(1.6)), (30_000, around(0.7)), (30_000, around(1.0, 0.1))],
+    [
+        (1_000, around(1.6)),
+        (30_000, around(0.7)),
+        (30_000, around(1.0, 0.1)),
+        (30_000, around(1.015, 0.001)),
+    ],
 )
 def test_a_threshold_in_its_place_or_not_told_is_no_finding(value: int, gain: Interval) -> None:
     observed = seen(*BOTH_COMPUTE, branches=(branches(value, gain),))
@@ -517,6 +533,17 @@ def test_nothing_fires_without_a_profile() -> None:
     assert fired(seen(region=10_000, stacks=(), region_samples=0.0, layers={}, workers_s=None)) == (
         set()
     )
+
+
+def test_without_a_profile_it_is_said_which_rules_could_be_asked() -> None:
+    assert set(WITHOUT_PROFILE) < {rule.__name__ for rule in RULES}
+    bare = dataclasses.replace(seen(), region_samples=0.0, size=1_000)
+    (note,) = unasked([seen(stack(COMPUTE, 9_000)), bare])
+    assert note.where == "price at 1k"
+    assert "threshold_outside" in note.text
+    # One of them, to see that it is so.
+    branched = dataclasses.replace(bare, branches=(branches(30_000, around(1.6)),), size=10_000)
+    assert [finding.id for finding in find([branched])] == ["threshold_outside"]
 
 
 def test_findings_are_ranked_by_gain_and_said_once() -> None:

@@ -61,6 +61,12 @@ PROMISED: dict[str, tuple[Document, dict[str, set[str]]]] = {
             "sizes.layers": {"name", "seconds", "share", "low", "high"},
             "sizes.ffi": {"share", "low", "high", "agree", "estimators"},
             "sizes.ffi.estimators": {"name", "seconds", "low", "high", "reason"},
+            "sizes.quantities": {"name", "seconds", "basis"},
+            "model": {"workload", "sizes", "costs", "crossings", "reason"},
+            "model.costs": {"layer", "cost"},
+            "model.costs.cost": {"fixed_s", "per_element_s", "holds"},
+            "model.crossings": {"first", "second", "pattern", "parameter", "crossover", "reason"},
+            "model.crossings.crossover": {"outcome", "size", "low", "high", "rising"},
             "profilers": {"profiler", "slowdown", "accepted", "reason", "files"},
             "findings": {
                 "id",

@@ -293,13 +293,39 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FfiEstimate:
-    """FFI share of a call by independent estimators; `agree` only when two of them do."""
+    """FFI share of a call by independent estimators; `agree` only when two of them do.
+
+    Attributes:
+        agreeing: the names of the two that agree best; empty where none do.
+    """
 
     share: float | None
     low: float | None
     high: float | None
     agree: bool
     estimators: tuple[Estimate, ...]
+    agreeing: tuple[str, ...] = ()
+
+
+class QuantityName(StrEnum):
+    """What is kept apart from the FFI because other remedies help against it."""
+
+    FIXED = "fixed_per_call"
+    OUTPUT = "output_lifecycle"
+    DISPATCH = "dispatch_to_threads"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """Seconds per call of something that stands beside the FFI, or why it is not known.
+
+    Attributes:
+        basis: what the figure was made from and what it covers; why there is none where it is None.
+    """
+
+    name: QuantityName
+    seconds: Interval | None
+    basis: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +338,104 @@ class SizeSplit:
     layers: tuple[LayerTime, ...]
     ffi: FfiEstimate
     workers_s: float | None = None  # on-CPU seconds per call of other threads, joined to `waiting`
+    quantities: tuple[Quantity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearCost:
+    """`fixed_s + per_element_s * n` seconds per call.
+
+    Attributes:
+        holds: whether the line goes through all points; caches and thread pools bend it.
+    """
+
+    fixed_s: Interval
+    per_element_s: Interval
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCost:
+    """How one layer grows with the size; `layer` is None for the whole call."""
+
+    layer: Layer | None
+    cost: LinearCost
+
+
+class Outcome(StrEnum):
+    """What can be said about the size where a second way overtakes a first one."""
+
+    FOUND = "found"
+    ALWAYS = "always"  # the second is faster at every size that was measured
+    NEVER = "never"
+    SEVERAL = "several"  # it overtakes more than once: there is no single size
+    UNRESOLVED = "unresolved"
+    NOT_MEASURED = "not_measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossover:
+    """Where a second way of doing the work overtakes a first one.
+
+    Attributes:
+        size: by interpolation of the log-ratio over the logarithm of the size; None unless found.
+        low: the crossover lies above this size with confidence; None unless found.
+        high: and below this one.
+        rising: whether the second way is the faster one above the size, not below it.
+        faster: the sizes at which the second way is faster for certain.
+        slower: and those at which it is slower.
+        undecided: and those at which the two cannot be told apart.
+    """
+
+    outcome: Outcome
+    size: float | None = None
+    low: float | None = None
+    high: float | None = None
+    rising: bool = True
+    faster: tuple[int, ...] = ()
+    slower: tuple[int, ...] = ()
+    undecided: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """Two ways of doing a workload's work, compared over the sizes.
+
+    Attributes:
+        first: the one that is looked at first, such as `numpy` or the branch below a threshold.
+        second: the other one.
+        pattern: whether calls followed each other, or came after the pool went to sleep.
+        parameter: the threshold whose branches were forced; None for subject and reference.
+        value: its value now.
+        noise_floor: what a ratio must leave one by to count, as a fraction.
+        reason: why nothing was measured.
+    """
+
+    first: str
+    second: str
+    pattern: Pattern
+    crossover: Crossover
+    parameter: str | None = None
+    value: int | None = None
+    noise_floor: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeModel:
+    """How the time of a call depends on the size.
+
+    Attributes:
+        sizes: that the lines were put through; none with fewer than three.
+        costs: of the call and of each layer that was seen.
+        reason: why there are no lines.
+    """
+
+    workload: str
+    sizes: tuple[int, ...]
+    costs: tuple[LayerCost, ...]
+    crossings: tuple[Crossing, ...]
+    reason: str = ""
 
 
 OF_THE_CALL = "of the call"
@@ -358,6 +482,7 @@ class DiagnoseVerdict(StrEnum):
     DISAGREE = "disagree"
     DISTORTED = "distorted"
     BUSY = "busy"
+    UNTRUSTED = "untrusted"  # two copies of one build were measured as different
     UNCHECKED = "unchecked"
 
 
@@ -385,6 +510,7 @@ class Diagnosis:
     notes: tuple[Note, ...] = ()
     measured: MeasureReport | None = None
     build: tuple[Check, ...] = ()  # the audit of the build that was timed
+    model: SizeModel | None = None
 
 
 class TrialOutcome(StrEnum):

@@ -1,23 +1,28 @@
-"""Both branches of a threshold, forced and timed in the same blocks: where they really cross.
+"""Both branches of a threshold, forced and timed in the same blocks: where they really cross, with
+calls that follow each other and with calls that find the pool asleep.
 
 What follows for the threshold's value is said by the rule in `rules.py`.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit.config import Backend, Kind
 from perfkit.diagnose.model import crossover
 from perfkit.diagnose.observed import Branches
 from perfkit.measure.plan import Plan, Variant
+from perfkit.measure.results import LEAST_FLOOR
 from perfkit.measure.session import measure
-from perfkit.records import Build, MeasureVerdict, Role
+from perfkit.records import Build, Crossing, Crossover, MeasureVerdict, Outcome, Pattern, Role
 from perfkit.subject.child import WorkerSpec, spec_for
 from perfkit.subject.parameters import assign
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from perfkit.config import Parameter
     from perfkit.diagnose.times import Subject
@@ -25,12 +30,30 @@ if TYPE_CHECKING:
     from perfkit.records import Interval, Value
     from perfkit.subject.build import Builder
 
-BELOW, ABOVE = "below", "above"
-LIMIT_S = 6.0
+BELOW, ABOVE, COPY = "below", "above", "copy"
+BUDGET_S = 36.0
+LIMIT_S = 4.0
+"""Seconds that one threshold may take over all its sizes and patterns, and one of them at most."""
 WIDTH = 0.02
 ALWAYS_ABOVE = 1
 BEYOND = 10
 """A threshold of this many times the largest size leaves every size below it."""
+PROBE_FROM = 4
+"""Two sizes that are this many times apart get a probe at their geometric mean."""
+PATTERNS = (Pattern.HOT, Pattern.IDLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forced:
+    """What forcing one threshold showed.
+
+    Attributes:
+        crossings: one per pattern; with a reason in place of a result where nothing was measured.
+        branches: by size, for the rule; sizes between the workload's own are not in it.
+    """
+
+    crossings: tuple[Crossing, ...]
+    branches: Mapping[int, Branches]
 
 
 def thresholds(
@@ -46,66 +69,166 @@ def thresholds(
     return sorted(found, key=lambda item: item[1].priority)
 
 
+def ways(name: str) -> tuple[str, str]:
+    """What the two branches of a threshold are called."""
+    return f"the branch below {name}", f"the branch above {name}"
+
+
+def not_measured(name: str, value: Value | None, reason: str) -> Forced:
+    """The answer of a threshold whose branches were not timed."""
+    first, second = ways(name)
+    whole = value if isinstance(value, int) and not isinstance(value, bool) else None
+    crossing = Crossing(
+        first=first,
+        second=second,
+        pattern=Pattern.HOT,
+        crossover=Crossover(outcome=Outcome.NOT_MEASURED),
+        parameter=name,
+        value=whole,
+        reason=reason,
+    )
+    return Forced(crossings=(crossing,), branches={})
+
+
+def probes(sizes: Iterable[int]) -> tuple[int, ...]:
+    """The sizes and, where two of them lie far apart, one between."""
+    own = sorted(set(sizes))
+    between = {
+        round(math.sqrt(one * other))
+        for one, other in itertools.pairwise(own)
+        if other >= PROBE_FROM * one
+    }
+    return tuple(sorted({*own, *between}))
+
+
 def force(
-    subject: Subject, name: str, sizes: Sequence[int], start: Mapping[str, Value], builder: Builder
-) -> Mapping[int, Branches]:
-    """Time both branches of one threshold at every size.
+    subject: Subject,
+    name: str,
+    sizes: Sequence[int],
+    start: Mapping[str, Value],
+    builder: Builder,
+    *,
+    probed: Sequence[int],
+) -> Forced:
+    """Time both branches of one threshold, and a copy of one of them for the noise floor.
 
     Args:
         start: the values of all parameters; this one's must be a whole number.
-
-    Returns:
-        Nothing where the machine was busy or the value is no whole number.
+        probed: sizes to time: the workload's own and some between.
 
     Raises:
         BuildError: the sources refuse one of the extreme values.
     """
     value = start.get(name)
     if isinstance(value, bool) or not isinstance(value, int):
-        return {}
-    specs = {
-        BELOW: _spec(subject, name, BEYOND * max(sizes), start, builder),
-        ABOVE: _spec(subject, name, ALWAYS_ABOVE, start, builder),
-    }
+        return not_measured(name, value, f"{name} holds no whole number, so nothing can be forced")
+    beyond = BEYOND * max(probed)
+    below = _build(subject, name, beyond, builder)
+    above = _build(subject, name, ALWAYS_ABOVE, builder)
+    if is_dead(subject.project.config.parameters[name].backend, below, above):
+        reason = f"{name} is dead: two extreme values of it give the same machine code"
+        return not_measured(name, value, reason)
+    variants = (
+        (BELOW, Role.SUBJECT, beyond, below),
+        (ABOVE, Role.SUBJECT, ALWAYS_ABOVE, above),
+        (COPY, Role.COPY, beyond, builder.copy(below)),
+    )
+    points = len(probed) * len(PATTERNS)
     plan = Plan(
         workload_name=subject.name,
         workload=subject.workload,
-        sizes=tuple(sizes),
+        sizes=tuple(probed),
         variants=tuple(
-            Variant(name=branch, role=Role.SUBJECT, spec=spec) for branch, spec in specs.items()
+            Variant(name=branch, role=role, spec=_spec(subject, name, extreme, start, build))
+            for branch, role, extreme, build in variants
         ),
         threads=subject.threads,
-        settings=subject.settings(limit_s=LIMIT_S, width=WIDTH, blocks=20),
+        settings=subject.settings(limit_s=min(LIMIT_S, BUDGET_S / points), width=WIDTH, blocks=12),
+        patterns=PATTERNS,
         seed=subject.seed,
         run=subject.run,
         gated=subject.gated,
     )
     found = measure(plan, progress=subject.progress)
     if found.verdict is MeasureVerdict.BUSY:
-        return {}
-    return judged(name, value, _gains(found, sizes))
+        return not_measured(name, value, "the machine had no room to time the branches")
+    if found.verdict is MeasureVerdict.UNTRUSTED:
+        reason = "two copies of one build were measured as different, so nothing can be said"
+        return not_measured(name, value, reason)
+    return judged(
+        name,
+        value,
+        {pattern: _gains(found, probed, pattern) for pattern in PATTERNS},
+        sizes=sizes,
+        noise_floor=found.noise_floor,
+    )
 
 
-def judged(name: str, value: int, gains: Mapping[int, Interval]) -> Mapping[int, Branches]:
-    """The branches of each size, with the crossover that all sizes together show."""
-    crossing = crossover(gains)
-    return {
-        size: Branches(parameter=name, value=value, above_gain=gain, crossover=crossing)
-        for size, gain in gains.items()
+def is_dead(backend: Backend, below: Build, above: Build) -> bool:
+    """Whether a constant reaches nothing: builds with two extreme values of it are the same."""
+    return (
+        backend is Backend.CONST
+        and below.text_sha256 == above.text_sha256
+        and below.data_sha256 == above.data_sha256
+    )
+
+
+def judged(
+    name: str,
+    value: int,
+    gains: Mapping[Pattern, Mapping[int, Interval]],
+    *,
+    sizes: Sequence[int],
+    noise_floor: float | None,
+) -> Forced:
+    """The crossover of each pattern over all sizes, and the branches at the workload's own.
+
+    Args:
+        gains: by pattern and size, time below over time above.
+    """
+    first, second = ways(name)
+    found = {pattern: crossover(own, noise_floor) for pattern, own in gains.items()}
+    crossings = tuple(
+        Crossing(
+            first=first,
+            second=second,
+            pattern=pattern,
+            crossover=crossing,
+            parameter=name,
+            value=value,
+            noise_floor=noise_floor,
+        )
+        for pattern, crossing in found.items()
+    )
+    floor = max(LEAST_FLOOR, noise_floor or 0.0)
+    branches = {
+        size: Branches(
+            parameter=name,
+            value=value,
+            above_gain=gains[Pattern.HOT][size],
+            crossover=found[Pattern.HOT],
+            idle=found.get(Pattern.IDLE),
+            noise_floor=floor,
+        )
+        for size in sizes
     }
+    return Forced(crossings=crossings, branches=branches)
 
 
-def _gains(found: Measurement, sizes: Sequence[int]) -> dict[int, Interval]:
-    return {size: found.at(size).ratio(ABOVE, BELOW) for size in sizes}
+def _gains(found: Measurement, sizes: Sequence[int], pattern: Pattern) -> dict[int, Interval]:
+    return {size: found.at(size, pattern).ratio(ABOVE, BELOW) for size in sizes}
+
+
+def _build(subject: Subject, name: str, value: int, builder: Builder) -> Build:
+    """The build in which the threshold has an extreme value: another one only for a constant."""
+    if subject.project.config.parameters[name].backend is not Backend.CONST:
+        return subject.build
+    subject.progress(f"forcing {name} to {value}", None)
+    return builder.build({name: value})
 
 
 def _spec(
-    subject: Subject, name: str, value: int, start: Mapping[str, Value], builder: Builder
+    subject: Subject, name: str, value: int, start: Mapping[str, Value], build: Build
 ) -> WorkerSpec:
-    """A worker in which the threshold has an extreme value; a constant takes a build."""
-    subject.progress(f"forcing {name} to {value}", None)
-    build: Build = subject.build
-    if subject.project.config.parameters[name].backend is Backend.CONST:
-        build = builder.build({name: value})
     assignment = assign(subject.project, {**start, name: value})
     return spec_for(subject.project, build, assignment, threads=subject.threads)

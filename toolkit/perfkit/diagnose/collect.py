@@ -10,26 +10,17 @@ import csv
 import dataclasses
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from perfkit.checks.audit import bench_flags, subject_line
+from perfkit.config import Backend
 from perfkit.diagnose import branches, estimators, flags, profiles, times
 from perfkit.diagnose.estimators import Method, Reading, unavailable
 from perfkit.diagnose.observed import Counted
 from perfkit.diagnose.rules import MATH_FROM
-from perfkit.errors import (
-    BuildError,
-    CaptureError,
-    ConfigError,
-    NoVerdictError,
-    PermissionRefusedError,
-    SourceError,
-    ToolError,
-    ToolMissingError,
-    UnreadableOutputError,
-    WorkerError,
-    WorkloadError,
-)
+from perfkit.environment import worker_threads
+from perfkit.errors import PerfkitError
 from perfkit.measure import criterion
 from perfkit.measure.subject import SUBJECT
 from perfkit.profile import callgrind
@@ -39,25 +30,36 @@ from perfkit.subject.parameters import start_values
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from perfkit.checks.audit import RustcLine
+    from perfkit.config import Parameter
+    from perfkit.diagnose.branches import Forced
     from perfkit.diagnose.estimators import Response
     from perfkit.diagnose.observed import Branches, Flags
     from perfkit.diagnose.profiles import Profiled
     from perfkit.measure.results import Measurement
-    from perfkit.records import Capture, Interval, MeasureReport
+    from perfkit.records import Build, Capture, Crossing, Interval, MeasureReport
     from perfkit.store import Run
     from perfkit.subject.build import Builder
 
+T = TypeVar("T")
+
 BENCH_S = 2.0
 """Seconds that criterion measures a size."""
-NO_PROFILE = (ToolMissingError, PermissionRefusedError, ToolError, CaptureError)
+ROUTINE = ("tried", "rates_agree", "outside_region", "raw_not_kept", "native_share")
+"""Notes of a capture that change nothing about how its split is to be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """Everything that was collected, by size where it has one."""
+    """Everything that was collected, by size where it has one.
+
+    Attributes:
+        loop_s: what the timing loop takes per call.
+        crossings: of the thresholds, forced or with the reason why not.
+        reference: the profile of the reference, taken at `reference_size` alone.
+    """
 
     loop_s: float
     small: times.SmallTimes
@@ -70,7 +72,21 @@ class Seen:
     branches: Mapping[int, tuple[Branches, ...]]
     flags: Mapping[int, Flags]
     instructions: Counted | None
+    crossings: tuple[Crossing, ...]
     reference: Profiled | None
+    reference_size: int | None
+
+
+def aside(notes: list[Note], note: str, otherwise: T, make: Callable[[], T]) -> T:
+    """What `make` collects; where it fails, a note named `note` with the reason, and `otherwise`.
+
+    Whatever goes wrong beside the main measurement costs one answer, never the whole diagnosis.
+    """
+    try:
+        return make()
+    except PerfkitError as error:
+        notes.append(Note(id=note, text=error.message, where=error.where, remedy=error.remedy))
+        return otherwise
 
 
 def collect(
@@ -86,24 +102,45 @@ def collect(
     """Collect what stands beside the main measurement; what fails is a note, not the end."""
     subject.progress("timing the loop and the small sizes", None)
     loop_s = times.loop_overhead(subject).estimate
-    small = times.measure_small(subject)
+    small = _small(subject)
     line = subject_line(subject.build.rustc, subject.project.config.subject.module)
     benches = {size: _bench(subject, size, measured, loop_s, builder) for size in sizes}
     captures, profiled = _profile(subject, sizes, builder, notes)
+    responses = _delays(subject, sizes, measured, loop_s, notes) if verify else ()
+    held = _gil(subject, report, notes)
+    forced = _thresholds(subject, sizes, builder, verify=verify)
+    reference_size = _lost_at(subject, report)
+    reference = None
+    if reference_size is not None:
+        work = partial(_reference, subject, reference_size, builder)
+        reference = aside(notes, "reference_not_profiled", None, work)
     return Seen(
         loop_s=loop_s,
         small=small,
         captures=captures,
         profiled=profiled,
         benches=benches,
-        responses=_delays(subject, sizes, measured, loop_s, notes) if verify else (),
-        gil_held=_gil(subject, report, notes),
+        responses=responses,
+        gil_held=held,
         line=line,
         flags=_flags(subject, sizes, line, builder, notes) if verify else {},
         instructions=_instructions(subject, profiled, builder),
-        branches=_branches(subject, sizes, builder, notes) if verify else {},
-        reference=_reference(subject, report, builder, notes),
+        branches={
+            size: tuple(one.branches[size] for one in forced if size in one.branches)
+            for size in sizes
+        },
+        crossings=tuple(crossing for one in forced for crossing in one.crossings),
+        reference=reference,
+        reference_size=reference_size,
     )
+
+
+def _small(subject: times.Subject) -> times.SmallTimes:
+    """The times at small sizes, or why there are none."""
+    try:
+        return times.measure_small(subject)
+    except PerfkitError as error:
+        return times.SmallTimes(times={}, reason=error.message)
 
 
 def _bench(
@@ -123,7 +160,7 @@ def _bench(
         found = criterion.run_bench(
             built, bench, size, home=subject.run.path("raw/criterion/x").parent, seconds=BENCH_S
         )
-    except (BuildError, ConfigError, ToolError, UnreadableOutputError) as error:
+    except PerfkitError as error:
         return unavailable(Method.BENCH, error.message)
     module = subject.project.config.subject.module
     other = bench_flags(built.rustc, subject.build.rustc, module)
@@ -142,43 +179,61 @@ def _bench(
 def _profile(
     subject: times.Subject, sizes: Sequence[int], builder: Builder, notes: list[Note]
 ) -> tuple[tuple[Capture, ...], dict[int, Profiled]]:
-    """Profile every size; a profiler that is missing or refused leaves a note."""
+    """Profile every size; a build or a profiler that fails leaves a note."""
     subject.progress("building the subject with symbols", None)
-    build = builder.build(profile=Profile.PROFILING)
-    layers = profiles.layers_of(subject.project, build)
+    build = aside(notes, "not_profiled", None, lambda: builder.build(profile=Profile.PROFILING))
+    if build is None:
+        return (), {}
     captures: list[Capture] = []
     profiled: dict[int, Profiled] = {}
     for size in sizes:
+        place = f"{subject.name} at {format_count(size)}"
         subject.progress(f"profiling at {format_count(size)}", None)
-        try:
-            taken = profile_workload(
-                subject.project,
-                subject.name,
-                size,
-                build=build,
-                run=subject.run,
-                builder=builder,
-                assignment=subject.assignment,
-                threads=subject.threads,
-                progress=subject.progress,
-            )
-        except (ToolMissingError, PermissionRefusedError, ToolError, CaptureError) as error:
-            notes.append(
-                Note(
-                    id="not_profiled",
-                    text=error.message,
-                    where=f"{subject.name} at {format_count(size)}",
-                    remedy=error.remedy,
-                )
-            )
-            continue
+        own: list[Note] = []
+        nothing: tuple[Capture, ...] = ()
+        taken = aside(
+            own, "not_profiled", nothing, partial(_capture, subject, size, build, builder)
+        )
         captures += taken
-        for capture in taken:
-            if profiles.can_split(capture):
-                profiled[size] = profiles.read(capture, subject.run, layers)
-                _write_table(subject.run, subject.name, size, profiled[size])
-                break
+        usable = next((capture for capture in taken if profiles.can_split(capture)), None)
+        if usable is not None:
+            read = aside(own, "not_split", None, partial(_read, subject, usable, build))
+            if read is not None:
+                profiled[size] = read
+                _write_table(subject.run, subject.name, size, read)
+        notes += [dataclasses.replace(note, where=place) for note in own]
+        notes += capture_notes(taken if usable is None else (usable,), place)
     return tuple(captures), profiled
+
+
+def _capture(
+    subject: times.Subject, size: int, build: Build, builder: Builder
+) -> tuple[Capture, ...]:
+    return profile_workload(
+        subject.project,
+        subject.name,
+        size,
+        build=build,
+        run=subject.run,
+        builder=builder,
+        assignment=subject.assignment,
+        threads=subject.threads,
+        progress=subject.progress,
+    )
+
+
+def _read(subject: times.Subject, capture: Capture, build: Build) -> Profiled:
+    return profiles.read(capture, subject.run, profiles.layers_of(subject.project, build))
+
+
+def capture_notes(captures: Sequence[Capture], place: str) -> list[Note]:
+    """What a capture says about how to read it, such as a kernel that could not be seen."""
+    return [
+        dataclasses.replace(note, where=place)
+        for capture in captures
+        for note in capture.notes
+        if note.id not in ROUTINE
+    ]
 
 
 def _write_table(run: Run, name: str, size: int, profiled: Profiled) -> None:
@@ -209,11 +264,7 @@ def _delays(
     fixed_s = loop_s
     if subject.workload.twin is not None:
         fixed_s = measured.at(size).absolute(times.TWIN).estimate - loop_s
-    try:
-        return times.measure_delays(subject, size, fixed_s)
-    except NoVerdictError as error:
-        notes.append(Note(id="no_delays", text=error.message, remedy=error.remedy))
-        return ()
+    return aside(notes, "no_delays", (), lambda: times.measure_delays(subject, size, fixed_s))
 
 
 def _gil(subject: times.Subject, report: MeasureReport, notes: list[Note]) -> dict[int, Interval]:
@@ -222,38 +273,36 @@ def _gil(subject: times.Subject, report: MeasureReport, notes: list[Note]) -> di
     if not long:
         return {}
     size = max(result.size for result in long)
-    subject.progress("probing the GIL", None)
-    try:
-        return {size: times.probe_gil(subject, size)}
-    except (WorkloadError, WorkerError, ToolError) as error:
-        notes.append(Note(id="gil_not_probed", text=error.message, remedy=error.remedy))
+    if worker_threads(0) < 2:
+        text = (
+            "whether the call holds the GIL was not asked: on one core a second thread waits for "
+            "the core, whoever has the lock"
+        )
+        notes.append(Note(id="gil_not_probed", text=text, where=subject.name))
         return {}
+    subject.progress("probing the GIL", None)
+    return aside(notes, "gil_not_probed", {}, lambda: {size: times.probe_gil(subject, size)})
 
 
-def _branches(
-    subject: times.Subject, sizes: Sequence[int], builder: Builder, notes: list[Note]
-) -> Mapping[int, tuple[Branches, ...]]:
-    """Force both branches of every threshold that decides one of the sizes."""
+def _thresholds(
+    subject: times.Subject, sizes: Sequence[int], builder: Builder, *, verify: bool
+) -> list[Forced]:
+    """Force both branches of every threshold that decides one of the sizes.
+
+    A constant takes builds of its own, so it is only forced with `--verify`.
+    """
     start = start_values(subject.project)
-    found: dict[int, tuple[Branches, ...]] = {}
     parameters = subject.project.config.parameters_of(subject.name)
+    found = []
     for name, parameter in branches.thresholds(parameters, sizes):
-        wanted = [size for size in sizes if not parameter.sizes or size in parameter.sizes]
+        if parameter.backend is Backend.CONST and not verify:
+            reason = "forcing a constant takes two builds; --verify does it"
+            found.append(branches.not_measured(name, start.get(name), reason))
+            continue
         try:
-            forced = branches.force(subject, name, sizes, start, builder)
-        except (BuildError, SourceError, WorkloadError, WorkerError) as error:
-            text = f"the branches of {name} could not be forced: {error.message}"
-            notes.append(Note(id="not_forced", text=text, remedy=error.remedy))
-            continue
-        if not forced:
-            text = f"the branches of {name} were not timed: no whole number, or no room to measure"
-            notes.append(Note(id="not_forced", text=text))
-            continue
-        crossing = next(iter(forced.values())).crossover
-        text = f"the branches of {name}: the one above it is faster from a size on that is "
-        notes.append(Note(id="crossover", text=text + crossing.described(), where=subject.name))
-        for size in wanted:
-            found[size] = (*found.get(size, ()), forced[size])
+            found.append(_force(subject, name, parameter, sizes, builder))
+        except PerfkitError as error:
+            found.append(branches.not_measured(name, start.get(name), error.message))
     return found
 
 
@@ -270,7 +319,7 @@ def _flags(
         return {}
     try:
         found = flags.measure_flags(subject, sizes, builder, wanted)
-    except (BuildError, WorkloadError, WorkerError, NoVerdictError) as error:
+    except PerfkitError as error:
         text = f"{flags.named(wanted)} could not be tried: {error.message}"
         notes.append(Note(id="flags_not_measured", text=text, remedy=error.remedy))
         return {}
@@ -301,45 +350,60 @@ def _instructions(
             progress=subject.progress,
         )
         counted = callgrind.with_math(capture, subject.run)
-    except (*NO_PROFILE, BuildError, UnreadableOutputError, WorkloadError, WorkerError) as error:
+    except PerfkitError as error:
         return Counted(per_element=None, size=size, reason=error.message)
     return Counted(per_element=counted / size, size=size)
 
 
-def _reference(
-    subject: times.Subject, report: MeasureReport, builder: Builder, notes: list[Note]
-) -> Profiled | None:
-    """The reference's own profile, at the size where it wins by most; None where it does not."""
-    reference = subject.workload.reference
+def _force(
+    subject: times.Subject,
+    name: str,
+    parameter: Parameter,
+    sizes: Sequence[int],
+    builder: Builder,
+) -> Forced:
+    wanted = [size for size in sizes if not parameter.sizes or size in parameter.sizes]
+    probed, _ = times.sizes_taken(subject, branches.probes(sizes))
+    return branches.force(
+        subject,
+        name,
+        [size for size in wanted if size in probed],
+        start_values(subject.project),
+        builder,
+        probed=probed,
+    )
+
+
+def _lost_at(subject: times.Subject, report: MeasureReport) -> int | None:
+    """The size at which the reference wins by most; None where it does not."""
     losing = [r for r in report.results if r.speedup is not None and r.speedup.high < 1]
-    if reference is None or not losing:
+    if subject.workload.reference is None or not losing:
         return None
-    size = min(losing, key=lambda r: r.speedup.estimate if r.speedup else 1.0).size
+    return min(losing, key=lambda r: r.speedup.estimate if r.speedup else 1.0).size
+
+
+def _reference(subject: times.Subject, size: int, builder: Builder) -> Profiled | None:
+    """The reference's own profile."""
     subject.progress(f"profiling the reference at {format_count(size)}", None)
     # The reference takes the place of the call in a workload of its own, so that its files have
     # names of their own.
     name = f"{subject.name}-reference"
     config = subject.project.config
-    stand_in = subject.workload.model_copy(update={"call": reference})
+    stand_in = subject.workload.model_copy(update={"call": subject.workload.reference})
     workloads = {**config.workloads, name: stand_in}
     project = dataclasses.replace(
         subject.project, config=config.model_copy(update={"workloads": workloads})
     )
     build = builder.build(profile=Profile.PROFILING)
-    try:
-        taken = profile_workload(
-            project,
-            name,
-            size,
-            build=build,
-            run=subject.run,
-            names=["perf"],
-            threads=config.measure.reference_threads,
-            progress=subject.progress,
-        )
-    except NO_PROFILE as error:
-        notes.append(Note(id="reference_not_profiled", text=error.message, remedy=error.remedy))
-        return None
-    layers = profiles.layers_of(subject.project, build)
-    usable = [capture for capture in taken if profiles.can_split(capture)]
-    return profiles.read(usable[0], subject.run, layers) if usable else None
+    taken = profile_workload(
+        project,
+        name,
+        size,
+        build=build,
+        run=subject.run,
+        names=["perf"],
+        threads=config.measure.reference_threads,
+        progress=subject.progress,
+    )
+    usable = next((capture for capture in taken if profiles.can_split(capture)), None)
+    return _read(subject, usable, build) if usable is not None else None

@@ -5,16 +5,19 @@ Only the order of things is here. Nothing is measured or decided in this module 
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from perfkit.checks.built import audit_build
 from perfkit.config import Kind
 from perfkit.diagnose import estimators, profiles, times
-from perfkit.diagnose.agree import differences, judge
+from perfkit.diagnose.agree import differences, independent, judge
 from perfkit.diagnose.collect import Seen, collect
 from perfkit.diagnose.estimators import Covers, Method, Reading, unavailable
-from perfkit.diagnose.findings import find
+from perfkit.diagnose.findings import find, unasked
+from perfkit.diagnose.model import against_reference, size_model
 from perfkit.diagnose.observed import Observed
+from perfkit.diagnose.quantities import quantities
 from perfkit.diagnose.recommend import recommend
 from perfkit.environment import worker_threads
 from perfkit.measure.subject import size_results
@@ -34,7 +37,7 @@ from perfkit.subject.parameters import assign, start_values
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from perfkit.config import Project, Workload
     from perfkit.diagnose.agree import Agreement
@@ -149,6 +152,7 @@ def _conclude(
         agreement = judge(readings, result.time_s, sampled=sampled, responses=seen.responses)
         notes += _agreement_notes(subject.name, size, readings, result.time_s, agreement)
         notes += _outside_notes(subject.name, size, taken)
+        readings_by = {reading.method: reading for reading in readings}
         splits.append(
             SizeSplit(
                 workload=subject.name,
@@ -157,32 +161,59 @@ def _conclude(
                 layers=taken.split.layers if taken else (),
                 ffi=agreement.ffi,
                 workers_s=taken.split.workers_s if taken else None,
+                quantities=quantities(readings_by, sampled, taken.split if taken else None),
             )
         )
         observations.append(
             _observed(subject, result, agreement.ffi, seen, locations, smallest=size == smallest)
         )
+    verdict = verdict_of(
+        measured.verdict,
+        splits,
+        seen.captures,
+        slowdown_limit=subject.project.config.profiling.slowdown_limit,
+    )
+    notes += unasked(observations)
     start = start_values(subject.project)
     tune = subject.project.config.tune
+    crossings = [*against_reference(report.results, measured.noise_floor), *seen.crossings]
     return Diagnosis(
-        verdict=verdict_of(
-            measured.verdict,
-            splits,
-            seen.captures,
-            slowdown_limit=subject.project.config.profiling.slowdown_limit,
-        ),
+        verdict=verdict,
         sizes=tuple(splits),
         profilers=seen.captures,
-        findings=find(observations),
+        # What fixing something would gain is said in times that may not be believed then.
+        findings=() if verdict is DiagnoseVerdict.UNTRUSTED else find(observations),
         recommendation=recommend(
             report.results,
             subject.project.config.parameters_of(subject.name),
             current=start,
             grid={**tune.extended_grid, **tune.base_grid},
         ),
-        notes=tuple(dict.fromkeys(notes)),
+        notes=merged(notes),
         measured=report,
         build=audit_build(subject.build, subject.project),
+        model=size_model(subject.name, splits, crossings),
+    )
+
+
+def merged(notes: Sequence[Note]) -> tuple[Note, ...]:
+    """Each note once; one that holds at several sizes of a workload names them all."""
+    places: dict[Note, list[str]] = {}
+    for note in notes:
+        places.setdefault(dataclasses.replace(note, where=""), []).append(note.where)
+    return tuple(
+        dataclasses.replace(note, where=_places(dict.fromkeys(own))) for note, own in places.items()
+    )
+
+
+def _places(places: Iterable[str]) -> str:
+    """`price at 1k` and `price at 10k` become `price at 1k, 10k`."""
+    sizes: dict[str, list[str]] = {}
+    for place in places:
+        name, _, size = place.partition(" at ")
+        sizes.setdefault(name, []).append(size)
+    return "; ".join(
+        f"{name} at {', '.join(own)}" if all(own) else name for name, own in sizes.items() if name
     )
 
 
@@ -197,6 +228,8 @@ def _observed(
 ) -> Observed:
     """One size as the rules read it."""
     taken = seen.profiled.get(result.size)
+    # Why the reference is faster is only known where it was profiled.
+    reference = seen.reference if seen.reference_size == result.size else None
     return Observed(
         workload=subject.name,
         size=result.size,
@@ -214,8 +247,9 @@ def _observed(
         flags=seen.flags.get(result.size),
         instructions=seen.instructions,
         line=seen.line,
-        reference_stacks=seen.reference.stacks if seen.reference else (),
-        reference_samples=_calling_samples(seen),
+        reference_stacks=reference.stacks if reference else (),
+        # On-CPU samples of the reference's calling thread: the base of its frames' shares.
+        reference_samples=float(reference.split.samples) if reference else 0.0,
         crates=profiles.layers_of(subject.project, subject.build).crates,
         grains=tuple(
             name
@@ -224,11 +258,6 @@ def _observed(
         ),
         locations=locations,
     )
-
-
-def _calling_samples(seen: Seen) -> float:
-    """On-CPU samples of the reference's calling thread: the base of its frames' shares."""
-    return float(seen.reference.split.samples) if seen.reference else 0.0
 
 
 def _readings(
@@ -322,8 +351,11 @@ def verdict_of(
     """What may be believed: the worst of what stands behind any size.
 
     A capture that failed for another reason than its cost (too few samples, frames without names)
-    distorts nothing: the check that it would have been is missing.
+    distorts nothing: the check that it would have been is missing. So it is where fewer than two
+    estimators have an answer: these cannot disagree.
     """
+    if measured is MeasureVerdict.UNTRUSTED:
+        return DiagnoseVerdict.UNTRUSTED
     unsplit = {split.size for split in splits if not split.layers}
     distorted = {
         capture.size
@@ -334,11 +366,10 @@ def verdict_of(
     }
     if unsplit & distorted:
         return DiagnoseVerdict.DISTORTED
-    if unsplit:
-        return DiagnoseVerdict.UNCHECKED
-    if not all(split.ffi.agree for split in splits):
+    if any(not split.ffi.agree and independent(split.ffi) > 1 for split in splits):
         return DiagnoseVerdict.DISAGREE
-    if measured is not MeasureVerdict.OK:
+    checked = all(split.ffi.agree for split in splits)
+    if unsplit or not checked or measured is not MeasureVerdict.OK:
         return DiagnoseVerdict.UNCHECKED
     return DiagnoseVerdict.OK
 

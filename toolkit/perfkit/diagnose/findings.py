@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perfkit.diagnose.rules import RULES
+from perfkit.records import Note
+from perfkit.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,30 @@ def find(observations: Sequence[Observed]) -> tuple[Finding, ...]:
             if key not in best or _rank(finding) > _rank(best[key]):
                 best[key] = finding
     return tuple(sorted(best.values(), key=_rank, reverse=True))
+
+
+WITHOUT_PROFILE = (
+    "gil_held",
+    "threshold_outside",
+    "unoptimised_build",
+    "per_call_overhead",
+    "reference_faster",
+)
+"""Rules that ask nothing of the subject's stacks; the others need a profile of it."""
+
+
+def unasked(observations: Sequence[Observed]) -> list[Note]:
+    """Which rules could not be asked where there is no profile: silence is no all-clear."""
+    notes = []
+    for seen in observations:
+        place = f"{seen.workload} at {format_count(seen.size)}"
+        if seen.region_samples <= 0:
+            text = (
+                "without a profile that can be split only these rules could be asked: "
+                f"{', '.join(WITHOUT_PROFILE)}"
+            )
+            notes.append(Note(id="rules_not_asked", text=text, where=place))
+    return notes
 
 
 def _rank(finding: Finding) -> tuple[float, float, float]:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from perfkit.checks.audit import RustcLine
-    from perfkit.diagnose.model import Crossover
-    from perfkit.records import LayerTime, SizeResult
+    from perfkit.records import Crossover, LayerTime, SizeResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +45,16 @@ class Branches:
     Attributes:
         above_gain: time of the branch below over time of the branch above; above one means that
             the branch above the threshold is faster here.
+        noise_floor: what `above_gain` must leave one by to count, as a fraction.
+        idle: the crossover of calls that find the pool asleep; None where it was not measured.
     """
 
     parameter: str
     value: int
     above_gain: Interval
     crossover: Crossover
+    noise_floor: float = 0.0
+    idle: Crossover | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,16 @@ import re
 from typing import TYPE_CHECKING
 
 from perfkit.diagnose import pool_rules
-from perfkit.diagnose.observed import Counted, Observed, StackTime, below, frame_totals, matches
+from perfkit.diagnose.model import described
+from perfkit.diagnose.observed import (
+    Branches,
+    Counted,
+    Observed,
+    StackTime,
+    below,
+    frame_totals,
+    matches,
+)
 from perfkit.diagnose.rule import (
     LONG_CALL_S,
     again,
@@ -23,6 +32,7 @@ from perfkit.diagnose.rule import (
     share_of_work,
     upto,
 )
+from perfkit.measure.reading import is_faster
 from perfkit.records import ALL_THREADS, Evidence, Finding, Interval, Layer
 from perfkit.units import format_count, format_ratio, format_seconds, format_share
 
@@ -255,7 +265,7 @@ def threshold_outside(seen: Observed) -> Finding | None:
         gain = branches.above_gain
         if taken_above:
             gain = Interval(estimate=1 / gain.estimate, low=1 / gain.high, high=1 / gain.low)
-        if gain.low <= 1:
+        if not is_faster(gain, branches.noise_floor):
             continue  # the branch that is taken is not the slower one, as far as can be told
         saved = Interval(
             estimate=1 - 1 / gain.estimate, low=1 - 1 / gain.low, high=1 - 1 / gain.high
@@ -268,7 +278,7 @@ def threshold_outside(seen: Observed) -> Finding | None:
         )
         remedy = (
             f"move {branches.parameter} {'above' if taken_above else 'to at most'} "
-            f"{format_count(seen.size)}; the branches cross {branches.crossover.described()}"
+            f"{format_count(seen.size)}; {_crossing(branches)}"
         )
         found = finding(
             seen,
@@ -282,6 +292,15 @@ def threshold_outside(seen: Observed) -> Finding | None:
         if worst is None or found.share > worst.share:
             worst = found
     return worst
+
+
+def _crossing(branches: Branches) -> str:
+    """Where the branches cross, with calls that follow each other and after a pause."""
+    text = described(branches.crossover, "the branch below", "the branch above")
+    if branches.idle is None:
+        return text
+    idle = described(branches.idle, "the branch below", "the branch above")
+    return f"{text}; for calls that find the pool asleep: {idle}"
 
 
 def scalar_math(seen: Observed) -> Finding | None:
