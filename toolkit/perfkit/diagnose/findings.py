@@ -39,7 +39,7 @@ def find(observations: Sequence[Observed]) -> tuple[Finding, ...]:
 WITHOUT_PROFILE = (
     "gil_held",
     "threshold_outside",
-    "unoptimised_build",
+    "build_flags",
     "per_call_overhead",
     "reference_faster",
 )
