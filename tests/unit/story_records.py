@@ -10,6 +10,7 @@ import report_records as records
 
 from perfkit.diagnose.promises import Chapter
 from perfkit.records import (
+    DiagnoseVerdict,
     Diagnosis,
     Finding,
     Interval,
@@ -58,7 +59,11 @@ def diagnosis(workload: str, *findings: Finding) -> Diagnosis:
         if split.size in SIZES
     )
     return dataclasses.replace(
-        records.DIAGNOSIS, sizes=splits, findings=findings, recommendation=None
+        records.DIAGNOSIS,
+        verdict=DiagnoseVerdict.OK,
+        sizes=splits,
+        findings=findings,
+        recommendation=None,
     )
 
 
