@@ -16,10 +16,10 @@ from perfkit.checks.audit import RustcLine
 from perfkit.diagnose.model import Crossover, Outcome
 from perfkit.diagnose.observed import Branches, Counted, Flags, Observed, StackTime
 from perfkit.diagnose.profiles import stack_time
-from perfkit.records import FfiEstimate, Interval, LayerTime, SizeResult
+from perfkit.records import FfiEstimate, Interval, Layer, LayerTime, SizeResult
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
-from perfkit.store import from_json, to_json
+from perfkit.store import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "data" / "diagnose" / "recordings"
 LOOP = "_PyEval_EvalFrameDefault"
 PLAIN = ("workload", "size", "region_samples", "workers_s", "threads", "smallest")
+FFI = ("share", "low", "high", "agree")
 LISTS = ("crates", "grains")
 
 
@@ -89,9 +90,12 @@ def dump(seen: Observed) -> str:
     """One observation as JSON text, a line for each stack."""
     document: dict[str, Any] = {name: getattr(seen, name) for name in PLAIN}
     document |= {name: list(getattr(seen, name)) for name in LISTS}
-    for name in ("call_s", "gil_held", "result", "ffi", "instructions", "flags", "line"):
+    for name in ("call_s", "gil_held", "instructions", "flags", "line"):
         value = getattr(seen, name)
         document[name] = to_json(value) if value is not None else None
+    speedup = seen.result.speedup if seen.result is not None else None
+    document["speedup"] = to_json(speedup) if speedup is not None else None
+    document["ffi"] = {name: getattr(seen.ffi, name) for name in FFI} if seen.ffi else None
     document["branches"] = [to_json(item) for item in seen.branches]
     document["layers"] = [to_json(row) for row in seen.layers.values()]
     document["locations"] = dict(seen.locations)
@@ -105,14 +109,14 @@ def load(path: Path) -> Observed:
     """The observation that was kept, its stacks put into layers anew."""
     document = json.loads(path.read_text(encoding="utf-8"))
     layers = Layers(document["crates"])
-    rows = [from_json(LayerTime, row) for row in document["layers"]]
+    rows = [LayerTime(**{**row, "layer": Layer(row["layer"])}) for row in document["layers"]]
     return Observed(
         **{name: document[name] for name in PLAIN},
         **{name: tuple(document[name]) for name in LISTS},
         call_s=_interval(document["call_s"]),
         gil_held=_interval(document["gil_held"]) if document["gil_held"] else None,
-        result=from_json(SizeResult, document["result"]),
-        ffi=from_json(FfiEstimate, document["ffi"]),
+        result=_result(document),
+        ffi=FfiEstimate(**document["ffi"], estimators=()) if document["ffi"] else None,
         instructions=Counted(**document["instructions"]) if document["instructions"] else None,
         flags=_flags(document["flags"]),
         line=_line(document["line"]),
@@ -143,7 +147,22 @@ def _stacks(lines: Sequence[str], layers: Layers) -> tuple[StackTime, ...]:
 
 
 def _interval(value: dict[str, float]) -> Interval:
-    return from_json(Interval, value)
+    return Interval(**value)
+
+
+def _result(document: dict[str, Any]) -> SizeResult:
+    """What the rules read of a result: its speed-up."""
+    return SizeResult(
+        workload=document["workload"],
+        size=document["size"],
+        time_s=_interval(document["call_s"]),
+        reference_s=None,
+        speedup=_interval(document["speedup"]) if document["speedup"] else None,
+        target=None,
+        met=None,
+        valid_blocks=0,
+        blocks=0,
+    )
 
 
 def _flags(value: dict[str, Any] | None) -> Flags | None:

@@ -580,6 +580,16 @@ def test_the_crate_of_a_frame_is_its_own_and_not_that_of_its_arguments(
     assert crate_of(frame) == crate
 
 
+def test_a_closure_has_the_line_of_the_function_around_it() -> None:
+    loop = f"{COMPUTE};core::iter::fold;my_ext::{{closure#0}}"
+    malloc = stack(f"{loop};malloc", 3_000)
+    # The module's own name is no function of the loop.
+    places = {"price_all": "src/lib.rs:9", "my_ext": "src/lib.rs:99"}
+    finding = only(seen(malloc, stack(loop, 6_000), locations=places), "allocation_in_compute")
+    (evidence,) = finding.evidence
+    assert (evidence.frame, evidence.location) == ("my_ext::{closure#0}", "src/lib.rs:9")
+
+
 def test_a_stack_without_a_decider_is_shown_by_its_leaf() -> None:
     unknown = stack("a;b", 1)
     assert unknown.decider is None

@@ -129,9 +129,15 @@ class Observed:
         """Whether a frame is a function of the subject's crates."""
         return crate_of(frame) in self.crates
 
-    def location(self, frame: str) -> str:
-        """`file:line` of a frame's function, if the subject has it."""
-        return self.locations.get(function_name(frame), "") if self.is_own(frame) else ""
+    def location(self, stack: StackTime, frame: str) -> str:
+        """`file:line` of a frame's function, if the subject has it; of the function around it for a
+        closure, whose own frame names no function.
+        """
+        if not self.is_own(frame):
+            return ""
+        own = [f for f in stack.frames[: stack.frames.index(frame) + 1] if self.is_own(f)]
+        named = (name for f in reversed(own) if (name := function_name(f)) != crate_of(f))
+        return self.locations.get(next(named, ""), "")
 
     def share(self, chosen: Iterable[StackTime]) -> Interval | None:
         """Share of the call's wall clock; None without a profile."""
@@ -157,12 +163,13 @@ class Observed:
         """
         alone = all(stack.calling for stack in chosen)
         base = self.region_samples if alone else sum(stack.count for stack in self.stacks)
+        places = {shown_frame(stack, pattern): stack for stack in reversed(chosen)}
         return tuple(
             Evidence(
                 frame=frame,
                 layer=layer,
                 share=count / base,
-                location=self.location(frame),
+                location=self.location(places[frame], frame),
                 base=OF_THE_CALL if alone else ALL_THREADS,
             )
             for (frame, layer), count in frame_totals(chosen, pattern)[:limit]

@@ -46,7 +46,7 @@ COPY_FROM = 0.10
 OUTPUT_FROM = 0.10
 """Shares of the call from which these are worth a finding; below, a report would name all."""
 ALLOCATION_FROM = 0.05
-ALLOCATION_PER_ELEMENT_S = 4e-9
+ALLOCATION_PER_ELEMENT_S = 2e-9
 ALLOCATION_ELEMENTS = 100
 """One buffer for all elements costs less than this per element, an allocation of each one more; at
 few elements a single buffer does too.
