@@ -243,6 +243,7 @@ class Capture:
         samples: stacks counted inside the measured region.
         calls: calls of the workload inside the region, or None where it is not known.
         region_s: wall clock of the region, seconds.
+        windows: parts that the region was cut into; each end of one may be off by one sample.
         unresolved_share: of the samples, those whose leaf has no name.
         slowdown: profiled over bare time, minus one; None where it was not measured.
         accepted: the capture may be turned into a table.
@@ -264,6 +265,7 @@ class Capture:
     files: Mapping[str, Path]
     main_tid: int | None = None
     pid: int | None = None
+    windows: int = 1
     notes: tuple[Note, ...] = ()
 
 

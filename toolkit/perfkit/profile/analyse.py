@@ -70,6 +70,7 @@ def split_unchecked(capture: Capture, run: Run, layers: Layers) -> Split:
         rate_hz=capture.rate_hz,
         region_s=capture.region_s,
         calls=capture.calls,
+        windows=capture.windows,
     )
 
 

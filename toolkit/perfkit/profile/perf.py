@@ -417,6 +417,7 @@ def _judged(
         samples=found.samples,
         calls=recorded.calls,
         region_s=recorded.region_s,
+        windows=len(recorded.windows),
         unresolved_share=found.unresolved_share,
         slowdown=recorded.slowdown,
         accepted=verdict.accepted,
