@@ -13,7 +13,7 @@ from perfkit.config import Profiling
 from perfkit.errors import ToolFailedError, UnreadableOutputError
 from perfkit.profile import messages, observer, quality, scalene
 from perfkit.profile.cargo_flamegraph import region_stacks as bench_region
-from perfkit.profile.command import Target
+from perfkit.profile.command import Target, by_thread
 from perfkit.profile.paired import widened
 from perfkit.profile.perf import is_too_dear
 from perfkit.profile.py_spy import native_allowed, parse_summary, region_stacks
@@ -205,16 +205,46 @@ def test_another_shape_of_scalenes_file_is_refused(text: str) -> None:
 def test_criterion_is_cut_off_above_the_measured_loop() -> None:
     loop = "criterion::bencher::Bencher<M>::iter"
     stacks = [
-        (("bench-7/7", "main", "criterion::run", loop, "price"), 5),
-        (("bench-7/7", "main", "criterion::analysis"), 2),
-        (("bench-7/8", "clone3", "rayon::x"), 3),
+        ((CALLING_THREAD, "main", "criterion::run", loop, "price"), 5),
+        ((CALLING_THREAD, "main", "criterion::analysis"), 2),
+        ((OTHER_THREADS, "clone3", "rayon::x"), 3),
     ]
-    kept, outside = bench_region(stacks, 7)
+    kept, outside = bench_region(stacks)
     assert kept == [((CALLING_THREAD, "price"), 5), ((OTHER_THREADS, "clone3", "rayon::x"), 3)]
     assert outside == 2
 
 
 # -- commands --------------------------------------------------------------------------------------
+
+
+RUNNER = ("<module> (/a/perfkit/profile/runner.py:47)", "run_path (<frozen runpy>:291)")
+
+
+def test_py_spys_threads_are_told_apart_by_who_runs_the_command() -> None:
+    stacks = [
+        (("thread (70)", *RUNNER, "<module> (a.py:3)"), 2),
+        (("thread (70): MainThread", *RUNNER, "<module> (a.py:3)"), 5),
+        (("thread (70): MainThread", "shutdown (threading.py:1)"), 1),
+        (("thread (71): Thread-1", "run (a.py:9)"), 4),
+        (("thread (72)",), 1),
+    ]
+    assert by_thread(stacks, None) == [
+        ((CALLING_THREAD, "<module> (a.py:3)"), 7),
+        ((CALLING_THREAD, "shutdown (threading.py:1)"), 1),
+        ((OTHER_THREADS, "[no Python frame]"), 1),
+        ((OTHER_THREADS, "run (a.py:9)"), 4),
+    ]
+
+
+def test_py_spys_main_thread_of_a_process_has_its_id() -> None:
+    stacks = [(("thread (70): MainThread", "a (x.py:1)"), 2), (("thread (71)", "b (x.py:2)"), 3)]
+    assert by_thread(stacks, 70) == [
+        ((CALLING_THREAD, "a (x.py:1)"), 2),
+        ((OTHER_THREADS, "b (x.py:2)"), 3),
+    ]
+    real = read_raw(DATA / "py-spy" / "threads.raw")
+    assert {stack[0] for stack, _ in by_thread(real, 3652)} == {CALLING_THREAD}
+    assert {stack[0] for stack, _ in by_thread(real, 3653)} == {OTHER_THREADS}
 
 
 def test_the_interpreter_is_taken_from_the_command_where_it_names_one() -> None:

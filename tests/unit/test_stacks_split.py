@@ -18,8 +18,6 @@ from perfkit.stacks.split import (
     Split,
     disagreements,
     split,
-    thread_id,
-    with_thread_roots,
 )
 
 LAYERS = Layers(["my_crate"])
@@ -83,15 +81,6 @@ def test_two_rates_disagree_only_beyond_their_intervals() -> None:
 def test_an_empty_region_is_refused(region: float, calls: int, rate: float) -> None:
     with pytest.raises(CaptureError):
         split([(COMPUTE, 1)], layers=LAYERS, rate_hz=rate, region_s=region, calls=calls)
-
-
-def test_threads_get_names_that_stay_from_run_to_run() -> None:
-    found = with_thread_roots(
-        [(("python-7/7", "a"), 1), (("my pool-7/8", "a"), 2), (("my pool-7/9", "a"), 3)], 7
-    )
-    assert found == [((CALLING_THREAD, "a"), 1), ((OTHER_THREADS, "a"), 5)]
-    assert thread_id("my pool-7/8") == 8
-    assert thread_id("python") is None
 
 
 def test_wilson_is_the_textbook_interval() -> None:

@@ -8,7 +8,7 @@ not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, final
 
@@ -35,7 +35,7 @@ class CollapseStats:
 
     Attributes:
         event: the event that was counted, without modifiers; None when not read strictly.
-        events: samples of every kind of event in the text; empty when not read strictly.
+        events: samples of every kind of event in what was selected; empty when not read strictly.
         samples: samples in the folded file: the sum of its counts.
         stacks: different stacks in the folded file.
         frames: frames of all samples together.
@@ -43,6 +43,10 @@ class CollapseStats:
         unresolved_leaf: samples whose innermost frame has no name.
         no_stack: samples without any frame; they are not in the folded file.
         truncated: samples cut off by the end of the text (0 or 1); not in the folded file.
+        foreign: samples of other processes than the one selected.
+        outside: samples of the process that lie outside all windows.
+        unrooted: samples whose outermost frame is no thread's entry.
+        first_pid: process of the first sample that counts.
         bytes: size of the text, in bytes.
     """
 
@@ -65,6 +69,14 @@ class CollapseStats:
     @property
     def truncated(self) -> int: ...
     @property
+    def foreign(self) -> int: ...
+    @property
+    def outside(self) -> int: ...
+    @property
+    def unrooted(self) -> int: ...
+    @property
+    def first_pid(self) -> int | None: ...
+    @property
     def bytes(self) -> int: ...
 
 def collapse_perf(
@@ -74,6 +86,11 @@ def collapse_perf(
     include_tid: bool = True,
     event: str | None = None,
     strict: bool = True,
+    pid: int | None = None,
+    windows: Sequence[tuple[float, float]] | None = None,
+    chains: tuple[str, Mapping[int, Sequence[str]]] | None = None,
+    roots: tuple[str, str] | None = None,
+    main_tid: int | None = None,
 ) -> CollapseStats:
     """Collapse the text of `perf script` into a folded file.
 
@@ -87,8 +104,19 @@ def collapse_perf(
         include_tid: root frames are `comm-PID/TID` instead of `comm`.
         event: the event to count; without it, a capture with several kinds is refused.
         strict: refuse what is not text of `perf script`. False hands the text to inferno as it
-            is, which skips what it does not know and counts periods where there are any.
+            is, which skips what it does not know and counts periods where there are any, and from
+            which nothing can be selected.
+        pid: the process to keep; all of them when None.
+        windows: spans of the clock that the samples carry, seconds, in order, of which samples
+            are kept; all of them when None.
+        chains: a module as perf prints it, and the functions inlined at addresses of it,
+            innermost first: they are written above the frames at these addresses.
+        roots: names of the calling thread's and of all others' root frames.
+        main_tid: the calling thread; the first kept sample's process when None.
     """
+
+def perf_places(script: Path, module: str) -> list[int]:
+    """Every address in a module that a stack of `perf script`'s text holds, in order."""
 
 def flamegraph(
     folded: Path | Sequence[Path],

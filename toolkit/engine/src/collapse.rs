@@ -6,7 +6,7 @@
 //! a frame and a thread are called is decided by inferno, which gets each different one once, in
 //! a form that it reads without loss.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -18,12 +18,13 @@ use crate::folded::Folded;
 use crate::guard::guard;
 use crate::intern::{Names, Sequences};
 use crate::lines::{excerpt, for_each_line};
-use crate::perf_script::{self, FIELDS, FrameLine, event_line, frame_line};
+use crate::perf_script::{self, FIELDS, FrameLine, event_line, frame_line, process_and_thread};
+use crate::select::{Chains, LeftOut, Roots, Selection, is_thread_entry};
 use crate::symbols;
 use crate::{Error, Result};
 
 /// How a capture is collapsed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Process and thread in the root frame: `python3-12/13` instead of `python3`.
     pub include_tid: bool,
@@ -31,6 +32,8 @@ pub struct Settings {
     pub event: Option<String>,
     /// Refuse what is not text of `perf script`. Without it inferno gets the text as it is.
     pub strict: bool,
+    /// What counts of the text; asks for `strict`.
+    pub selection: Selection,
 }
 
 impl Default for Settings {
@@ -39,6 +42,7 @@ impl Default for Settings {
             include_tid: true,
             event: None,
             strict: true,
+            selection: Selection::default(),
         }
     }
 }
@@ -48,7 +52,7 @@ impl Default for Settings {
 pub struct Stats {
     /// The event that was counted; `None` when the text was not read strictly.
     pub event: Option<String>,
-    /// Samples of every kind of event in the text.
+    /// Samples of every kind of event in what was selected of the text.
     pub events: BTreeMap<String, u64>,
     /// Samples in the folded file: the sum of its counts.
     pub samples: u64,
@@ -64,6 +68,14 @@ pub struct Stats {
     pub no_stack: u64,
     /// Samples cut off by the end of the text (0 or 1); not in the folded file.
     pub truncated: u64,
+    /// Samples of other processes than the one selected.
+    pub foreign: u64,
+    /// Samples of the process that lie outside all windows.
+    pub outside: u64,
+    /// Samples whose outermost frame is no thread's entry.
+    pub unrooted: u64,
+    /// Process of the first sample that counts.
+    pub first_pid: Option<i64>,
     /// Size of the text in bytes.
     pub bytes: u64,
 }
@@ -77,8 +89,10 @@ pub struct Stats {
 pub fn collapse_perf(script: &Path, output: &Path, settings: &Settings) -> Result<Stats> {
     let (folded, mut stats) = if settings.strict {
         strictly(script, settings)?
-    } else {
+    } else if settings.selection == Selection::default() {
         as_inferno_does(script, settings)?
+    } else {
+        return Err(Error::input("samples are selected from strictly read text"));
     };
     stats.stacks = folded.len() as u64;
     folded.write(output)?;
@@ -107,7 +121,7 @@ fn as_inferno_does(script: &Path, settings: &Settings) -> Result<(Folded, Stats)
     let mut folded = Folded::default();
     folded.extend(&text, script)?;
     if folded.total() == 0 {
-        return Err(no_samples(script));
+        return Err(no_samples(script, &Stats::default()));
     }
     let mut stats = Stats {
         samples: folded.total(),
@@ -125,7 +139,7 @@ fn as_inferno_does(script: &Path, settings: &Settings) -> Result<(Folded, Stats)
 }
 
 fn strictly(script: &Path, settings: &Settings) -> Result<(Folded, Stats)> {
-    let mut reader = Reader::default();
+    let mut reader = Reader::new(&settings.selection);
     let seen = for_each_line(script, |number, line| {
         reader.line(number, line).map_err(|message| {
             Error::at_line(
@@ -165,7 +179,7 @@ fn strictly(script: &Path, settings: &Settings) -> Result<(Folded, Stats)> {
                 ),
             )
         } else {
-            no_samples(script)
+            no_samples(script, &stats)
         });
     }
     let folded = named_by_inferno(&capture, event, settings, script)?;
@@ -201,6 +215,9 @@ fn named_by_inferno(
             .collect();
         numbers.push(interned.map_err(|error| error.named(script))?);
     }
+    if let Some(roots) = &settings.selection.roots {
+        numbers[0] = named_roots(capture, roots, &mut folded)?;
+    }
     let mut stack = Vec::new();
     for (sample, count) in capture.samples.iter() {
         if sample[0] != event || sample.len() == 2 {
@@ -212,6 +229,38 @@ fn named_by_inferno(
         folded.push(&stack, count)?;
     }
     Ok(folded)
+}
+
+/// The number of each thread's root frame, where the caller has names for them.
+fn named_roots(capture: &Capture, roots: &Roots, folded: &mut Folded) -> Result<Vec<u32>> {
+    let main = roots.main.or(capture.stats.first_pid);
+    let mut numbers = Vec::new();
+    for number in 0..capture.threads.len() as u32 {
+        let name = String::from_utf8_lossy(capture.threads.get(number));
+        let id = name.rsplit_once(' ').map_or("", |(_, id)| id);
+        let own = main.is_none() || process_and_thread(id).1 == main;
+        let root = if own { &roots.calling } else { &roots.others };
+        numbers.push(folded.intern(root.as_bytes())?);
+    }
+    Ok(numbers)
+}
+
+/// Every address in `module` that a stack of the text holds, in order.
+///
+/// # Errors
+/// [`Error::Read`], or a line of more than 16 MiB.
+pub fn perf_places(script: &Path, module: &str) -> Result<Vec<u64>> {
+    let ending = format!(" ({module})");
+    let mut found = BTreeSet::new();
+    for_each_line(script, |_, line| {
+        if line.trim_ascii_end().ends_with(ending.as_bytes())
+            && line.first().is_some_and(u8::is_ascii_whitespace)
+        {
+            found.extend(place_and_rest(line).and_then(|(place, _)| place_of(place)));
+        }
+        Ok(())
+    })?;
+    Ok(found.into_iter().collect())
 }
 
 /// Reads inferno's answer to a [`Feed`]: `NUMBER;NAME 1` in any order.
@@ -254,7 +303,12 @@ fn ends_at(script: &Path, line: Option<u64>) -> bool {
     seen.is_ok_and(|seen| !seen.complete && Some(seen.lines) == line)
 }
 
-fn no_samples(script: &Path) -> Error {
+fn no_samples(script: &Path, stats: &Stats) -> Error {
+    let left_out = stats.foreign + stats.outside;
+    if left_out > 0 {
+        let message = format!("none of its {left_out} samples lies inside the measured region");
+        return Error::in_file(script, message);
+    }
     Error::in_file(
         script,
         "the capture is empty: no sample in it. Did the program run long enough, \
@@ -271,12 +325,15 @@ fn chosen_event(capture: &Capture, settings: &Settings, script: &Path) -> Result
         each.collect::<Vec<_>>().join(", ")
     };
     let name = match (&settings.event, events.len()) {
-        (_, 0) => return Err(no_samples(script)),
+        (_, 0) => return Err(no_samples(script, &capture.stats)),
         (Some(asked), _) => events.keys().find(|name| *name == asked).ok_or_else(|| {
             let message = format!("no sample of the event `{asked}`; there are {}", listed());
             Error::in_file(script, message)
         })?,
-        (None, 1) => events.keys().next().ok_or_else(|| no_samples(script))?,
+        (None, 1) => events
+            .keys()
+            .next()
+            .ok_or_else(|| no_samples(script, &capture.stats))?,
         (None, _) => {
             let message = format!(
                 "several kinds of event, which must not be added up: {}; name the one to count",
@@ -298,6 +355,8 @@ struct Capture {
     frames: Names,
     /// By frame: has no name.
     unresolved: Vec<bool>,
+    /// By frame: a thread may begin with it.
+    entry: Vec<bool>,
     events: Vec<String>,
     /// Event, thread, frames with the leaf first.
     samples: Sequences,
@@ -323,16 +382,24 @@ impl Capture {
             self.stats.unresolved_frames +=
                 frames.iter().filter(|id| unresolved(id)).count() as u64 * count;
             self.stats.unresolved_leaf += u64::from(unresolved(&frames[0])) * count;
+            let rooted = frames.last().is_some_and(|id| self.entry[*id as usize]);
+            self.stats.unrooted += u64::from(!rooted) * count;
         }
     }
 }
 
 /// Takes the lines of the text, fills a [`Capture`].
-#[derive(Default)]
-struct Reader {
+struct Reader<'a> {
+    selection: &'a Selection,
     capture: Capture,
     /// The sample that is being read; empty between samples.
     sample: Vec<u32>,
+    /// Whether it counts.
+    kept: bool,
+    /// How the frames of the module with inlined functions end.
+    ending: String,
+    /// Numbers of the frames inlined at a place of that module.
+    inlined: HashMap<u64, Vec<u32>>,
     /// Text after the address, as printed, and the number of its frame.
     printed: Names,
     printed_frame: Vec<u32>,
@@ -341,7 +408,38 @@ struct Reader {
 /// Where `symoff` is printed almost every line is new: start afresh before that fills the memory.
 const MOST_PRINTED_BYTES: usize = 1 << 25;
 
-impl Reader {
+impl<'a> Reader<'a> {
+    fn new(selection: &'a Selection) -> Self {
+        let mut reader = Self {
+            selection,
+            capture: Capture::default(),
+            sample: Vec::new(),
+            kept: true,
+            ending: String::new(),
+            inlined: HashMap::new(),
+            printed: Names::default(),
+            printed_frame: Vec::new(),
+        };
+        if let Some(chains) = &selection.chains {
+            reader.take_chains(chains);
+        }
+        reader
+    }
+
+    fn take_chains(&mut self, chains: &Chains) {
+        self.ending = format!(" ({})", chains.module);
+        for (place, chain) in &chains.by_place {
+            let frame = |symbol: &String| {
+                self.frame(FrameLine {
+                    symbol,
+                    module: &chains.module,
+                })
+            };
+            let ids = chain.iter().map(frame).collect();
+            self.inlined.insert(*place, ids);
+        }
+    }
+
     fn line(&mut self, _number: u64, line: &[u8]) -> Result<(), &'static str> {
         if self.sample.is_empty() {
             if line.first() == Some(&b'#') || line.iter().all(u8::is_ascii_whitespace) {
@@ -349,9 +447,13 @@ impl Reader {
             }
             return self.event(line);
         }
-        let Some(rest) = after_address(line) else {
+        let Some((place, rest)) = place_and_rest(line) else {
             return self.not_a_frame(line);
         };
+        if !self.inlined.is_empty() && rest.ends_with(self.ending.as_bytes()) {
+            let chain = place_of(place).and_then(|place| self.inlined.get(&place));
+            self.sample.extend(chain.into_iter().flatten());
+        }
         if let (id, false) = self.printed.add(rest) {
             self.sample.push(self.printed_frame[id as usize]);
             return Ok(());
@@ -390,6 +492,15 @@ impl Reader {
         let text = String::from_utf8_lossy(line);
         let event = event_line(&text)?;
         let thread = thread_name(event.comm, event.id);
+        let (process, _) = process_and_thread(event.id);
+        let time = event.time.parse().unwrap_or(f64::INFINITY);
+        let checked = self.selection.check(process, time);
+        self.kept = checked.is_ok();
+        match checked {
+            Ok(()) => self.capture.stats.first_pid = self.capture.stats.first_pid.or(process),
+            Err(LeftOut::Foreign) => self.capture.stats.foreign += 1,
+            Err(LeftOut::Outside) => self.capture.stats.outside += 1,
+        }
         let (thread, _) = self.capture.threads.add(thread.as_bytes());
         self.sample = vec![self.event_number(event.event), thread];
         let single = frame_line(event.rest);
@@ -410,12 +521,10 @@ impl Reader {
             self.capture.events.push(name.to_owned());
             self.capture.events.len() - 1
         });
-        *self
-            .capture
-            .stats
-            .events
-            .entry(name.to_owned())
-            .or_default() += 1;
+        if self.kept {
+            let counts = &mut self.capture.stats.events;
+            *counts.entry(name.to_owned()).or_default() += 1;
+        }
         number as u32
     }
 
@@ -423,13 +532,16 @@ impl Reader {
         let (id, new) = self.capture.frames.add(fed(frame).as_bytes());
         if new {
             self.capture.unresolved.push(frame.unresolved());
+            self.capture.entry.push(is_thread_entry(frame.symbol));
         }
         id
     }
 
     fn end_of_sample(&mut self) {
         // One sample per line at most: the sum stays far below 2^64.
-        let _ = self.capture.samples.add(&self.sample, 1);
+        if self.kept {
+            let _ = self.capture.samples.add(&self.sample, 1);
+        }
         self.sample.clear();
     }
 
@@ -437,7 +549,7 @@ impl Reader {
     /// stack without its root would be shown under the wrong parent.
     fn end_of_text(&mut self) {
         if self.sample.len() > 2 {
-            self.capture.stats.truncated = 1;
+            self.capture.stats.truncated = u64::from(self.kept);
             self.sample.clear();
         } else if !self.sample.is_empty() {
             self.end_of_sample();
@@ -445,14 +557,20 @@ impl Reader {
     }
 }
 
-/// What follows the address of a frame, without blanks around it; `None` when there is no address.
-fn after_address(line: &[u8]) -> Option<&[u8]> {
+/// The address of a frame's line and what follows it, without blanks around; `None` when there is
+/// no address.
+fn place_and_rest(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = line.trim_ascii();
     let digits = line
         .iter()
         .take_while(|byte| byte.is_ascii_hexdigit())
         .count();
-    (digits > 0 && line.get(digits) == Some(&b' ')).then(|| &line[digits + 1..])
+    (digits > 0 && line.get(digits) == Some(&b' ')).then(|| (&line[..digits], &line[digits + 1..]))
+}
+
+/// The address as a number; `None` for one that no machine has.
+fn place_of(digits: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 // Stand-ins for what inferno would take for something else. They are code points that Unicode

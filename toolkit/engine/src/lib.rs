@@ -15,6 +15,7 @@ pub mod lines;
 pub mod perf_script;
 #[cfg(feature = "python")]
 pub mod python;
+pub mod select;
 pub mod symbols;
 pub mod toml_lines;
 pub mod walk;

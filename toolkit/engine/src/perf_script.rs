@@ -24,6 +24,8 @@ pub struct EventLine<'a> {
     pub comm: &'a str,
     /// `PID/TID`, or `TID` alone where the process was not printed.
     pub id: &'a str,
+    /// Clock of the sample: seconds and their fraction, as printed.
+    pub time: &'a str,
     /// Event without its modifiers: `cpu-clock`, `cycles`.
     pub event: &'a str,
     /// What follows the event: nothing, a frame, or a tracepoint's text.
@@ -70,13 +72,14 @@ pub fn event_line(line: &str) -> Result<EventLine<'_>, &'static str> {
         if word.is_some_and(|(_, word)| is_cpu(word)) {
             word = ahead.next();
         }
-        if !word.is_some_and(|(_, word)| is_time(word)) {
+        let Some(time) = word.and_then(|(_, word)| time_of(word)) else {
             continue;
-        }
+        };
         let comm = line[first..id_start].trim_end();
         return event_after_time(ahead).map(|(event, tracepoint, rest)| EventLine {
             comm,
             id,
+            time,
             event,
             rest,
             tracepoint,
@@ -87,6 +90,15 @@ pub fn event_line(line: &str) -> Result<EventLine<'_>, &'static str> {
     } else {
         NOT_ONE
     })
+}
+
+/// Process and thread of an id; no process where it was not printed.
+#[must_use]
+pub fn process_and_thread(id: &str) -> (Option<i64>, Option<i64>) {
+    match id.split_once('/') {
+        Some((process, thread)) => (process.parse().ok(), thread.parse().ok()),
+        None => (None, id.parse().ok()),
+    }
 }
 
 fn event_after_time(mut words: Words<'_>) -> Result<(&str, bool, &str), &'static str> {
@@ -198,14 +210,11 @@ fn is_cpu(word: &str) -> bool {
     inner.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn is_time(word: &str) -> bool {
-    let Some((seconds, parts)) = word.strip_suffix(':').and_then(|word| word.split_once('.'))
-    else {
-        return false;
-    };
-    [seconds, parts]
-        .iter()
-        .all(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+fn time_of(word: &str) -> Option<&str> {
+    let time = word.strip_suffix(':')?;
+    let (seconds, parts) = time.split_once('.')?;
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    (number(seconds) && number(parts)).then_some(time)
 }
 
 #[derive(Clone, Copy)]

@@ -2,6 +2,7 @@
 //! releases the interpreter round the work, and does nothing else. Documented for readers of
 //! Python in `toolkit/perfkit/_engine.pyi`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use pyo3::create_exception;
@@ -15,6 +16,7 @@ use crate::elf::{self, ElfInfo};
 use crate::flame::{self, Difference, Style};
 use crate::folded::Folded;
 use crate::guard::guard;
+use crate::select::{Chains, Roots, Selection};
 use crate::{Error, Result, symbols, toml_lines, walk};
 
 create_exception!(
@@ -79,6 +81,10 @@ struct PyCollapseStats {
     unresolved_leaf: u64,
     no_stack: u64,
     truncated: u64,
+    foreign: u64,
+    outside: u64,
+    unrooted: u64,
+    first_pid: Option<i64>,
     bytes: u64,
 }
 
@@ -94,6 +100,10 @@ impl From<Stats> for PyCollapseStats {
             unresolved_leaf: stats.unresolved_leaf,
             no_stack: stats.no_stack,
             truncated: stats.truncated,
+            foreign: stats.foreign,
+            outside: stats.outside,
+            unrooted: stats.unrooted,
+            first_pid: stats.first_pid,
             bytes: stats.bytes,
         }
     }
@@ -116,7 +126,11 @@ impl PyCollapseStats {
 }
 
 #[pyfunction]
-#[pyo3(signature = (script, output, *, include_tid = true, event = None, strict = true))]
+#[pyo3(signature = (
+    script, output, *, include_tid = true, event = None, strict = true,
+    pid = None, windows = None, chains = None, roots = None, main_tid = None
+))]
+#[allow(clippy::too_many_arguments)] // keywords of a Python function
 fn collapse_perf(
     py: Python<'_>,
     script: PathBuf,
@@ -124,16 +138,38 @@ fn collapse_perf(
     include_tid: bool,
     event: Option<String>,
     strict: bool,
+    pid: Option<i64>,
+    windows: Option<Vec<(f64, f64)>>,
+    chains: Option<(String, HashMap<u64, Vec<String>>)>,
+    roots: Option<(String, String)>,
+    main_tid: Option<i64>,
 ) -> PyResult<PyCollapseStats> {
     let settings = Settings {
         include_tid,
         event,
         strict,
+        selection: Selection {
+            pid,
+            windows,
+            chains: chains.map(|(module, by_place)| Chains { module, by_place }),
+            roots: roots.map(|(calling, others)| Roots {
+                calling,
+                others,
+                main: main_tid,
+            }),
+        },
     };
     run(py, "collapsing perf's text", || {
         collapse::collapse_perf(&script, &output, &settings)
     })
     .map(PyCollapseStats::from)
+}
+
+#[pyfunction]
+fn perf_places(py: Python<'_>, script: PathBuf, module: &str) -> PyResult<Vec<u64>> {
+    run(py, "reading perf's text", || {
+        collapse::perf_places(&script, module)
+    })
 }
 
 /// One file or several.
@@ -467,15 +503,14 @@ fn elf_info(py: Python<'_>, path: PathBuf) -> PyResult<PyElfInfo> {
 }
 
 /// The compiled core of perfkit.
-/// The compiled core of perfkit.
 #[pymodule]
 mod _engine {
     #[pymodule_export]
     use super::{
         EngineError, EngineInputError, EnginePanic, PyCollapseStats, PyConstantSite, PyElfInfo,
         PyFolded, collapse_perf, demangle, diff_flamegraph, elf_info, flamegraph, list_constants,
-        loaded_hashes, read_folded, replace_constant, rust_sources, section_hash, text_hash,
-        toml_key_lines,
+        loaded_hashes, perf_places, read_folded, replace_constant, rust_sources, section_hash,
+        text_hash, toml_key_lines,
     };
     use pyo3::prelude::*;
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar
 
-from perfkit import _engine, process
+from perfkit import process
 from perfkit.errors import CaptureError, ConfigError
 from perfkit.profile import artefacts, messages, observer, perf_record, quality
 from perfkit.profile.perf import SETTLED, STACK_COPIES, Perf
 from perfkit.records import Capture, Check, Interval, Note, Profile
 from perfkit.stacks import perf_script
-from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS, thread_id
+from perfkit.stacks.folded import read_stacks
+from perfkit.stacks.split import CALLING_THREAD
 from perfkit.store import read_journal
 
 if TYPE_CHECKING:
@@ -68,9 +69,9 @@ class CargoFlamegraph:
 
 
 def region_stacks(
-    stacks: Iterable[tuple[Sequence[str], int]], main_tid: int | None
+    stacks: Iterable[tuple[Sequence[str], int]],
 ) -> tuple[list[tuple[tuple[str, ...], int]], int]:
-    """Cut each stack above criterion's loop; a stack of the main thread without it lies outside.
+    """Cut each stack above criterion's loop; one of the calling thread without it lies outside.
 
     Other threads (a pool's) never have criterion's frames and are kept whole.
     """
@@ -80,11 +81,11 @@ def region_stacks(
         at = max((i for i, frame in enumerate(stack) if REGION.search(frame)), default=None)
         if at is not None:
             key = (CALLING_THREAD, *stack[at + 1 :])
-        elif main_tid is not None and thread_id(stack[0]) == main_tid:
+        elif stack[0] == CALLING_THREAD:
             outside += count
             continue
         else:
-            key = (OTHER_THREADS, *stack[1:])
+            key = tuple(stack)
         kept[key] = kept.get(key, 0) + count
     return sorted(kept.items()), outside
 
@@ -152,15 +153,11 @@ def _judged(
     name = CargoFlamegraph.name
     script = run.path(f"raw/{request.label}.bench.txt")
     said += perf_record.write_script(data, script, dict(request.project.environ))
-    kept = script.with_name(script.name + ".kept")
     folded = script.with_name(script.name + ".folded")
     try:
-        selection = perf_script.select(script, kept, pid=None, windows=None)
-        stats = _engine.collapse_perf(kept, folded, include_tid=True)
-        main_tid = next((tid for tid in selection.by_thread if tid == selection.first_pid), None)
-        stacks, outside = region_stacks(_engine.read_folded(folded).stacks(), main_tid)
+        selection = perf_script.fold(script, folded)
+        stacks, outside = region_stacks(read_stacks(folded))
     finally:
-        kept.unlink(missing_ok=True)
         folded.unlink(missing_ok=True)
     if not any(stack[0] == CALLING_THREAD for stack, _ in stacks):
         message = f"no stack lies below criterion's loop, so `{request.name}` was not seen"
@@ -168,7 +165,7 @@ def _judged(
         raise CaptureError(message, where=str(data), remedy=remedy)
     found = quality.Quality(
         samples=sum(count for _, count in stacks),
-        unresolved=stats.unresolved_leaf,
+        unresolved=selection.unresolved,
         unrooted=selection.unrooted,
         lost=messages.lost_samples(said, selection.samples),
         slowdown=cost,
@@ -220,6 +217,6 @@ def _judged(
         accepted=verdict.accepted,
         reason=verdict.reason,
         files={kind: run.relative(path) for kind, path in files.items()},
-        main_tid=main_tid,
+        main_tid=selection.first_pid,
         notes=tuple(notes),
     )

@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfkit import _engine, process
+from perfkit import process
 from perfkit.errors import (
     CaptureError,
     PermissionRefusedError,
@@ -25,9 +26,10 @@ from perfkit.profile.engine import profile_workload
 from perfkit.profile.perf import EVENTS, STACK_COPIES
 from perfkit.records import Capture, Note, Profile
 from perfkit.stacks import perf_script
+from perfkit.stacks.folded import read_stacks
 from perfkit.stacks.layers import is_unresolved
 from perfkit.stacks.py_spy_raw import read_raw
-from perfkit.stacks.split import CALLING_THREAD, with_thread_roots
+from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +45,8 @@ EXPORT_SUFFIX = {"speedscope": ".json", "csv": ".csv", "folded": ".folded", "svg
 EXPORT_NAME = {"speedscope": "speedscope.json", "csv": "stacks.csv"}
 RUNNER = Path(__file__).with_name("runner.py")
 _PYTHON = re.compile(r"^python[\d.]*$")
+_THREAD = re.compile(r"^thread \((?P<id>0[xX][0-9a-fA-F]+|\d+)\)(: .*)?$")
+"""Root frame of py-spy's `--threads`, such as `thread (3652): MainThread`."""
 _PID_SLACK_S = 60.0
 
 
@@ -214,18 +218,15 @@ def _by_perf(project: Project, options: ProfileOptions, target: Target, run: Run
         raise messages.failure(PERF, said, where=process.show([str(w) for w in argv]))
     script = run.path(f"raw/{LABEL}.perf.txt")
     said += perf_record.write_script(data, script, environ)
-    kept, folded = script.with_suffix(".kept"), script.with_suffix(".kept.folded")
+    folded = script.with_suffix(".kept.folded")
     try:
-        selection = perf_script.select(script, kept, pid=None, windows=None)
-        stats = _engine.collapse_perf(kept, folded, include_tid=True)
-        main = target.pid if target.pid is not None else selection.first_pid
-        stacks = with_thread_roots(_engine.read_folded(folded).stacks(), main)
+        selection = perf_script.fold(script, folded, main_tid=target.pid)
+        stacks = read_stacks(folded)
     finally:
-        kept.unlink(missing_ok=True)
         folded.unlink(missing_ok=True)
     found = quality.Quality(
         samples=selection.samples,
-        unresolved=stats.unresolved_leaf,
+        unresolved=selection.unresolved,
         unrooted=selection.unrooted,
         lost=messages.lost_samples(said, selection.samples),
     )
@@ -242,7 +243,9 @@ def _by_py_spy(project: Project, options: ProfileOptions, target: Target, run: R
     asked = min(options.rate_hz or py_spy.HIGHEST_RATE_HZ, 997)
     rate = observer.nearest_prime(asked)
     raw, log = run.path(f"raw/{LABEL}.py-spy.raw"), run.path(f"raw/{LABEL}.py-spy.log")
-    argv: list[str | Path] = [program, "record", "-r", str(rate), "-f", "raw", "-o", raw]
+    argv: list[str | Path] = [
+        program, "record", "--threads", "-r", str(rate), "-f", "raw", "-o", raw,
+    ]  # fmt: skip
     place = run.path(f"raw/{LABEL}.code")
     limit = None
     if target.pid is not None:
@@ -257,7 +260,7 @@ def _by_py_spy(project: Project, options: ProfileOptions, target: Target, run: R
     _, said = _start(argv, environ, log, limit)
     if not raw.is_file() or not raw.stat().st_size:
         raise messages.failure(PY_SPY, said, where=process.show([str(w) for w in argv]))
-    stacks = [((CALLING_THREAD, *_below_runner(s)), n) for s, n in read_raw(raw)]
+    stacks = by_thread(read_raw(raw), target.pid)
     code = None
     if target.pid is None:
         code = _read_code(place)
@@ -268,6 +271,32 @@ def _by_py_spy(project: Project, options: ProfileOptions, target: Target, run: R
     files = {"raw": raw, "log": log}
     capture = _capture("py-spy", project, target, run, rate, found, stacks, said, files)
     return Outcome(captures=(capture,), exit_code=code)
+
+
+def by_thread(
+    stacks: Sequence[tuple[tuple[str, ...], int]], pid: int | None
+) -> list[tuple[tuple[str, ...], int]]:
+    """py-spy's stacks, whose root frames are threads, with the main one told from the others.
+
+    Of a process the main thread has the process's id; of a command it is the one that runs
+    `runner.py`.
+    """
+    ids = [_THREAD.match(stack[0]) for stack, _ in stacks]
+    main = {
+        found["id"]
+        for found, (stack, _) in zip(ids, stacks, strict=True)
+        if found and (int(found["id"], 0) == pid if pid is not None else _runs_command(stack))
+    }
+    merged: Counter[tuple[str, ...]] = Counter()
+    for found, (stack, count) in zip(ids, stacks, strict=True):
+        root = CALLING_THREAD if found and found["id"] in main else OTHER_THREADS
+        below = stack[1:] if found else stack
+        merged[root, *(_below_runner(below) if below else ("[no Python frame]",))] += count
+    return sorted(merged.items())
+
+
+def _runs_command(stack: Sequence[str]) -> bool:
+    return any(f"perfkit/profile/{RUNNER.name}" in frame for frame in stack)
 
 
 def _below_runner(stack: Sequence[str]) -> tuple[str, ...]:

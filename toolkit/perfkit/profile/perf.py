@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from perfkit import _engine, process
 from perfkit.environment import base_environment
-from perfkit.errors import CaptureError, PermissionRefusedError
+from perfkit.errors import PermissionRefusedError
 from perfkit.profile import artefacts, messages, observer, perf_record, quality
 from perfkit.profile.perf_record import RecordSettings
 from perfkit.records import Capture, Check, Note
 from perfkit.stacks import inline, perf_script
+from perfkit.stacks.folded import read_stacks
 from perfkit.stacks.layers import Layers, crate_names
-from perfkit.stacks.split import Split, disagreements, split, with_thread_roots
+from perfkit.stacks.split import Split, disagreements, split
 from perfkit.store import read_journal
 from perfkit.subject.child import spec_for, worker
 from perfkit.subject.workloads import data_sets_for
@@ -119,7 +120,6 @@ class _Read:
 
     selection: perf_script.Selection
     stacks: list[tuple[tuple[str, ...], int]]
-    unresolved: int
     script: Path
     said: str
     inlined: bool
@@ -252,29 +252,23 @@ class _Session:
         label = self.request.label
         script = self.run.path(f"raw/{label}.perf.txt")
         said = recorded.said + perf_record.write_script(recorded.data, script, self.environ)
-        kept = self.run.path(f"raw/{label}.perf.kept.txt")
         folded = self.run.path(f"raw/{label}.perf.kept.folded")
         inlined = self._inlined(script)
         try:
-            selection = perf_script.select(
+            selection = perf_script.fold(
                 script,
-                kept,
+                folded,
                 pid=self.running.pid,
                 windows=recorded.windows,
-                expand=inlined.expand if inlined is not None else None,
+                inlined=inlined,
+                main_tid=self.running.main_tid,
             )
-            if not selection.samples:
-                message = "no sample lies inside the measured region"
-                raise CaptureError(message, where=str(script), remedy="profile for longer")
-            stats = _engine.collapse_perf(kept, folded, include_tid=True)
-            stacks = with_thread_roots(_engine.read_folded(folded).stacks(), self.running.main_tid)
+            stacks = read_stacks(folded)
         finally:
-            kept.unlink(missing_ok=True)
             folded.unlink(missing_ok=True)
         return _Read(
             selection=selection,
             stacks=stacks,
-            unresolved=stats.unresolved_leaf,
             script=script,
             said=said,
             inlined=inlined is not None,
@@ -283,7 +277,7 @@ class _Session:
     def _inlined(self, script: Path) -> inline.Inlined | None:
         """The functions inlined into the subject's module, where addr2line is there to ask."""
         module = self.running.loaded.path
-        offsets = inline.offsets_of(script, str(module))
+        offsets = _engine.perf_places(script, str(module))
         crate = self.running.loaded.module.rpartition(".")[2]
         return inline.resolve(module, offsets, crate=crate, environ=self.environ)
 
@@ -372,7 +366,7 @@ def _judged(
 ) -> Capture:
     found = quality.Quality(
         samples=read.selection.samples,
-        unresolved=read.unresolved,
+        unresolved=read.selection.unresolved,
         unrooted=read.selection.unrooted,
         lost=messages.lost_samples(read.said, read.selection.samples),
         outside=read.selection.outside,

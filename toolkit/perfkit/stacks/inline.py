@@ -21,13 +21,10 @@ from typing import TYPE_CHECKING
 
 from perfkit import process
 from perfkit.errors import UnreadableOutputError
-from perfkit.stacks.perf_script import parse_frame, read_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
-
-    from perfkit.stacks.perf_script import Frame
 
 PROGRAM = "addr2line"
 _REGISTRY = re.compile(r"/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/(?P<rest>.+)$")
@@ -44,19 +41,6 @@ _EXECUTABLE = 1
 _ELF64 = b"\x7fELF\x02\x01"
 
 
-def offsets_of(script: Path, module: str) -> set[int]:
-    """Every place in a module that a stack of the script holds."""
-    ending = f"({module})"
-    found = set()
-    for _, lines in read_samples(script):
-        for line in lines:
-            if line.rstrip().endswith(ending):
-                frame = parse_frame(line)
-                if frame is not None:
-                    found.add(frame.ip)
-    return found
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
     """An executable segment: where it is in the file, and at which address."""
@@ -68,17 +52,12 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inlined:
-    """The chains of one module by file offset, innermost function first."""
+    """The chains of one module by file offset, innermost function first, without the frame's own
+    name, which perf tells.
+    """
 
     module: str
     chains: Mapping[int, tuple[str, ...]]
-
-    def expand(self, frame: Frame) -> Sequence[str] | None:
-        """Names for a frame of this module, innermost first; None where nothing is inlined."""
-        if frame.dso != self.module:
-            return None
-        chain = self.chains.get(frame.ip)
-        return None if chain is None else (*chain, frame.symbol)
 
 
 def resolve(
@@ -129,7 +108,7 @@ def parse(text: str, crate: str) -> dict[int, tuple[str, ...]]:
     """Chains by address, innermost first.
 
     Raises:
-        UnreadableOutputError: a function without its file.
+        UnreadableOutputError: a function without its file, or an address that is no number.
     """
     found: dict[int, tuple[str, ...]] = {}
     address: int | None = None
@@ -139,7 +118,7 @@ def parse(text: str, crate: str) -> dict[int, tuple[str, ...]]:
         if line.startswith("0x"):
             if address is not None:
                 found[address] = tuple(chain)
-            address, chain = int(line, 16), []
+            address, chain = _address(line), []
             continue
         place = next(lines, None)
         if address is None or place is None:
@@ -149,6 +128,14 @@ def parse(text: str, crate: str) -> dict[int, tuple[str, ...]]:
     if address is not None:
         found[address] = tuple(chain)
     return found
+
+
+def _address(line: str) -> int:
+    try:
+        return int(line, 16)
+    except ValueError as error:
+        message = "addr2line wrote an address that is no hexadecimal number"
+        raise UnreadableOutputError(message, details=repr(line[:160])) from error
 
 
 def qualified(function: str, place: str, crate: str) -> str:
@@ -196,7 +183,7 @@ def executable_segments(head: bytes) -> tuple[Segment, ...]:
             )
             if kind == _PT_LOAD and flags & _EXECUTABLE:
                 found.append(Segment(offset=offset, address=address, size=length))
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         message = "the module's program headers are cut short"
         raise UnreadableOutputError(message) from error
     return tuple(found)

@@ -106,23 +106,6 @@ def split(
     )
 
 
-def with_thread_roots(
-    stacks: Iterable[tuple[Sequence[str], int]], main_tid: int | None
-) -> list[tuple[tuple[str, ...], int]]:
-    """Replace the collapser's root `name-pid/tid` by the calling thread's or the others' name."""
-    merged: Counter[tuple[str, ...]] = Counter()
-    for stack, count in stacks:
-        own = main_tid is None or thread_id(stack[0]) == main_tid
-        merged[(CALLING_THREAD if own else OTHER_THREADS, *stack[1:])] += count
-    return sorted(merged.items())
-
-
-def thread_id(root: str) -> int | None:
-    """The thread id in a root frame such as `python-13079/13082`."""
-    tail = root.rpartition("/")[2]
-    return int(tail) if tail.isdigit() and "/" in root else None
-
-
 def disagreements(first: Split, second: Split) -> tuple[Layer, ...]:
     """Layers whose shares in two captures of the same call have no value in common.
 
