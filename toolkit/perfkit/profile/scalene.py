@@ -16,6 +16,7 @@ from perfkit.profile import artefacts, messages, quality
 from perfkit.profile.paired import Arm, Paired, bare_arms, run_windows
 from perfkit.profile.py_spy import region_stacks
 from perfkit.records import Capture, Check, Note
+from perfkit.stacks.folded import MOST_SAMPLES, safe_name
 from perfkit.subject.child import interpreter, spec_for, worker
 from perfkit.units import format_share
 
@@ -97,6 +98,19 @@ class Scalene:
             raise ToolMissingError(message, where=where, remedy=f"{python} -m pip install scalene")
 
 
+def read(path: Path) -> Profiled:
+    """Read the file that scalene wrote.
+
+    Raises:
+        UnreadableOutputError: as `parse`, or it is no text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise _refused(error, str(path)) from error
+    return parse(text, str(path))
+
+
 def parse(text: str, where: str) -> Profiled:
     """Read scalene 2's JSON. What is used of it:
 
@@ -104,37 +118,49 @@ def parse(text: str, where: str) -> Profiled:
                      {"count": 42, "c_time": 0.2, "python_time": 0.1, "cpu_samples": 0.3}], …]}
 
     Raises:
-        UnreadableOutputError: it is no JSON, or not of this shape.
+        UnreadableOutputError: it is no JSON, or not of this shape; with the line where it has one.
     """
     try:
         document: Any = json.loads(text)
-        rows = document["stacks"]
         found = []
         native = python = 0.0
-        for names, numbers in rows:
+        for names, numbers in document["stacks"]:
             stack = tuple(_frame(name) for name in names)
-            found.append((stack, int(numbers["count"])))
+            found.append((stack, int(_number(numbers, "count"))))
             if region_stacks([(stack, 1)])[0]:
-                native += float(numbers["c_time"])
-                python += float(numbers["python_time"])
-    except (ValueError, KeyError, TypeError) as error:
-        message = f"is no profile of scalene 2: {type(error).__name__}: {error}"
-        raise UnreadableOutputError(
-            message, where=where, remedy="perfkit reads scalene 2.x; `pip install 'scalene<3'`"
-        ) from error
+                native += _number(numbers, "c_time")
+                python += _number(numbers, "python_time")
+    except json.JSONDecodeError as error:
+        raise _refused(error, f"{where}:{error.lineno}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _refused(error, where) from error
     total = native + python
     return Profiled(stacks=tuple(found), native_share=native / total if total else None)
+
+
+def _refused(error: Exception, where: str) -> UnreadableOutputError:
+    message = f"is no profile of scalene 2: {type(error).__name__}: {error}"
+    remedy = "perfkit reads scalene 2.x; `pip install 'scalene<3'`"
+    return UnreadableOutputError(message, where=where, remedy=remedy)
+
+
+def _number(numbers: Mapping[str, Any], key: str) -> float:
+    value = numbers[key]
+    if not isinstance(value, int | float) or not 0 <= value <= MOST_SAMPLES:
+        message = f"{key} is {value!r}"[:160]
+        raise ValueError(message)
+    return value
 
 
 def _frame(name: str) -> str:
     match = _FRAME.match(name)
     if match is None:
-        return name.rstrip(";").replace(";", ":") or "[unknown]"
-    return f"{match['function']} ({match['file']}:{match['line']})".replace(";", ":")
+        return safe_name(name.rstrip(";"))
+    return safe_name(f"{match['function']} ({match['file']}:{match['line']})")
 
 
 def _judged(request: CaptureRequest, run: Run, paired: Paired, out: Path, log: Path) -> Capture:
-    profiled = parse(out.read_text(encoding="utf-8"), str(out))
+    profiled = read(out)
     stacks, outside = region_stacks([item for item in profiled.stacks if item[1]])
     if not stacks:
         message = "scalene took no sample of the loop"

@@ -1,6 +1,7 @@
 """The file callgrind writes: instructions by function. Exclusive cost alone is read; what callees
 cost is theirs. The part of the grammar that is used:
 
+    positions: line           `instr line` with --dump-instr=yes: two columns before the cost
     events: Ir
     ob=(3) /build/kernel.so   the object that the functions below are in
     fl=(1) /a/b.c
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME = re.compile(r"^\((?P<id>\d+)\)(?: (?P<name>.*))?$")
-_COST = re.compile(r"^[+\-*]?\d*(?:0x[0-9a-f]+)? (?P<cost>\d+)\b")
+_PLACE = r"(?:\*|[+-]?(?:0x[0-9a-f]+|\d+)) "
+_DIGITS = 20
+"""Of the largest count that callgrind can hold (64 bits)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +48,24 @@ def read(path: Path) -> Counts:
     """Read one dump.
 
     Raises:
-        UnreadableOutputError: it counts other events, holds no total, or its parts do not add up.
+        UnreadableOutputError: it counts other events, holds no total, or its parts do not add up;
+        with file, and line where it has one.
     """
     names: dict[str, str] = {}
     objects: dict[str, str] = {}
     found: dict[str, Counter[str]] = {}
     current, place, skip = "", "", False
     total: int | None = None
+    cost_line = _cost_line(1)
     with path.open(encoding="utf-8", errors="replace") as stream:
         for number, line in enumerate(stream, start=1):
             text = line.rstrip("\n")
             if text.startswith("events:") and text.split()[1:2] != ["Ir"]:
                 message = f"counts {text.removeprefix('events:').strip()!r}, not instructions"
                 raise UnreadableOutputError(message, where=f"{path}:{number}")
-            if text.startswith("fn="):
+            if text.startswith("positions:"):
+                cost_line = _cost_line(len(text.split()) - 1)
+            elif text.startswith("fn="):
                 current = _named(text[3:], names)
             elif text.startswith("cfn="):
                 _named(text[4:], names)
@@ -69,8 +76,8 @@ def read(path: Path) -> Counts:
             elif text.startswith("calls="):
                 skip = True
             elif text.startswith(("totals:", "summary:")):
-                total = int(text.split()[1])
-            elif current and (cost := _COST.match(text)) is not None:
+                total = _total(text, f"{path}:{number}")
+            elif current and (cost := cost_line.match(text)) is not None:
                 if not skip:
                     found.setdefault(place, Counter())[current] += int(cost["cost"])
                 skip = False
@@ -80,6 +87,20 @@ def read(path: Path) -> Counts:
         remedy = "profile again: the file is cut short, or of another version"
         raise UnreadableOutputError(message, where=str(path), remedy=remedy)
     return Counts(total=total, objects=found)
+
+
+def _cost_line(positions: int) -> re.Pattern[str]:
+    """A line of cost behind so many columns of places."""
+    return re.compile(f"^{_PLACE * positions}(?P<cost>\\d{{1,{_DIGITS}}})\\b")
+
+
+def _total(text: str, where: str) -> int:
+    words = text.split()
+    if len(words) < 2 or not (words[1].isascii() and words[1].isdigit()) or len(words[1]) > _DIGITS:
+        message = "a total without a whole number"
+        remedy = "profile again: the file is cut short, or of another version"
+        raise UnreadableOutputError(message, where=where, details=repr(text[:160]), remedy=remedy)
+    return int(words[1])
 
 
 def _named(text: str, names: dict[str, str]) -> str:

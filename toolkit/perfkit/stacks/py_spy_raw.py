@@ -12,11 +12,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from perfkit.errors import UnreadableOutputError
+from perfkit.stacks.folded import MOST_SAMPLES, safe_name
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-UNKNOWN = "[unknown]"
 
 
 def read_raw(path: Path) -> list[tuple[tuple[str, ...], int]]:
@@ -31,7 +30,8 @@ def read_raw(path: Path) -> list[tuple[tuple[str, ...], int]]:
             if not line.strip():
                 continue
             text, _, count = line.rstrip("\n").rpartition(" ")
-            if not (count.isascii() and count.isdigit() and int(count) > 0 and " " in line):
+            samples = _samples(count)
+            if samples is None or " " not in line:
                 message = "a stack without a whole count above zero"
                 raise UnreadableOutputError(
                     message,
@@ -39,8 +39,16 @@ def read_raw(path: Path) -> list[tuple[tuple[str, ...], int]]:
                     details=repr(line[:160]),
                     remedy="profile again; the file is cut short or not py-spy's",
                 )
-            found[frames(text)] += int(count)
+            found[frames(text)] += samples
     return sorted(found.items())
+
+
+def _samples(text: str) -> int | None:
+    """A whole count above zero, of no more digits than samples can have."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST_SAMPLES))):
+        return None
+    count = int(text)
+    return count if 0 < count <= MOST_SAMPLES else None
 
 
 def frames(text: str) -> tuple[str, ...]:
@@ -53,7 +61,7 @@ def frames(text: str) -> tuple[str, ...]:
             open_name = name
             continue
         open_name = ""
-        parts.append(name.strip() or UNKNOWN)
+        parts.append(safe_name(name))
     if open_name:
-        parts.append(open_name)
+        parts.append(safe_name(open_name))
     return tuple(parts)

@@ -32,7 +32,7 @@ FRAME_COLUMNS = (
     "total_high",
 )
 LAYER_COLUMNS = ("thread", "layer", "seconds_per_call", "share", "low", "high")
-STACK_COLUMNS = ("stack", "layer", "samples")
+STACK_COLUMNS = ("stack", "layer", "samples", "share", "low", "high")
 
 Stacks = "Iterable[tuple[Sequence[str], int]]"
 
@@ -112,10 +112,17 @@ def layer_table(layers: Sequence[LayerTime], workers: Sequence[LayerTime] = ()) 
     return pd.DataFrame(rows, columns=list(LAYER_COLUMNS))
 
 
-def stack_table(stacks: Iterable[tuple[Sequence[str], int]], layers: Layers) -> pd.DataFrame:
-    """One row per stack, most samples first."""
+def stack_table(
+    stacks: Iterable[tuple[Sequence[str], int]], layers: Layers, *, base: float | None = None
+) -> pd.DataFrame:
+    """One row per stack, most samples first; shares are of `base`, as in `frame_table`."""
     import pandas as pd
 
-    rows = [(";".join(stack), str(layers.classify(stack[1:])), count) for stack, count in stacks]
-    rows.sort(key=lambda row: (-row[2], row[0]))
+    found = sorted(((";".join(s), s, n) for s, n in stacks), key=lambda row: (-row[2], row[0]))
+    denominator = base if base is not None else float(sum(count for *_, count in found))
+    rows = []
+    for text, stack, count in found:
+        share = wilson(count, denominator)
+        layer = str(layers.classify(stack[1:]))
+        rows.append((text, layer, count, share.estimate, share.low, share.high))
     return pd.DataFrame(rows, columns=list(STACK_COLUMNS))
