@@ -1,19 +1,24 @@
-"""From a capture on disk back to splits and differences: nothing is started, files are small."""
+"""From captures on disk back to splits and comparisons: nothing is started, files are small."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from perfkit import _engine
-from perfkit.profile import analyse
+from perfkit.errors import StoreError, UnreadableOutputError, UsageError
+from perfkit.profile import analyse, compare
 from perfkit.records import Capture, Layer
+from perfkit.report import console, pages
 from perfkit.stacks.intervals import Z
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import CALLING_THREAD
-from perfkit.store import Run
+from perfkit.store import Run, create_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LAYERS = Layers(["my_crate"])
 Stacks = dict[tuple[str, ...], int]
@@ -53,9 +58,95 @@ def test_waiting_knows_into_how_many_windows_its_region_was_cut(run: Run) -> Non
     """A thread that never waits: nothing but the windows' ends leaves room round zero."""
     capture = kept(run, {("my_crate::price",): 1000}, windows=75)
     (waiting,) = (
-        row
-        for row in analyse.split_of(capture, run, LAYERS).layers
-        if row.layer is Layer.WAITING
+        row for row in analyse.split_of(capture, run, LAYERS).layers if row.layer is Layer.WAITING
     )
     assert waiting.share == 0.0
     assert waiting.high == pytest.approx(Z * math.sqrt(2 * 75 / 12) / 1000)
+
+
+def test_a_damaged_folded_file_is_named_with_its_line(run: Run) -> None:
+    capture = kept(run, {("a",): 3})
+    path = run.directory / capture.files["folded"]
+    path.write_text("a;b 3\na;c\n")
+    with pytest.raises(UnreadableOutputError) as caught:
+        analyse.write_tables(capture, run, LAYERS)
+    assert caught.value.where == f"{path}:2"
+    path.unlink()
+    with pytest.raises(UnreadableOutputError, match="folded"):
+        analyse.stacks_of(capture, run)
+
+
+# -- comparisons -----------------------------------------------------------------------------------
+
+
+def profiled(folder: Path, *sizes: tuple[int, Stacks], machine: str = "a", **more: object) -> Run:
+    """A finished run of `perfkit profile`, one capture for each size."""
+    run = create_run(folder, "profile", {"fingerprint": {"machine": machine}, "config": []})
+    captures = [kept(run, stacks, size=size, **more) for size, stacks in sizes]
+    run.write_record(compare.PROFILE_FILE, {"captures": captures})
+    return run
+
+
+BEFORE: Stacks = {("_PyEval", "price"): 500, ("_PyEval", "convert"): 300, ("_PyEval",): 100}
+AFTER: Stacks = {("_PyEval", "price"): 500, ("_PyEval", "convert"): 450, ("_PyEval",): 100}
+
+
+def test_the_frame_that_changed_between_two_runs_is_marked_and_comes_first(
+    tmp_path: Path,
+) -> None:
+    before, after = (profiled(tmp_path, (1000, rows)) for rows in (BEFORE, AFTER))
+    pairs, notes = compare.pair_runs(before, after)
+    found = compare.compare_pairs(pairs, notes, before.id, after.id)
+    (pair,) = found.captures
+    assert [row.frame for row in pair.frames if row.significant] == ["convert"]
+    first = pair.frames[0]
+    assert first.frame == "convert"
+    assert first.change.estimate == pytest.approx(0.0015)
+    assert pair.whole.change.estimate == pytest.approx(0.0015)
+    text = console.render(pages.compare_profiles(found), width=100, colour=False)
+    assert "most of all `convert`: more by 1.50 ms" in text
+    picture = compare.draw(pairs[0], tmp_path / "difference.svg").read_text()
+    assert "ns per call" in picture
+    assert sorted(tmp_path.glob("*.folded")) == []
+
+
+def test_two_runs_of_the_same_have_no_marked_frame(tmp_path: Path) -> None:
+    runs = [profiled(tmp_path, (1000, BEFORE)) for _ in range(2)]
+    pairs, notes = compare.pair_runs(*runs)
+    found = compare.compare_pairs(pairs, notes, "a", "b")
+    assert not any(row.significant for row in (found.captures[0].whole, *found.captures[0].frames))
+    assert "No frame changed" in console.render(
+        pages.compare_profiles(found), width=100, colour=False
+    )
+
+
+def test_two_sizes_of_one_run_are_compared_per_element(tmp_path: Path) -> None:
+    """`convert` does the same whatever the size, `price` its part for each element."""
+    small = {("price",): 400, ("convert",): 400}
+    run = profiled(tmp_path, (1000, small), (4000, {("price",): 1600, ("convert",): 400}))
+    pairs, notes = compare.pair_sizes(run, 1000, 4000)
+    (pair,) = compare.compare_pairs(pairs, notes, run.id, run.id).captures
+    rows = {row.frame: row for row in pair.frames}
+    assert pair.per == "element"
+    assert not rows["price"].significant
+    assert rows["convert"].significant
+    assert rows["convert"].change.estimate == pytest.approx(-3e-6)
+    assert "ps per element" in compare.draw(pairs[0], tmp_path / "sizes.svg").read_text()
+    with pytest.raises(UsageError, match="no two captures"):
+        compare.pair_sizes(run, 1000, 9000)
+
+
+def test_what_cannot_be_compared_is_refused_by_name(tmp_path: Path) -> None:
+    good = profiled(tmp_path, (1000, BEFORE))
+    with pytest.raises(UsageError, match="different machines"):
+        compare.pair_runs(good, profiled(tmp_path, (1000, BEFORE), machine="b"))
+    with pytest.raises(UsageError) as caught:
+        compare.pair_runs(
+            good, profiled(tmp_path, (1000, BEFORE), accepted=False, reason="too dear")
+        )
+    assert "too dear" in caught.value.details
+    with pytest.raises(UsageError) as caught:
+        compare.pair_runs(good, profiled(tmp_path, (2000, BEFORE)))
+    assert "one of the runs only" in caught.value.details
+    with pytest.raises(StoreError, match="no profile"):
+        compare.pair_runs(good, create_run(tmp_path, "measure", {}))

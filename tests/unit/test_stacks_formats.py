@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from perfkit.errors import UnreadableOutputError, UsageError
+from perfkit import _engine
+from perfkit.errors import CaptureError, UnreadableOutputError, UsageError
 from perfkit.records import Layer
 from perfkit.stacks import export, inline, perf_script, py_spy_raw, tables
-from perfkit.stacks.diff import Sampled, compare, discoveries, per_call_nanoseconds
+from perfkit.stacks.diff import Sampled, compare, discoveries, scaled, whole
+from perfkit.stacks.folded import read_stacks
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 PERF = DATA / "perf-profile"
@@ -28,39 +35,49 @@ STACKS = (
 
 # -- perf script -----------------------------------------------------------------------------------
 
+TIME = re.compile(r"^python (\d+)/(\d+) +(\d+\.\d+): cpu-clock", re.MULTILINE)
+
 
 def test_a_capture_is_cut_to_its_process_and_windows(tmp_path: Path) -> None:
-    source = PERF / "threads-dwarf.txt"
-    heads = [head for head, _ in perf_script.read_samples(source)]
+    source, folded = PERF / "threads-dwarf.txt", tmp_path / "folded"
+    heads = [(int(p), int(t), float(s)) for p, t, s in TIME.findall(source.read_text())]
     assert len(heads) == 60
-    middle = heads[20].time
+    pid, main, _ = heads[0]
+    middle = heads[20][2]
     windows = [perf_script.Window(begin=0.0, end=middle)]
-    found = perf_script.select(source, tmp_path / "kept", pid=heads[0].pid, windows=windows)
-    assert found.samples == sum(head.time <= middle for head in heads)
-    assert found.outside == 60 - found.samples
-    assert sum(found.by_thread.values()) == found.samples
-    assert len(found.by_thread) == 2
-    assert found.unrooted == 0
-    again = perf_script.select(tmp_path / "kept", tmp_path / "again", pid=None, windows=None)
-    assert again.samples == found.samples
-    assert (tmp_path / "again").read_text() == (tmp_path / "kept").read_text()
+    found = perf_script.fold(source, folded, pid=pid, windows=windows, main_tid=main)
+    inside = [tid for _, tid, time in heads if time <= middle]
+    assert (found.samples, found.outside, found.foreign) == (len(inside), 60 - len(inside), 0)
+    assert (found.empty, found.unrooted, found.first_pid) == (0, 0, pid)
+    by_root = Counter[str]()
+    for stack, count in read_stacks(folded):
+        by_root[stack[0]] += count
+    own = sum(tid == main for tid in inside)
+    assert by_root == +Counter({CALLING_THREAD: own, OTHER_THREADS: len(inside) - own})
+    assert len(set(inside)) == 2
 
 
-def test_another_process_is_left_out(tmp_path: Path) -> None:
+def test_a_capture_of_another_process_is_no_capture(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match="none of its 90 samples"):
+        perf_script.fold(PERF / "list-dwarf.txt", tmp_path / "folded", pid=1)
+    assert not (tmp_path / "folded").exists()
+
+
+def test_frames_have_the_chain_of_inlined_ones_above_them(tmp_path: Path) -> None:
     source = PERF / "list-dwarf.txt"
-    found = perf_script.select(source, tmp_path / "kept", pid=1, windows=None)
-    assert (found.samples, found.foreign) == (0, 90)
-
-
-def test_frames_are_replaced_by_the_chain_of_inlined_ones(tmp_path: Path) -> None:
-    source = PERF / "list-dwarf.txt"
-
-    def expand(frame: perf_script.Frame) -> tuple[str, ...] | None:
-        return ("inner", frame.symbol) if frame.symbol.endswith("call_price_list") else None
-
-    perf_script.select(source, tmp_path / "kept", pid=None, windows=None, expand=expand)
-    text = (tmp_path / "kept").read_text()
-    assert text.count(" inner (") == source.read_text().count("__pyfunction_call_price_list (")
+    lines = re.findall(r"^\s+([0-9a-f]+) (\S+call_price_list) \((.*)\)$", source.read_text(), re.M)
+    place, name, module = lines[0]
+    assert int(place, 16) in _engine.perf_places(source, module)
+    assert _engine.perf_places(source, module[1:]) == []
+    chains = {int(place, 16): ("innermost", "inner")}
+    inlined = inline.Inlined(module=module, chains=chains)
+    perf_script.fold(source, tmp_path / "folded", inlined=inlined)
+    seen = sum(
+        count
+        for stack, count in read_stacks(tmp_path / "folded")
+        if any(stack[at : at + 3] == (name, "inner", "innermost") for at in range(len(stack)))
+    )
+    assert seen == sum(line[0] == place for line in lines) > 0
 
 
 @pytest.mark.parametrize(
@@ -69,29 +86,15 @@ def test_frames_are_replaced_by_the_chain_of_inlined_ones(tmp_path: Path) -> Non
         ("\t 28042 price (x.so)\n", 1),
         ("python 1/1  1.5: cpu-clock:\n\t 2 f (x)\n\nnonsense\n", 4),
         ("\x00\x01\x02PERFILE2\n", 1),
+        ("python 1/1  1.5: cpu-clock:\n\t 2 f (x)\n\t 2 cut sho", 3),
     ],
 )
 def test_garbage_is_refused_with_its_line(tmp_path: Path, text: str, line: int) -> None:
     source = tmp_path / "script.txt"
     source.write_text(text)
     with pytest.raises(UnreadableOutputError) as caught:
-        list(perf_script.read_samples(source))
+        perf_script.fold(source, tmp_path / "folded", pid=1)
     assert caught.value.where == f"{source}:{line}"
-
-
-def test_a_thread_name_may_hold_blanks_and_a_module_parentheses() -> None:
-    frame = perf_script.parse_frame("\t     28042 exp+0x12 (/a b/x (1).so)\n")
-    assert frame == perf_script.Frame(ip=0x28042, symbol="exp", dso="/a b/x (1).so")
-
-
-@given(st.text(max_size=300))
-def test_no_text_breaks_the_reader_otherwise(
-    tmp_path_factory: pytest.TempPathFactory, text: str
-) -> None:
-    source = tmp_path_factory.mktemp("fuzz") / "script.txt"
-    source.write_text(text, encoding="utf-8", errors="replace")
-    with contextlib.suppress(UnreadableOutputError):
-        list(perf_script.read_samples(source))
 
 
 # -- py-spy ----------------------------------------------------------------------------------------
@@ -154,13 +157,6 @@ def test_an_inlined_function_gets_the_crate_of_its_file() -> None:
     assert len(found[0x3492F]) == 1
 
 
-def test_a_frame_of_another_module_is_left_alone() -> None:
-    inlined = inline.Inlined(module="/a.so", chains={1: ("inner",)})
-    assert inlined.expand(perf_script.Frame(ip=1, symbol="f", dso="/b.so")) is None
-    assert inlined.expand(perf_script.Frame(ip=2, symbol="f", dso="/a.so")) is None
-    assert inlined.expand(perf_script.Frame(ip=1, symbol="f", dso="/a.so")) == ("inner", "f")
-
-
 @pytest.mark.parametrize("head", [b"", b"MZ" + bytes(100), b"\x7fELF\x01\x01" + bytes(100)])
 def test_a_file_that_is_no_elf_is_refused(head: bytes) -> None:
     with pytest.raises(UnreadableOutputError):
@@ -195,6 +191,15 @@ def test_without_calls_there_are_no_seconds_per_call() -> None:
     assert table["self_share"].sum() == pytest.approx(1.0)
 
 
+def test_each_stacks_share_has_an_interval() -> None:
+    table = tables.stack_table(STACKS, Layers(["my_crate"]), base=200.0)
+    assert tuple(table.columns) == tables.STACK_COLUMNS
+    first = table.iloc[0]
+    assert (first["samples"], first["layer"], first["share"]) == (60, "compute", 0.3)
+    assert first["low"] < 0.3 < first["high"]
+    assert tables.stack_table(STACKS, Layers([]))["share"].sum() == pytest.approx(1.0)
+
+
 def test_speedscope_holds_each_thread_in_seconds() -> None:
     document = json.loads(export.speedscope(STACKS, name="x", rate_hz=100.0))
     calling, others = document["profiles"]
@@ -208,11 +213,12 @@ def test_csv_keeps_stacks_whole() -> None:
     assert export.stacks_csv(STACKS).splitlines()[3] == f"{OTHER_THREADS},clone3;my_crate::price,40"
 
 
-def test_a_difference_is_in_seconds_per_call_and_knows_chance() -> None:
-    def side(price: int, calls: int) -> Sampled:
-        stacks = (((CALLING_THREAD, "price"), price), ((CALLING_THREAD, "same"), 1000))
-        return Sampled(stacks=stacks, rate_hz=1000.0, calls=calls)
+def side(price: int, calls: int, same: int = 1000) -> Sampled:
+    stacks = (((CALLING_THREAD, "price"), price), ((OTHER_THREADS, "same"), same))
+    return Sampled(stacks=stacks, rate_hz=1000.0, calls=calls)
 
+
+def test_a_difference_is_in_seconds_per_call_and_knows_chance() -> None:
     # Twice the calls in the second capture: `same` takes half as long per call.
     rows = {row.frame: row for row in compare(side(1000, 100), side(2000, 200))}
     assert rows["price"].change.estimate == pytest.approx(0.0)
@@ -220,9 +226,45 @@ def test_a_difference_is_in_seconds_per_call_and_knows_chance() -> None:
     assert rows["same"].change.estimate == pytest.approx(-0.005)
     assert rows["same"].significant
     assert rows["same"].change.low < -0.005 < rows["same"].change.high
-    assert per_call_nanoseconds(side(1000, 100))[0][1] == 10_000_000
+    every = whole(side(1000, 100), side(2000, 200), "all")
+    assert every.change.estimate == pytest.approx(-0.005)
+    assert every.significant
     with pytest.raises(UsageError):
         compare(side(1, 0), side(1, 1))
+
+
+def test_a_time_below_half_a_unit_is_no_unit() -> None:
+    assert [count for _, count in scaled(side(1000, 100), 1e-9)] == [10_000_000, 10_000_000]
+    per_element = replace(side(1000, 100, same=1), elements=1000)
+    assert [count for _, count in scaled(per_element, 1e-6)] == [10]
+
+
+def noisy(chance: np.random.Generator, times: Sequence[float]) -> Sampled:
+    """A second at 2000 samples a second, of which each frame gets what chance gives it."""
+    counts = chance.poisson([2000 * time for time in times])
+    stacks = [((CALLING_THREAD, f"f{n}"), int(count)) for n, count in enumerate(counts) if count]
+    return Sampled(stacks=tuple(stacks), rate_hz=2000.0, calls=1000)
+
+
+TIMES = (0.4, 0.2, *[0.01] * 30, *[0.0005] * 100)
+
+
+def test_two_captures_of_the_same_have_no_marked_frame_but_for_the_promised_rate() -> None:
+    chance = np.random.default_rng(1)
+    marked = [
+        any(row.significant for row in compare(noisy(chance, TIMES), noisy(chance, TIMES)))
+        for _ in range(200)
+    ]
+    assert sum(marked) <= 20
+
+
+def test_a_frame_that_takes_twice_as_long_is_marked_and_comes_first() -> None:
+    chance = np.random.default_rng(2)
+    slower = (TIMES[0], TIMES[1] * 2, *TIMES[2:])
+    for _ in range(50):
+        first = compare(noisy(chance, TIMES), noisy(chance, slower))[0]
+        assert (first.frame, first.significant) == ("f1", True)
+        assert first.change.low < 0.2e-3 < first.change.high
 
 
 def test_false_discoveries_are_bounded() -> None:

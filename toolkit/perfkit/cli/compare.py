@@ -6,32 +6,68 @@ from typing import Annotated
 
 import typer
 
-from perfkit.cli.options import ConfigOption, Format, FormatOption
+from perfkit.cli.options import ConfigOption, Format, FormatOption, OutputOption, SizesOption
 
 
 def compare(
     before: Annotated[str, typer.Argument(metavar="RUN", help="The earlier run.")],
-    after: Annotated[str, typer.Argument(metavar="RUN", help="The later run.")],
+    after: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="The later run; none with --sizes.")
+    ] = None,
+    sizes: SizesOption = None,
     config: ConfigOption = None,
     form: FormatOption = Format.HUMAN,
+    output: OutputOption = None,
 ) -> None:
-    """Compare the speed-ups of two measured runs; refused when their fingerprints differ.
+    """Compare two measured runs, two profiled runs, or two sizes of one profiled run.
 
-    Only ratios to the reference are compared: each was measured interleaved within its own run. For
-    "did my edit help?" use `perfkit measure --against`, which measures both in the same blocks.
+    Of measured runs the speed-ups are compared: each was measured interleaved within its own run.
+    For "did my edit help?" use `perfkit measure --against`, which measures both in the same blocks.
+
+    Of profiled runs each frame's CPU time per call is compared, with an interval; with two --sizes
+    of one run, per element. With `-o FILE.svg` the differential flame graph is written instead; of
+    several captures each to a file of its own.
+
+    Refused when the runs' fingerprints differ.
     """
     from perfkit import store
-    from perfkit.cli.context import emit, open_project
+    from perfkit.cli.context import check_output, emit, open_project, tell
+    from perfkit.errors import UsageError
     from perfkit.measure.compare import compare_runs
+    from perfkit.profile import compare as profiles
     from perfkit.report import machine, pages
 
+    check_output(output, (".json", ".md", ".txt", ".svg"))
+    if (after is None) == (sizes is None) or (sizes is not None and len(sizes) != 2):
+        message = "there is nothing to compare with"
+        raise UsageError(message, remedy="name two runs, or one run and two --sizes")
     project = open_project(config)
-    comparison = compare_runs(
-        store.open_run(project.profiles, before), store.open_run(project.profiles, after)
+    first = store.open_run(project.profiles, before)
+    second = store.open_run(project.profiles, after) if after is not None else first
+    svg = output is not None and output.suffix == ".svg"
+    if sizes is None and not svg and not profiles.holds_profile(first):
+        comparison = compare_runs(first, second)
+        emit(
+            form=form,
+            output=output,
+            page=lambda: pages.compare(comparison),
+            document=lambda: machine.compare_json(comparison),
+        )
+        return
+    pairs, notes = (
+        profiles.pair_sizes(first, *sorted(sizes))
+        if sizes is not None
+        else profiles.pair_runs(first, second)
     )
+    if output is not None and svg:
+        for pair in pairs:
+            name = output if len(pairs) == 1 else output.with_suffix(f".{pair.label}.svg")
+            tell(f"Wrote {profiles.draw(pair, name)}")
+        return
+    found = profiles.compare_pairs(pairs, notes, first.id, second.id)
     emit(
         form=form,
-        output=None,
-        page=lambda: pages.compare(comparison),
-        document=lambda: machine.compare_json(comparison),
+        output=output,
+        page=lambda: pages.compare_profiles(found),
+        document=lambda: machine.compare_json(found),
     )

@@ -42,7 +42,7 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
     """
     refuse_other_machines(before, after)
     first, second = _report(before), _report(after)
-    _refuse_other_work(before, after, {result.workload for result in second.results})
+    refuse_other_work(before, after, {result.workload for result in second.results})
     sizes, notes = [], []
     earlier = {(r.workload, r.size, r.pattern): r for r in first.results}
     for result in second.results:
@@ -132,7 +132,12 @@ def refuse_other_machines(before: Run, after: Run) -> None:
         )
 
 
-def _refuse_other_work(before: Run, after: Run, workloads: set[str]) -> None:
+def refuse_other_work(before: Run, after: Run, workloads: set[str]) -> None:
+    """Only runs that do the same work compare.
+
+    Raises:
+        UsageError: with the keys of the config that differ.
+    """
     first, second = config_values(before), config_values(after)
     keys = [f"workloads.{name}.{key}" for name in sorted(workloads) for key in _SAME_WORK]
     keys += ["subject.threads", "measure.reference_threads"]

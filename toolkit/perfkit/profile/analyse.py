@@ -7,19 +7,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfkit import _engine
 from perfkit.errors import CaptureError, UsageError
 from perfkit.stacks import export, tables
-from perfkit.stacks.diff import Sampled, compare, per_call_nanoseconds
+from perfkit.stacks.folded import read_stacks
 from perfkit.stacks.layers import Layers, crate_names
-from perfkit.stacks.split import CALLING_THREAD, Split, split
+from perfkit.stacks.split import Split, split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from perfkit.config import LayerRule
     from perfkit.records import Build, Capture
-    from perfkit.stacks.diff import FrameDifference
     from perfkit.store import Run
 
 EXPORTS = {".svg": "flame", ".folded": "folded", ".json": "speedscope", ".csv": "csv"}
@@ -36,12 +34,13 @@ def stacks_of(capture: Capture, run: Run) -> list[tuple[tuple[str, ...], int]]:
 
     Raises:
         CaptureError: the capture has none.
+        UnreadableOutputError: its file is damaged, with file and line.
     """
     folded = capture.files.get("folded")
     if folded is None:
         message = f"the capture of {capture.profiler} has no stacks"
         raise CaptureError(message, where=str(run.directory))
-    return list(_engine.read_folded(run.directory / folded).stacks())
+    return read_stacks(run.directory / folded)
 
 
 def split_of(capture: Capture, run: Run, layers: Layers) -> Split:
@@ -75,7 +74,8 @@ def split_unchecked(capture: Capture, run: Run, layers: Layers) -> Split:
 
 
 def write_tables(capture: Capture, run: Run, layers: Layers) -> dict[str, Path]:
-    """Write `tables/<label>.<profiler>.{frames,layers}.csv` of an accepted capture.
+    """Write `tables/<label>.<profiler>.{frames,stacks,layers}.csv` of a capture; layers of
+    an accepted one alone.
 
     Returns:
         Places by kind, relative to the run.
@@ -90,6 +90,9 @@ def write_tables(capture: Capture, run: Run, layers: Layers) -> dict[str, Path]:
     frames = tables.frame_table(stacks, layers=layers, base=base, call_s=call_s)
     path = run.write(f"tables/{stem}.frames.csv", export.table_csv(frames))
     written["frames"] = run.relative(path)
+    whole = tables.stack_table(stacks, layers, base=base)
+    path = run.write(f"tables/{stem}.stacks.csv", export.table_csv(whole))
+    written["stacks"] = run.relative(path)
     if capture.profiler == "perf" and capture.accepted and base is not None:
         found = split_of(capture, run, layers)
         table = tables.layer_table(found.layers, found.workers)
@@ -114,53 +117,3 @@ def export_capture(capture: Capture, run: Run, suffix: str) -> bytes:
         name = f"{capture.workload} n={capture.size} ({capture.profiler})"
         return export.speedscope(stacks, name=name, rate_hz=capture.rate_hz).encode()
     return export.stacks_csv(stacks).encode()
-
-
-def difference(
-    before: tuple[Capture, Run], after: tuple[Capture, Run]
-) -> tuple[FrameDifference, ...]:
-    """Each frame's change in seconds per call, with its interval."""
-    return compare(_sampled(*before), _sampled(*after))
-
-
-def differential_flame(
-    before: tuple[Capture, Run], after: tuple[Capture, Run], output: Path, *, elements: bool = False
-) -> Path:
-    """Draw the difference of two captures, of two runs or of two sizes of one workload.
-
-    Widths are nanoseconds per call of `after` (per element when `elements`), colours the change.
-    """
-    scratch = [output.with_suffix(f".{which}.folded") for which in ("before", "after")]
-    sides = (before, after)
-    try:
-        for (capture, run), path in zip(sides, scratch, strict=True):
-            rows: Iterable[tuple[tuple[str, ...], int]] = per_call_nanoseconds(
-                _sampled(capture, run)
-            )
-            if elements and capture.size:
-                # Picoseconds per element: a call of 1M elements against one of 1k.
-                rows = [(stack, max(1, count * 1000 // capture.size)) for stack, count in rows]
-            _engine.Folded.from_stacks([(list(s), c) for s, c in rows]).write(path)
-        unit = "ps per element" if elements else "ns per call"
-        names = [f"{c.workload} n={c.size} ({c.profiler})" for c, _ in sides]
-        _engine.diff_flamegraph(
-            scratch[0],
-            scratch[1],
-            output,
-            title=f"{names[1]} against {names[0]}",
-            subtitle=f"{unit}; red grew, blue shrank; no share is compared",
-            normalize=False,
-            count_name=unit,
-        )
-    finally:
-        for path in scratch:
-            path.unlink(missing_ok=True)
-    return output
-
-
-def _sampled(capture: Capture, run: Run) -> Sampled:
-    if capture.calls is None:
-        message = f"the calls behind the capture of {capture.profiler} are not known"
-        raise UsageError(message, remedy="compare captures of perf or py-spy on a workload")
-    own = [(s, c) for s, c in stacks_of(capture, run) if s[0] == CALLING_THREAD]
-    return Sampled(stacks=tuple(own), rate_hz=capture.rate_hz, calls=capture.calls)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from perfkit.diagnose.promises import Story
+    from perfkit.profile.compare import ProfileComparison
     from perfkit.records import (
         Capture,
         Check,
@@ -73,7 +74,7 @@ def plan_json(plan: TunePlan) -> Document:
     return {"schema_version": SCHEMA_VERSION, **to_json(plan)}
 
 
-def compare_json(comparison: RunComparison) -> Document:
+def compare_json(comparison: RunComparison | ProfileComparison) -> Document:
     """The document of `perfkit compare`."""
     return {"schema_version": SCHEMA_VERSION, **to_json(comparison)}
 
