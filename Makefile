@@ -73,6 +73,7 @@ truth: $(KERNEL)
 	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/table.py show
 	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/injected_delays.py run
 	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/live_rules.py run
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest tests/truth/known_splits.py
 	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/table.py check
 
 docs: $(INSTALLED)

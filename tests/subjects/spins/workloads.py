@@ -1,11 +1,15 @@
-"""Calls whose split is known: `n` is the percentage that belongs to the boundary."""
+"""Calls whose split is known, because each part of them can be called alone."""
 
 from __future__ import annotations
+
+import operator
 
 import spins
 
 TURNS = 100_000  # in Rust, boundary and compute together
-LOOPS = 1_500  # in Python
+TURNS_PER_US = 8_300
+LOOPS_PER_US = 69
+"""How long a turn takes depends on the machine: these give calls of about the length they name."""
 
 
 def setup(n: int, seed: int = 0) -> tuple[int, int]:
@@ -13,27 +17,85 @@ def setup(n: int, seed: int = 0) -> tuple[int, int]:
     return TURNS * n // 100, TURNS * (100 - n) // 100
 
 
-def python_part() -> int:
-    """The interpreter's own share of `mixed`."""
-    total = 0
-    for value in range(LOOPS):
-        total += value & 3
-    return total
-
-
-def mixed(boundary: int, work: int) -> int:
-    """Interpreter, boundary and compute, one after the other."""
-    return python_part() + spins.call(boundary, work)
-
-
 def native(boundary: int, work: int) -> int:
-    """`mixed` without the interpreter's part."""
+    """Boundary and compute."""
     return spins.call(boundary, work)
+
+
+def _mix(n: int, length_us: int) -> tuple[int, int, int]:
+    """Turns at the boundary, turns of work, loops in Python; `n` is 3050 for 30, 50 and 20 %."""
+    boundary, compute = divmod(n, 100)
+    turns, loops = length_us * TURNS_PER_US, length_us * LOOPS_PER_US
+    return (
+        turns * boundary // 100,
+        turns * compute // 100,
+        loops * (100 - boundary - compute) // 100,
+    )
+
+
+def us5(n: int, seed: int = 0) -> tuple[int, int, int]:
+    """A call of about 5 microseconds."""
+    return _mix(n, 5)
+
+
+def us20(n: int, seed: int = 0) -> tuple[int, int, int]:
+    """A call of about 20 microseconds."""
+    return _mix(n, 20)
+
+
+def us200(n: int, seed: int = 0) -> tuple[int, int, int]:
+    """A call of about 200 microseconds."""
+    return _mix(n, 200)
+
+
+def us2000(n: int, seed: int = 0) -> tuple[int, int, int]:
+    """A call of about two milliseconds."""
+    return _mix(n, 2_000)
+
+
+def in_python(boundary: int, work: int, loops: int) -> int:
+    """The interpreter's part of `mixed` alone, the call of a compiled function included."""
+    total = 0
+    for value in range(loops):
+        total += value & 3
+    return total + operator.xor(0, 0)
+
+
+def unconverted(boundary: int, work: int, loops: int) -> int:
+    """`mixed` with nothing to convert or to compute: what crossing the boundary takes."""
+    total = 0
+    for value in range(loops):
+        total += value & 3
+    return total + spins.call(0, 0)
+
+
+def converted(boundary: int, work: int, loops: int) -> int:
+    """`mixed` with nothing to compute."""
+    total = 0
+    for value in range(loops):
+        total += value & 3
+    return total + spins.call(boundary, 0)
+
+
+def mixed(boundary: int, work: int, loops: int) -> int:
+    """Interpreter, boundary and compute, one after the other."""
+    total = 0
+    for value in range(loops):
+        total += value & 3
+    return total + spins.call(boundary, work)
+
+
+def joined(boundary: int, work: int, loops: int) -> int:
+    """`mixed`, and meanwhile two threads compute: of all the work 40 % here, 35 and 25 % there."""
+    total = 0
+    for value in range(loops):
+        total += value & 3
+    return total + spins.shared(boundary, work, work * 35 // 40, work * 25 // 40)
 
 
 def threaded(boundary: int, work: int) -> int:
     """Work on two threads while the caller waits."""
-    return spins.threads(boundary, 400 * work)
+    return spins.shared(boundary, 0, 400 * work, 400 * work)
 
 
 def short_lived(boundary: int, work: int) -> int:

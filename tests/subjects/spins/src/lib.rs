@@ -61,22 +61,23 @@ fn start() -> [Mutex<Sender<Job>>; 2] {
     })
 }
 
-/// Computes `work` turns on each of two threads of a pool while the caller waits.
+/// Computes on each of two threads of a pool, and meanwhile on the calling one: so many turns each.
 #[pyfunction]
-fn threads(py: Python<'_>, boundary: Slow, work: u64) -> u64 {
+fn shared(py: Python<'_>, boundary: Slow, own: u64, first: u64, second: u64) -> u64 {
     py.detach(|| {
         let (answer, answers) = channel();
-        for sender in POOL.get_or_init(start) {
+        for (sender, work) in POOL.get_or_init(start).iter().zip([first, second]) {
             if let Ok(sender) = sender.lock() {
                 let _ = sender.send((work, answer.clone()));
             }
         }
         drop(answer);
-        answers.iter().fold(boundary.0, |sum, part| sum ^ part)
+        let mine = compute(own);
+        answers.iter().fold(boundary.0 ^ mine, |sum, part| sum ^ part)
     })
 }
 
-/// Like `threads`, on threads that are started for each call: a sampler's clock starts with each.
+/// Computes on two threads that are started for each call: a sampler's clock starts with each.
 #[pyfunction]
 fn spawned(py: Python<'_>, boundary: Slow, work: u64) -> u64 {
     py.detach(|| {
@@ -98,7 +99,7 @@ fn crash() {
 #[pymodule]
 fn spins(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(call, module)?)?;
-    module.add_function(wrap_pyfunction!(threads, module)?)?;
+    module.add_function(wrap_pyfunction!(shared, module)?)?;
     module.add_function(wrap_pyfunction!(spawned, module)?)?;
     module.add_function(wrap_pyfunction!(crash, module)?)
 }
