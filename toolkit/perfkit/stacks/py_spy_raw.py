@@ -52,16 +52,14 @@ def _samples(text: str) -> int | None:
 
 
 def frames(text: str) -> tuple[str, ...]:
-    """The frames of one line: `;` inside square brackets belongs to a name."""
+    """The frames of one line: `;` inside square brackets belongs to a name, where they close."""
     parts: list[str] = []
-    open_name = ""
+    open_parts: list[str] = []
     for part in text.split(";"):
-        name = f"{open_name}:{part}" if open_name else part
-        if name.count("[") > name.count("]"):
-            open_name = name
-            continue
-        open_name = ""
-        parts.append(safe_name(name))
-    if open_name:
-        parts.append(safe_name(open_name))
-    return tuple(parts)
+        open_parts.append(part)
+        name = ":".join(open_parts)
+        if name.count("[") <= name.count("]"):
+            parts.append(safe_name(name))
+            open_parts = []
+    # A bracket that never closes is part of a thread's name, not of a Rust type.
+    return tuple(parts + [safe_name(part) for part in open_parts])
