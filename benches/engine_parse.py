@@ -9,13 +9,18 @@ own promise: at least 0.9 times the speed of inferno's command, below 300 MB at 
 
 The texts: `perf` is text of `perf script` in which most samples repeat one of 3,000 stacks, as in a
 benchmark's loop; in `perf-distinct` every sample has a stack of its own; `folded` has a stack of
-its own on every line. Reading folded stacks has no command of inferno's that does just that:
-beside it runs the one that reads and draws them.
+its own on every line.
+
+`whole path` is what `perfkit profile` does with the text of a capture: the places of the subject's
+module are looked up in it, and the samples of the process inside the measured windows are folded.
+inferno's command has neither to do. Folded stacks are read and written again beside the command of
+inferno's that does the same and merges recursion, of which the text has none.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import re
@@ -43,9 +48,19 @@ COLLAPSE = (
     "import sys; from pathlib import Path; from perfkit import _engine;"
     "_engine.collapse_perf(Path(sys.argv[1]), Path(sys.argv[2]))"
 )
+WHOLE_PATH = (
+    "import sys; from pathlib import Path; from perfkit import _engine;"
+    "from perfkit.stacks import inline, perf_script;"
+    f"script, module = Path(sys.argv[1]), {MODULES[2]!r};"
+    "places = _engine.perf_places(script, module); assert places;"
+    "inlined = inline.Inlined(module=module, chains={1: ('nowhere',)});"
+    "windows = [perf_script.Window(begin=float(n), end=n + 1.0) for n in range(1000, 3000)];"
+    "perf_script.fold(script, Path(sys.argv[2]), pid=4242, windows=windows, inlined=inlined,"
+    " threads=False)"
+)
 READ = (
     "import sys; from pathlib import Path; from perfkit import _engine;"
-    "print(_engine.read_folded(Path(sys.argv[1])).total, file=open(sys.argv[2], 'w'))"
+    "_engine.read_folded(Path(sys.argv[1])).write(Path(sys.argv[2]))"
 )
 DRAW = (
     "import sys; from pathlib import Path; from perfkit import _engine;"
@@ -134,12 +149,13 @@ def perf_text(size: int, *, distinct: bool) -> Iterator[str]:
 
 
 def folded_text(size: int) -> Iterator[str]:
-    """Folded stacks, `size` characters in all."""
+    """Folded stacks without recursion, `size` characters in all."""
     random_ = random.Random(SEED)
     names = symbols(random_)
     written = 0
     while written < size:
-        (stack,) = stacks(random_, number=1)
+        (drawn,) = stacks(random_, number=1)
+        stack = [frame for frame, above in itertools.pairwise([*drawn, -1]) if frame != above]
         line = ";".join(names[frame] for frame in stack) + f" {random_.randint(1, 99)}\n"
         written += len(line)
         yield line
@@ -158,13 +174,6 @@ def folded_stacks(path: Path) -> Counter[str]:
 def boxes(path: Path) -> Counter[str]:
     """The tooltips of a flame graph."""
     return Counter(re.findall(r"<title>(.*?)</title>", path.read_text(encoding="utf-8")))
-
-
-def total(path: Path) -> int:
-    """The samples of a flame graph, or the number in a file that holds just one."""
-    text = path.read_text(encoding="utf-8")
-    match = re.search(r'total_samples="(\d+)"', text)
-    return int(match[1] if match else text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +201,7 @@ class Case:
 PERF = ("inferno-collapse-perf", "--pid", "--tid", "--kernel")
 CASES = (
     Case(name="collapse", text="perf", code=COLLAPSE, command=PERF, same=folded_stacks),
+    Case(name="whole path", text="perf", code=WHOLE_PATH, command=PERF, same=folded_stacks),
     Case(
         name="collapse, all distinct",
         text="perf-distinct",
@@ -199,7 +209,20 @@ CASES = (
         command=PERF,
         same=folded_stacks,
     ),
-    Case(name="read folded", text="folded", code=READ, command=("inferno-flamegraph",), same=total),
+    Case(
+        name="whole path, distinct",
+        text="perf-distinct",
+        code=WHOLE_PATH,
+        command=PERF,
+        same=folded_stacks,
+    ),
+    Case(
+        name="read folded",
+        text="folded",
+        code=READ,
+        command=("inferno-collapse-recursive",),
+        same=folded_stacks,
+    ),
     Case(
         name="draw folded",
         text="folded",
@@ -256,7 +279,10 @@ def main() -> int:
     parser.add_argument("--case", choices=[case.name for case in CASES], help="only this one")
     options = parser.parse_args()
     if shutil.which("inferno-collapse-perf") is None:
-        print("inferno's commands are not installed: cargo install inferno", file=sys.stderr)
+        print(
+            "inferno's commands are not installed: cargo install inferno --version 0.12.8",
+            file=sys.stderr,
+        )
         return 1
     size = options.mb * 1_000_000
     texts = {
