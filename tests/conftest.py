@@ -33,14 +33,14 @@ def shared_cache() -> Path:
     return cache
 
 
-def copy_subject(name: str) -> Path:
-    """A git repository with the second subject as it is in tests/subjects, nothing else in it.
+def copy_subject(name: str, source: str = "workspace") -> Path:
+    """A git repository with a subject as it is in tests/subjects, nothing else in it.
 
     Its place is the same in every run, so that builds of it are found in the shared cache.
     """
     place = ROOT / "target" / "perfkit-test-subjects" / name
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(ROOT / "tests" / "subjects" / "workspace", place, ignore=_NO_RESULTS)
+    shutil.copytree(ROOT / "tests" / "subjects" / source, place, ignore=_NO_RESULTS)
     for words in (
         ["init", "--quiet"],
         ["add", "--all"],
@@ -54,6 +54,12 @@ def copy_subject(name: str) -> Path:
 def workspace_subject() -> Path:
     """The second subject: a cargo workspace, mixed with Python; not to be edited."""
     return copy_subject("workspace")
+
+
+@pytest.fixture(scope="session")
+def spins_subject() -> Path:
+    """The subject of known splits; not to be edited."""
+    return copy_subject("spins", "spins")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ not asserted, what is in the captures is.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -25,7 +26,7 @@ from perfkit.errors import (
     UsageError,
     WorkerError,
 )
-from perfkit.profile import analyse, perf_record
+from perfkit.profile import analyse, compare, perf_record
 from perfkit.profile.command import ProfileOptions, Target, profile_command
 from perfkit.profile.engine import profile_workload
 from perfkit.profile.perf_record import RecordSettings
@@ -113,10 +114,38 @@ def test_perfs_stacks_hold_both_sides_of_the_boundary(
     written = analyse.write_tables(capture, run, layers)
     header = (run.directory / written["frames"]).read_text().splitlines()[0]
     assert header.startswith("frame,layer,self_samples,total_samples,self_s_per_call")
-    output = run.path("flame/difference.svg")
-    analyse.differential_flame((capture, run), (capture, run), output)
-    assert "ns per call" in output.read_text()
-    assert not any(row.significant for row in analyse.difference((capture, run), (capture, run)))
+
+
+def test_a_change_between_two_runs_is_found_and_none_where_there_is_none(
+    project: Project, build: Build, tmp_path: Path
+) -> None:
+    """The second run is the same again, the third does twice the work at the boundary."""
+    runs = []
+    for call in ("native", "native", "slower"):
+        workload = project.config.workloads["native"]
+        changed = workload.model_copy(update={"call": f"workloads.py:{call}"})
+        config = project.config.model_copy(update={"workloads": {"native": changed}})
+        run = create_run(tmp_path, "profile", {"fingerprint": {}, "config": []})
+        (capture,) = profile_workload(
+            dataclasses.replace(project, config=config),
+            "native", 37, build=build, run=run, names=["perf"], rate=499, duration=2.0,
+        )  # fmt: skip
+        # Whether it is believed depends on the machine.
+        believed = dataclasses.replace(capture, accepted=True)
+        run.write_record(compare.PROFILE_FILE, {"captures": [believed]})
+        runs.append(run)
+    first, same, slower = runs
+
+    def compared(after: Run) -> compare.ComparedCaptures:
+        pairs, notes = compare.pair_runs(first, after)
+        return compare.compare_pairs(pairs, notes, first.id, after.id).captures[0]
+
+    assert not any(row.significant for row in compared(same).frames)
+    found = compared(slower)
+    assert found.whole.significant
+    assert found.frames[0].significant
+    assert found.frames[0].change.low > 0
+    assert found.frames[0].frame.startswith("spins::")
 
 
 @pytest.mark.parametrize("profiler", ["perf", "py-spy"])

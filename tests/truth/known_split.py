@@ -7,15 +7,10 @@ the short test of `make test` and by the full one of `make truth`.
 
 from __future__ import annotations
 
-import os
-import shutil
 import statistics
-import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfkit.config import Project, load_project
 from perfkit.profile import analyse
 from perfkit.profile.engine import profile_workload
 from perfkit.records import Layer
@@ -24,11 +19,11 @@ from perfkit.subject.child import spec_for, worker
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from perfkit.config import Project
     from perfkit.records import Build, Capture
     from perfkit.stacks.split import Split
     from perfkit.store import Run
 
-ROOT = Path(__file__).resolve().parents[2]
 POINTS = 0.02
 """The promise: each layer within two points."""
 WORKER_POINTS = 0.03
@@ -45,16 +40,6 @@ PARTS: Mapping[str, tuple[Layer, ...]] = {
     "compute": (Layer.COMPUTE,),
 }
 ROUNDS = 60
-
-
-def copied_project(name: str) -> Project:
-    """The subject as a project of its own, in a place that stays from run to run."""
-    place = ROOT / "target" / "perfkit-test-subjects" / name
-    shutil.rmtree(place, ignore_errors=True)
-    ignored = shutil.ignore_patterns("target", "profiles", "__pycache__")
-    shutil.copytree(ROOT / "tests" / "subjects" / "spins", place, ignore=ignored)
-    subprocess.run(["git", "init", "--quiet"], cwd=place, check=True)
-    return load_project(start=place, environ=dict(os.environ))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import known_split
 import pytest
 
+from perfkit.config import Project, load_project
 from perfkit.records import Build, Profile
 from perfkit.store import create_run
 from perfkit.subject.build import Builder
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from perfkit.config import Project
     from perfkit.stacks.split import Split
 
 pytestmark = pytest.mark.truth
@@ -34,8 +34,8 @@ TRIES = 12
 
 
 @pytest.fixture(scope="module")
-def project() -> Project:
-    return known_split.copied_project("spins")
+def project(spins_subject: Path, environ: dict[str, str]) -> Project:
+    return load_project(start=spins_subject, environ=environ)
 
 
 @pytest.fixture(scope="module")

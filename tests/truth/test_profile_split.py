@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import known_split
 import pytest
 
+from perfkit.config import Project, load_project
 from perfkit.records import Build, Layer, Profile
 from perfkit.store import Run, create_run
 from perfkit.subject.build import Builder
@@ -19,14 +20,13 @@ from perfkit.subject.build import Builder
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from perfkit.config import Project
 
 pytestmark = pytest.mark.truth
 
 
 @pytest.fixture(scope="module")
-def project() -> Project:
-    return known_split.copied_project("spins")
+def project(spins_subject: Path, environ: dict[str, str]) -> Project:
+    return load_project(start=spins_subject, environ=environ)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,11 @@ def native(boundary: int, work: int) -> int:
     return spins.call(boundary, work)
 
 
+def slower(boundary: int, work: int) -> int:
+    """`native` with twice the work at the boundary."""
+    return spins.call(2 * boundary, work)
+
+
 def _mix(n: int, length_us: int) -> tuple[int, int, int]:
     """Turns at the boundary, turns of work, loops in Python; `n` is 3050 for 30, 50 and 20 %."""
     boundary, compute = divmod(n, 100)

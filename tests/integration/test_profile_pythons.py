@@ -1,0 +1,94 @@
+"""One build of the stable interface in every Python that perfkit supports: it loads, perf sees both
+sides of the boundary and py-spy the Python side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from perfkit import _engine
+from perfkit.config import Project, load_project
+from perfkit.profile import analyse
+from perfkit.profile.engine import profile_workload
+from perfkit.records import Build, Capture, Layer, Profile
+from perfkit.store import Run, create_run
+from perfkit.subject.build import Builder
+from perfkit.subject.child import spec_for, worker
+
+pytestmark = pytest.mark.integration
+
+VERSIONS = ("3.11", "3.12", "3.13")
+
+
+def find(version: str, environ: dict[str, str]) -> Path | None:
+    """An interpreter of this version; pyenv's own, because its shims run only what is chosen."""
+    root = Path(environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = [*sorted((root / "versions").glob(f"{version}.*/bin/python{version}"), reverse=True)]
+    on_path = shutil.which(f"python{version}", path=environ.get("PATH"))
+    found += [Path(on_path)] if on_path else []
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    for path in found:
+        done = subprocess.run([path, "-c", code], capture_output=True, text=True, check=False)
+        if done.stdout.strip() == version:
+            return path
+    return None
+
+
+@pytest.fixture(scope="module")
+def project(spins_subject: Path, environ: dict[str, str]) -> Project:
+    return load_project(start=spins_subject, environ=environ)
+
+
+@pytest.fixture(scope="module")
+def build(project: Project, shared_cache: Path) -> Build:
+    return Builder(project, cache=shared_cache).build(profile=Profile.PROFILING)
+
+
+@pytest.fixture(params=VERSIONS)
+def interpreted(
+    request: pytest.FixtureRequest, project: Project, environ: dict[str, str]
+) -> tuple[str, Project]:
+    """The project with another interpreter, and its version."""
+    version = request.param
+    python = find(version, environ)
+    if python is None:
+        message = f"there is no Python {version}, neither pyenv's nor on PATH"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    subject = project.config.subject.model_copy(update={"python": python})
+    config = project.config.model_copy(update={"subject": subject})
+    return version, dataclasses.replace(project, config=config)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return create_run(tmp_path / "profiles", "profile", {})
+
+
+def test_a_build_is_loaded_and_profiled_in_each_python(
+    interpreted: tuple[str, Project], build: Build, run: Run
+) -> None:
+    version, project = interpreted
+    with worker(spec_for(project, build)) as running:
+        assert running.loaded.python.startswith(f"{version}.")
+
+    def take(profiler: str) -> tuple[Capture, list[tuple[tuple[str, ...], int]]]:
+        (capture,) = profile_workload(
+            project, "native", 37, build=build, run=run, names=[profiler], rate=199, duration=0.6
+        )
+        return capture, _engine.read_folded(run.directory / capture.files["folded"]).stacks()
+
+    capture, _ = take("perf")
+    split = analyse.split_unchecked(capture, run, analyse.layers_for(build))
+    assert split.seconds(Layer.COMPUTE) > split.seconds(Layer.CONVERT_IN) > 0
+    assert capture.unresolved_share is not None
+    assert capture.unresolved_share < 0.02
+    _, stacks = take("py-spy")
+    assert any("workloads.py" in frame for stack, _ in stacks for frame in stack)
