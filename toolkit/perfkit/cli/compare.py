@@ -12,7 +12,7 @@ from perfkit.cli.options import ConfigOption, Format, FormatOption, OutputOption
 def compare(
     before: Annotated[str, typer.Argument(metavar="RUN", help="The earlier run.")],
     after: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="The later run; none with --sizes.")
+        str | None, typer.Argument(metavar="RUN", help="The later run; none with --sizes.")
     ] = None,
     sizes: SizesOption = None,
     config: ConfigOption = None,
