@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING
 
 import pytest
 
 from perfkit import _engine
+from perfkit.cli.compare import compare as command
+from perfkit.cli.options import Format, Sizes
 from perfkit.errors import StoreError, UnreadableOutputError, UsageError
 from perfkit.profile import analyse, compare
 from perfkit.records import Capture, Layer
@@ -150,3 +153,38 @@ def test_what_cannot_be_compared_is_refused_by_name(tmp_path: Path) -> None:
     assert "one of the runs only" in caught.value.details
     with pytest.raises(StoreError, match="no profile"):
         compare.pair_runs(good, create_run(tmp_path, "measure", {}))
+
+
+@pytest.fixture
+def at_a_project(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository / "tests" / "subjects" / "spins")
+
+
+@pytest.mark.usefixtures("at_a_project")
+def test_the_command_tells_what_changed_and_draws_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = (
+        str(profiled(tmp_path, (1000, rows), (4000, rows)).directory) for rows in (BEFORE, AFTER)
+    )
+    command(before, after, form=Format.JSON)
+    document = json.loads(capsys.readouterr().out)
+    assert [pair["frames"][0]["frame"] for pair in document["captures"]] == ["convert"] * 2
+    command(before, sizes=Sizes([4000, 1000]), form=Format.MARKDOWN)
+    assert "price, n = 4k (perf) against n = 1k (perf)" in capsys.readouterr().out
+    command(before, after, output=tmp_path / "change.svg")
+    drawn = sorted(path.name for path in tmp_path.glob("*.svg"))
+    assert drawn == ["change.price-1k.perf.svg", "change.price-4k.perf.svg"]
+    for words in ({"after": after, "sizes": Sizes([1, 2])}, {"sizes": Sizes([1])}, {}):
+        with pytest.raises(UsageError, match="nothing to compare with"):
+            command(before, **words)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("at_a_project")
+def test_the_command_names_file_and_line_of_a_damaged_capture(tmp_path: Path) -> None:
+    before, after = (profiled(tmp_path, (1000, BEFORE)) for _ in range(2))
+    path = after.directory / "stacks" / "price-1000.perf.folded"
+    path.write_text(path.read_text() + "a;b\n")
+    with pytest.raises(UnreadableOutputError) as caught:
+        command(str(before.directory), str(after.directory))
+    assert str(caught.value).startswith(f"{path}:4: ")
