@@ -9,7 +9,13 @@ import signal
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 _kept: list[bytes] = []
 _calls = [0]
@@ -85,30 +91,30 @@ def greedy(values: list[float]) -> list[float]:
     return values
 
 
-def with_output(n: int, seed: int) -> tuple[Any, Any]:
+def with_output(n: int, seed: int) -> tuple[Floats, Floats]:
     """Values, and an array that a call may fill."""
     import numpy as np  # here: most workers of the tests do without it
 
     return np.array(setup(n, seed)[0]), np.full(n, 7.0)
 
 
-def fills(values: Any, out: Any) -> Any:
+def fills(values: Floats, out: Floats) -> Floats:
     """As NumPy's functions do with `out`."""
     out[:] = values**0.5
     return out
 
 
-def fills_nothing(values: Any, out: Any) -> Any:
+def fills_nothing(values: Floats, out: Floats) -> Floats:
     return out
 
 
-def adds_up(values: Any, out: Any) -> Any:
+def adds_up(values: Floats, out: Floats) -> Floats:
     """Its second call finds what the first one left."""
     out[:] = out + values
     return out
 
 
-def beside(values: Any, out: Any) -> Any:
+def beside(values: Floats, out: Floats) -> Floats:
     return values**0.5
 
 
