@@ -27,8 +27,9 @@ mod ports {
     use std::hint::black_box;
 
     /// Products, fused or plain, that one vector of eight calls with one rate takes: counted in the
-    /// disassembly of the kernel's three loops (28 + 40 + 80 for a pair of vectors). They can run on
-    /// the ports for fused products and on no other.
+    /// disassembly of the kernel's three loops (28 + 40 + 80 for a pair of vectors), as
+    /// `tests/integration/test_kernel_instructions.py` does again. They can run on the ports for
+    /// fused products and on no other.
     pub const PRODUCTS: usize = 74;
     const CHAINS: usize = 12;
 
