@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from perfkit.config import LayerRule
+from perfkit.config import LayerRule, load_project
 from perfkit.errors import ConfigError
 from perfkit.records import Layer
 from perfkit.stacks.layers import Layers, crate_names, is_unresolved
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LAYERS = Layers(["my-crate"])
 PYTHON = ("_start", "Py_BytesMain", "_PyEval_EvalFrameDefault", "cfunction_vectorcall_FASTCALL")
@@ -79,6 +84,24 @@ def test_a_rule_of_the_config_comes_first() -> None:
     rule = LayerRule(layer=Layer.CONVERT_IN, frame=r"::parse$")
     layers = Layers(["my_crate"], [rule])
     assert layers.classify((*CALL, "my_crate::input::parse")) is Layer.CONVERT_IN
+
+
+@pytest.mark.parametrize(
+    ("frames", "layer"),
+    [
+        (("perfkit_kernel::fast::crew::share",), Layer.POOL),
+        (("perfkit_kernel::fast::run", "<perfkit_kernel::fast::crew::Shared>::help"), Layer.POOL),
+        (("perfkit_kernel::fast::crew::share", "perfkit_kernel::fast::avx512::run"), Layer.COMPUTE),
+        (("perfkit_kernel::pool::install", "perfkit_kernel::plain::price_chunk"), Layer.COMPUTE),
+        (("perfkit_kernel::fast::run",), Layer.COMPUTE),
+    ],
+)
+def test_the_bundled_kernels_own_waiting_is_the_pools(
+    repository: Path, frames: tuple[str, ...], layer: Layer
+) -> None:
+    project = load_project(start=repository, environ={}, path=repository / "perfkit.toml")
+    layers = Layers(["perfkit_kernel"], project.config.layers)
+    assert layers.classify((*PYTHON, *frames)) is layer
 
 
 def test_a_broken_rule_of_the_config_is_named() -> None:
