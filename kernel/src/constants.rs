@@ -36,7 +36,7 @@ pub const UNROLL_FACTOR: usize = 4;
 ///
 /// Range: 1 to a few million. Measured again by `perfkit tune --workload call_price`, and with the
 /// pool asleep before each call, which no loop of calls shows, by `python benches/idle_pool.py`.
-pub const FAST_PARALLEL_THRESHOLD: usize = 16_384;
+pub const FAST_PARALLEL_THRESHOLD: usize = 65_536;
 
 /// Options per chunk that the fast kernel's threads take from their common counter.
 ///

@@ -8,6 +8,7 @@ pub mod error;
 pub mod fast;
 pub mod inputs;
 pub mod plain;
+pub mod pool;
 #[cfg(feature = "python")]
 mod python;
 
@@ -15,11 +16,13 @@ mod python;
 #[must_use]
 pub fn build_info() -> [(&'static str, String); 4] {
     let features: Vec<&str> = [
+        ("avx", cfg!(target_feature = "avx")),
         ("avx2", cfg!(target_feature = "avx2")),
         ("avx512f", cfg!(target_feature = "avx512f")),
         ("fma", cfg!(target_feature = "fma")),
         ("neon", cfg!(target_feature = "neon")),
         ("sse2", cfg!(target_feature = "sse2")),
+        ("sse4.2", cfg!(target_feature = "sse4.2")),
     ]
     .into_iter()
     .filter_map(|(name, on)| on.then_some(name))

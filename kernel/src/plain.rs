@@ -11,6 +11,7 @@ use crate::constants::{
 };
 use crate::error::KernelError;
 use crate::inputs::Inputs;
+use crate::pool;
 
 /// Which of the three ways a call takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +47,15 @@ pub struct Plan {
     pub chunks: usize,
 }
 
-/// The plan for `n` options on `threads` threads.
+/// The plan for `n` options; `threads` is asked for only when there is to be one chunk for each.
 #[must_use]
-pub fn plan(n: usize, threads: usize) -> Plan {
+pub fn plan(n: usize, threads: impl FnOnce() -> usize) -> Plan {
     let (branch, chunk_len) = if n < PARALLEL_THRESHOLD_SMALL {
         (Branch::Sequential, n.max(1))
     } else if n < PARALLEL_THRESHOLD_MEDIUM {
         (Branch::Chunked, CHUNK_SIZE_L1)
     } else {
-        (Branch::PerThread, n.div_ceil(threads.max(1)).max(1))
+        (Branch::PerThread, n.div_ceil(threads().max(1)).max(1))
     };
     Plan {
         branch,
@@ -69,16 +70,19 @@ pub fn plan(n: usize, threads: usize) -> Plan {
 /// `KernelError::Lengths` when the slices differ in length; nothing is written then.
 pub fn call_price(inputs: &Inputs<'_>, out: &mut [f64]) -> Result<Plan, KernelError> {
     inputs.check_lengths(out.len())?;
-    let plan = plan(out.len(), rayon::current_num_threads());
+    let plan = plan(out.len(), pool::threads);
+    let price = |(index, chunk): (usize, &mut [f64])| {
+        let start = index * plan.chunk_len;
+        price_chunk::<UNROLL_FACTOR>(&inputs.range(start..start + chunk.len()), chunk);
+    };
     match plan.branch {
         Branch::Sequential => price_chunk::<UNROLL_FACTOR>(inputs, out),
         Branch::Chunked | Branch::PerThread => {
-            out.par_chunks_mut(plan.chunk_len)
-                .enumerate()
-                .for_each(|(index, chunk)| {
-                    let start = index * plan.chunk_len;
-                    price_chunk::<UNROLL_FACTOR>(&inputs.range(start..start + chunk.len()), chunk);
-                });
+            let len = plan.chunk_len;
+            let shared = || out.par_chunks_mut(len).enumerate().for_each(price);
+            if pool::install(shared).is_none() {
+                out.chunks_mut(len).enumerate().for_each(price);
+            }
         }
     }
     Ok(plan)
@@ -173,7 +177,7 @@ mod tests {
         for n in sizes {
             let [spot, strike, time, volatility] = arrays(n);
             let (out, done) = price(n);
-            assert_eq!(done, plan(n, rayon::current_num_threads()));
+            assert_eq!(done, plan(n, pool::threads));
             for (index, &value) in out.iter().enumerate() {
                 let alone = price_one(
                     spot[index],
@@ -191,20 +195,20 @@ mod tests {
     fn thresholds_choose_the_branch_and_the_chunks() {
         let small = PARALLEL_THRESHOLD_SMALL;
         let medium = PARALLEL_THRESHOLD_MEDIUM;
-        assert_eq!(plan(0, 2).chunks, 0);
+        assert_eq!(plan(0, || 2).chunks, 0);
         assert_eq!(
-            plan(small - 1, 2),
+            plan(small - 1, || 2),
             Plan {
                 branch: Branch::Sequential,
                 chunk_len: small - 1,
                 chunks: 1
             }
         );
-        assert_eq!(plan(small, 2).branch, Branch::Chunked);
-        assert_eq!(plan(small, 2).chunks, small.div_ceil(CHUNK_SIZE_L1));
-        assert_eq!(plan(medium - 1, 2).branch, Branch::Chunked);
-        assert_eq!(plan(medium, 3).branch, Branch::PerThread);
-        assert_eq!(plan(medium, 3).chunks, 3);
+        assert_eq!(plan(small, || 2).branch, Branch::Chunked);
+        assert_eq!(plan(small, || 2).chunks, small.div_ceil(CHUNK_SIZE_L1));
+        assert_eq!(plan(medium - 1, || 2).branch, Branch::Chunked);
+        assert_eq!(plan(medium, || 3).branch, Branch::PerThread);
+        assert_eq!(plan(medium, || 3).chunks, 3);
     }
 
     #[test]

@@ -1,15 +1,16 @@
-//! Sharing a call's chunks between the calling thread and Rayon's pool.
+//! Sharing a call's chunks between the calling thread and the pool.
 //!
 //! The calling thread never waits for a thread that sleeps: it starts at once, takes chunks from a
 //! counter, and when they are used up it shuts the door. A helper that comes through the door
 //! before that is waited for, at most for the chunk it is at; one that comes later finds it shut and
-//! goes home. So a sleeping pool costs a call what it takes to wake it, and no more; and after a
-//! fork, where the pool's threads are gone, a call is just sequential.
+//! goes home. So a sleeping pool costs a call what it takes to wake it, and no more.
 
 use std::hint;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, Thread};
+
+use crate::pool;
 
 /// Bit of `Door` that says it is shut; the rest counts the helpers inside, in steps of `INSIDE`.
 const SHUT: usize = 1;
@@ -125,7 +126,7 @@ pub(super) fn share(
     let _doorkeeper = Doorkeeper(&shared);
     for _ in 0..helpers {
         let shared = Arc::clone(&shared);
-        rayon::spawn(move || shared.help());
+        pool::spawn(move || shared.help());
     }
     while let Some(chunk) = shared.take() {
         work(chunk);
@@ -138,10 +139,13 @@ pub(super) fn share(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Barrier, Mutex};
     use std::time::{Duration, Instant};
 
     use super::*;
+
+    /// Two tests that want every thread of the pool at once would wait for each other.
+    static WHOLE_POOL: Mutex<()> = Mutex::new(());
 
     #[test]
     fn every_chunk_is_worked_once_and_done_on_return() {
@@ -179,12 +183,13 @@ mod tests {
 
     #[test]
     fn a_busy_pool_is_not_waited_for() {
+        let _guard = WHOLE_POOL.lock().unwrap();
         let release = Arc::new(AtomicUsize::new(0));
-        let threads = rayon::current_num_threads();
+        let threads = pool::threads();
         let started = Arc::new(AtomicUsize::new(0));
         for _ in 0..threads {
             let (release, started) = (Arc::clone(&release), Arc::clone(&started));
-            rayon::spawn(move || {
+            pool::spawn(move || {
                 started.fetch_add(1, Ordering::SeqCst);
                 while release.load(Ordering::SeqCst) == 0 {
                     thread::yield_now();
@@ -196,12 +201,53 @@ mod tests {
         while started.load(Ordering::SeqCst) < threads && Instant::now() < deadline {
             thread::yield_now();
         }
-        let by = Mutex::new(Vec::new());
+        // Not freed, so that a helper that calls it too late is seen and not a crash.
+        let by: &'static Mutex<Vec<_>> = Box::leak(Box::default());
         let work = |chunk: usize| by.lock().unwrap().push((chunk, thread::current().id()));
         assert!(share(8, threads, &work, &mut || true));
         release.store(1, Ordering::SeqCst);
+        drain();
         let me = thread::current().id();
-        let by = by.into_inner().unwrap();
-        assert_eq!(by, (0..8).map(|chunk| (chunk, me)).collect::<Vec<_>>());
+        let by = by.lock().unwrap();
+        assert_eq!(*by, (0..8).map(|chunk| (chunk, me)).collect::<Vec<_>>());
+    }
+
+    /// Returns when every thread of the pool has come to a job of this call's, and so is done with
+    /// the jobs that were there before.
+    fn drain() {
+        let threads = pool::threads();
+        let together = Arc::new(Barrier::new(threads + 1));
+        for _ in 0..threads {
+            let together = Arc::clone(&together);
+            pool::spawn(move || {
+                together.wait();
+            });
+        }
+        together.wait();
+    }
+
+    #[test]
+    fn no_helper_works_after_the_call_has_returned() {
+        let _guard = WHOLE_POOL.lock().unwrap();
+        let (late, worked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (late, worked): (&'static _, &'static _) =
+            (Box::leak(Box::new(late)), Box::leak(Box::new(worked)));
+        // Calls that end at about the time at which a helper wakes up, which differs from call to
+        // call; the flag of each outlives it, as no slice of a caller's would.
+        for call in 0..3_000_usize {
+            let over: &'static AtomicUsize = Box::leak(Box::default());
+            let work = |_: usize| {
+                late.fetch_add(over.load(Ordering::SeqCst), Ordering::SeqCst);
+                (0..call % 50 * 20).for_each(|_| hint::spin_loop());
+                worked.fetch_add(1, Ordering::SeqCst);
+                late.fetch_add(over.load(Ordering::SeqCst), Ordering::SeqCst);
+            };
+            assert!(share(3, pool::threads(), &work, &mut || true));
+            over.store(1, Ordering::SeqCst);
+            assert_eq!(worked.swap(0, Ordering::SeqCst), 3);
+        }
+        drain();
+        assert_eq!(late.load(Ordering::SeqCst), 0);
+        assert_eq!(worked.load(Ordering::SeqCst), 0);
     }
 }

@@ -23,6 +23,7 @@ pub use path::{Path, chosen_path, set_path};
 use crate::constants::{FAST_CHUNK_SIZE, FAST_PARALLEL_THRESHOLD};
 use crate::error::KernelError;
 use crate::inputs::Inputs;
+use crate::pool;
 
 /// What is priced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +104,7 @@ pub fn plan(n: usize, threads: impl FnOnce() -> usize) -> Plan {
 /// Every operand and the output point to as many values as the job's shape has, for as long as this
 /// runs; the output overlaps no operand and nothing else reads or writes it meanwhile.
 pub unsafe fn run(job: &Job<'_>, keep_on: &mut dyn FnMut() -> bool) -> Result<Plan, KernelError> {
-    let plan = plan(job.len(), rayon::current_num_threads);
+    let plan = plan(job.len(), pool::threads);
     let work = |chunk: usize| {
         let start = chunk * plan.chunk_len;
         // SAFETY: chunks do not overlap each other, and the caller answers for the pointers.

@@ -195,7 +195,7 @@ fn one_rate_and_many_equal_rates_give_equal_prices() {
         for kind in [Kind::Call, Kind::Put] {
             let mut out = vec![0.0; options.len()];
             let done = price(kind, &inputs, &mut out).unwrap();
-            assert_eq!(done, plan(options.len(), rayon::current_num_threads));
+            assert_eq!(done, plan(options.len(), pool::threads));
             assert_eq!(out, price_all(kind, &options), "{path:?}");
         }
     });

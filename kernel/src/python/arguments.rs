@@ -276,12 +276,7 @@ pub(super) fn check_output<'py>(
     if header.flags & NPY_ARRAY_WRITEABLE == 0 {
         return Err(KernelError::OutReadOnly(array.shape().to_vec()).into());
     }
-    if array
-        .shape()
-        .iter()
-        .zip(array.strides())
-        .any(|(&axis, &stride)| axis > 1 && stride == 0)
-    {
+    if !is_contiguous(header) && overlaps_itself(array.shape(), array.strides()) {
         return Err(overlap("itself", array, array));
     }
     for (name, value) in NAMES.into_iter().zip(&arguments.values) {
@@ -302,15 +297,30 @@ fn overlap(
     KernelError::OutOverlaps(name, argument.shape().to_vec(), out.shape().to_vec()).into()
 }
 
-/// Where the prices go, as the core takes it; valid as long as `out`.
-#[inline]
-pub(super) fn output<'a>(out: &'a Bound<'_, PyUntypedArray>) -> Output<'a> {
-    let header = fields(out);
-    let first = header.data.cast::<f64>();
-    if is_contiguous(header) {
-        Output::Contiguous(first)
-    } else {
-        Output::Strided(first, out.strides())
+/// Where the prices go. The strides are a copy: another thread may change the array's own, by
+/// assigning to its `shape`, while the interpreter is released.
+pub(super) struct OutputLayout {
+    first: *mut f64,
+    strides: Option<Vec<isize>>,
+}
+
+impl OutputLayout {
+    #[inline]
+    pub(super) fn of(out: &Bound<'_, PyUntypedArray>) -> Self {
+        let header = fields(out);
+        Self {
+            first: header.data.cast(),
+            strides: (!is_contiguous(header)).then(|| out.strides().to_vec()),
+        }
+    }
+
+    /// As the core takes it; valid as long as the array.
+    #[inline]
+    pub(super) fn output(&self) -> Output<'_> {
+        match &self.strides {
+            None => Output::Contiguous(self.first),
+            Some(strides) => Output::Strided(self.first, strides),
+        }
     }
 }
 
@@ -327,6 +337,40 @@ fn extent(array: &Bound<'_, PyUntypedArray>) -> Option<(isize, isize)> {
         }
     }
     Some(ends)
+}
+
+/// Whether two elements of one array share memory.
+fn overlaps_itself(shape: &[usize], strides: &[isize]) -> bool {
+    const SIZE: usize = size_of::<f64>();
+    if shape.contains(&0) {
+        return false;
+    }
+    let mut axes: Vec<(usize, usize)> = shape
+        .iter()
+        .zip(strides)
+        .filter(|&(&axis, _)| axis > 1)
+        .map(|(&axis, stride)| (stride.unsigned_abs(), axis))
+        .collect();
+    axes.sort_unstable();
+    // Axis by axis from the smallest step: a step over all that the axes before it reach is safe.
+    let (mut reach, mut count, mut nested) = (SIZE, 1_usize, true);
+    for &(stride, axis) in &axes {
+        nested &= stride >= reach;
+        reach += stride * (axis - 1);
+        count = count.saturating_mul(axis);
+    }
+    if nested || count > reach / SIZE {
+        return !nested; // more elements than there is room for
+    }
+    // Elements can also lie between each other's steps: look at where each of them is.
+    let mut offsets = vec![0];
+    for (stride, axis) in axes {
+        offsets = (0..axis)
+            .flat_map(|index| offsets.iter().map(move |offset| offset + index * stride))
+            .collect();
+    }
+    offsets.sort_unstable();
+    offsets.windows(2).any(|pair| pair[1] - pair[0] < SIZE)
 }
 
 /// Whether two arrays share an element's memory.

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyString};
 
-use super::arguments::{Arguments, check_output, new_output, output};
+use super::arguments::{Arguments, OutputLayout, check_output, new_output};
 use super::boundary;
 use crate::error::KernelError;
 use crate::fast::{self, Job, Kind, Output, Path};
+use crate::pool;
 
 /// Longest time that a call goes on before it looks whether it was interrupted.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -38,7 +39,13 @@ fn at_boundary<'py, T: Send>(
         Some(out) => check_output(&arguments, out)?,
         None => new_output(py, arguments.shape())?,
     };
-    let job = Job::new(kind, arguments.shape(), arguments.operands(), output(&out))?;
+    let layout = OutputLayout::of(&out);
+    let job = Job::new(
+        kind,
+        arguments.shape(),
+        arguments.operands(),
+        layout.output(),
+    )?;
     let value = py.detach(|| compute(&job))?;
     Ok((out.into_any(), value))
 }
@@ -81,6 +88,9 @@ fn price(job: &Job<'_>) -> PyResult<()> {
 /// Returns:
 ///     `out`, or a new float64 array of the broadcast shape, or a float when all arguments are
 ///     numbers. Arguments that make no sense give NaN, limits their limit.
+///
+/// Calls are right to 1e-14 of the spot, puts to 1e-14 of the spot or of the discounted strike,
+/// whichever is more; prices above 1e-12 of the spot also to 1e-12 of themselves.
 ///
 /// Raises:
 ///     ValueError: the shapes do not broadcast; or `out` has another shape, is read-only or shares
@@ -158,7 +168,7 @@ fn call_price_timed<'py>(
 /// How the fast kernel executes a call of `n` options: `(branch, chunk_len, chunks, helpers)`.
 #[pyfunction]
 fn plan(n: usize) -> (&'static str, usize, usize, usize) {
-    let plan = fast::plan(n, rayon::current_num_threads);
+    let plan = fast::plan(n, pool::threads);
     (
         plan.branch.name(),
         plan.chunk_len,

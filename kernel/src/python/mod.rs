@@ -15,6 +15,7 @@ use pyo3::types::PyDict;
 use crate::error::KernelError;
 use crate::inputs::Inputs;
 use crate::plain;
+use crate::pool;
 
 /// Nanoseconds that every call spends at the boundary on top of its own work; zero in real use.
 /// perfkit sets it to check that what it measures there is what is there.
@@ -111,6 +112,8 @@ fn run_arrays<'py, T: Send>(
 }
 
 /// Prices European calls; one float64 array each for spot, strike, time and volatility.
+///
+/// A call cannot be interrupted: Ctrl-C takes effect when it returns.
 ///
 /// Args:
 ///     spot, strike, time, volatility: contiguous float64 arrays of one length, read in place.
@@ -273,7 +276,7 @@ fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 /// How the plain kernel executes a call of `n` options: `(branch, chunk_len, chunks)`.
 #[pyfunction]
 fn plan_plain(n: usize) -> (&'static str, usize, usize) {
-    let plan = plain::plan(n, rayon::current_num_threads());
+    let plan = plain::plan(n, pool::threads);
     (plan.branch.name(), plan.chunk_len, plan.chunks)
 }
 
