@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -9,6 +10,7 @@ import story_records as told
 from test_report_pages import golden
 
 from perfkit.diagnose.promises import tell
+from perfkit.records import DiagnoseVerdict, Diagnosis
 from perfkit.report import console, machine, markdown, pages
 
 STORIES = {
@@ -39,6 +41,16 @@ def test_runs_that_have_nothing_to_do_with_each_other_are_only_shown() -> None:
     text = console.render(pages.story(tell((told.BEFORE,))), width=100, colour=False)
     assert text.startswith("shown. ")
     assert "Diagnosis of price (one-diagnose)" in text
+
+
+def test_a_busy_diagnosis_is_shown_as_one_without_a_workload() -> None:
+    busy = dataclasses.replace(
+        told.BEFORE,
+        result=Diagnosis(verdict=DiagnoseVerdict.BUSY, sizes=(), profilers=(), findings=()),
+    )
+    text = console.render(pages.story(tell((busy, told.AFTER))), width=100, colour=False)
+    assert text.startswith("shown. ")
+    assert "one-diagnose\nbusy. No verdict" in text
 
 
 def test_the_document_holds_replacements_and_diagnoses() -> None:

@@ -227,7 +227,7 @@ def _diagnosis(chapter: Chapter, diagnosis: Diagnosis) -> list[Block]:
     """One diagnosis in short: its verdict, the split, and what each finding promises."""
     names = joined(dict.fromkeys(split.workload for split in diagnosis.sizes))
     blocks: list[Block] = [
-        Heading(text=f"Diagnosis of {names or 'nothing'} ({chapter.run})"),
+        Heading(text=f"Diagnosis of {names} ({chapter.run})" if names else chapter.run),
         _word_of(diagnose_page(diagnosis)),
     ]
     blocks += [
@@ -246,7 +246,11 @@ def _diagnosis(chapter: Chapter, diagnosis: Diagnosis) -> list[Block]:
 
 def _runs_table(chapters: Sequence[Chapter]) -> Table:
     rows = tuple((chapter.run, chapter.command, _answer(chapter)) for chapter in chapters)
-    return Table(columns=columns("<run", "<command", "<answer"), rows=rows)
+    return Table(
+        columns=columns("<run", "<command", "<answer"),
+        rows=rows,
+        caption="Each in full: perfkit report RUN.",
+    )
 
 
 def _answer(chapter: Chapter) -> str:
