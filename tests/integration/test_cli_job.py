@@ -183,6 +183,26 @@ def test_report_shows_the_newest_run_again(subject: Subject) -> None:
     assert Path(place).name == "final_report.md"
 
 
+def test_several_runs_are_one_report_of_both_workloads(bundled: Subject) -> None:
+    words = ("--quick", "--sizes", "1k", "--patience", "0s")
+    _, before = bundled.ask("measure", *words)
+    both = ("--workload", "call_price", "--against-workload", bundled.workload)
+    measured, after = bundled.ask("measure", *words, *both)
+    shown = bundled.perfkit("report", before.id, after.id, "--format", "json")
+    assert shown.returncode == ExitCode.GOOD, shown.stderr
+    document = json.loads(shown.stdout)
+    assert [run["run"] for run in document["runs"]] == [before.id, after.id]
+    if measured["verdict"] != "ok":
+        assert document["replacements"] == []
+        return
+    (found,) = document["replacements"]
+    assert (found["before"], found["after"]) == (bundled.workload, "call_price")
+    (step,) = found["steps"]
+    assert step["change"] == measured["results"][0]["change"]
+    page = bundled.perfkit("report", before.id, after.id).stdout
+    assert f"call_price in the place of {bundled.workload}" in page
+
+
 def edit(root: Path, file: str, old: str, new: str) -> None:
     """Change one text in a file of the project; it must be there."""
     path = root / file

@@ -103,6 +103,36 @@ def test_each_profiler_leaves_a_whole_capture(
         assert f"{capture.rate_hz:g} samples/s" in picture
 
 
+def path_without(program: str, place: Path) -> str:
+    """The search path with everything that is there but one program."""
+    folders = []
+    for number, folder in enumerate(os.environ["PATH"].split(os.pathsep)):
+        if not (Path(folder) / program).exists():
+            folders.append(folder)
+            continue
+        links = place / str(number)
+        links.mkdir()
+        for file in Path(folder).iterdir():
+            if file.name != program:
+                (links / file.name).symlink_to(file)
+        folders.append(str(links))
+    return os.pathsep.join(folders)
+
+
+def test_without_perf_py_spy_takes_its_place(
+    project: Project, build: Build, run: Run, tmp_path: Path
+) -> None:
+    environ = {**project.environ, "PATH": path_without("perf", tmp_path)}
+    without = dataclasses.replace(project, environ=environ)
+    (capture,) = profile_workload(
+        without, "native", 37, build=build, run=run, rate=199, duration=1.0
+    )
+    assert capture.profiler == "py-spy"
+    assert capture.samples > 0
+    (tried,) = [note for note in capture.notes if note.id == "tried"]
+    assert "perf" in tried.text
+
+
 def test_perfs_stacks_hold_both_sides_of_the_boundary(
     project: Project, build: Build, run: Run
 ) -> None:
