@@ -8,7 +8,14 @@ import pytest
 import report_records as records
 import story_records as told
 
-from perfkit.diagnose.promises import Afterwards, Reading, reading, saved_share, tell
+from perfkit.diagnose.promises import (
+    Afterwards,
+    Chapter,
+    Reading,
+    reading,
+    saved_share,
+    tell,
+)
 from perfkit.records import (
     DiagnoseVerdict,
     Diagnosis,
@@ -116,16 +123,29 @@ def test_only_workloads_of_the_same_work_make_a_pair() -> None:
     assert tell((unnamed, unnamed)).replacements == ()
 
 
-@pytest.mark.parametrize("verdict", [DiagnoseVerdict.BUSY, DiagnoseVerdict.DISTORTED])
-def test_a_diagnosis_that_saw_nothing_does_not_say_that_a_finding_is_gone(
-    verdict: DiagnoseVerdict,
-) -> None:
+def test_a_diagnosis_that_saw_nothing_does_not_say_that_a_finding_is_gone() -> None:
     result = told.AFTER.result
     assert isinstance(result, Diagnosis)
+    unsplit = tuple(dataclasses.replace(split, layers=()) for split in result.sizes)
     blind = dataclasses.replace(
-        told.AFTER, result=dataclasses.replace(result, verdict=verdict, findings=())
+        told.AFTER,
+        result=dataclasses.replace(
+            result, verdict=DiagnoseVerdict.DISTORTED, sizes=unsplit, findings=()
+        ),
     )
     (found,) = tell((told.BEFORE, blind, told.INSIDE)).replacements
+    assert {promise.afterwards for promise in found.promises} == {Afterwards.UNKNOWN}
+
+
+def test_a_diagnosis_whose_times_are_not_believed_neither_promises_nor_clears() -> None:
+    def untrusted(chapter: Chapter) -> Chapter:
+        assert isinstance(chapter.result, Diagnosis)
+        result = dataclasses.replace(chapter.result, verdict=DiagnoseVerdict.UNTRUSTED)
+        return dataclasses.replace(chapter, result=result)
+
+    (found,) = tell((untrusted(told.BEFORE), told.AFTER, told.INSIDE)).replacements
+    assert found.promises == ()
+    (found,) = tell((told.BEFORE, untrusted(told.AFTER), told.INSIDE)).replacements
     assert {promise.afterwards for promise in found.promises} == {Afterwards.UNKNOWN}
 
 

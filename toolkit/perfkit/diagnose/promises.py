@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 Result = MeasureReport | Diagnosis | TuneReport | tuple[Capture, ...]
 """What a finished run holds."""
 
-_NO_SPLIT = (DiagnoseVerdict.BUSY, DiagnoseVerdict.DISTORTED)
+_NO_FIGURES = (DiagnoseVerdict.BUSY, DiagnoseVerdict.UNTRUSTED)
+"""Verdicts under which nothing of a diagnosis stands; under the others its split sizes do."""
 
 
 class Reading(StrEnum):
@@ -262,10 +263,13 @@ def _why_not_measured(chapters: Sequence[Chapter]) -> str:
 
 
 def _diagnoses(chapters: Sequence[Chapter], workload: str) -> list[tuple[Chapter, Diagnosis]]:
+    """The diagnoses of a workload whose figures stand."""
     return [
         (chapter, chapter.result)
         for chapter in chapters
-        if isinstance(chapter.result, Diagnosis) and workload in _sizes(chapter.result)
+        if isinstance(chapter.result, Diagnosis)
+        and chapter.result.verdict not in _NO_FIGURES
+        and workload in _sizes(chapter.result)
     ]
 
 
@@ -340,7 +344,6 @@ def _afterwards(
     looked = any(
         split.size == finding.size and split.workload == after and split.layers
         for diagnosis in diagnoses
-        if diagnosis.verdict not in _NO_SPLIT
         for split in diagnosis.sizes
     )
     return (Afterwards.NOT_FOUND if looked else Afterwards.UNKNOWN), None
