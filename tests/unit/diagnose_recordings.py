@@ -13,10 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perfkit.checks.audit import RustcLine
-from perfkit.diagnose.model import Crossover, Outcome
 from perfkit.diagnose.observed import Branches, Counted, Flags, Observed, StackTime
 from perfkit.diagnose.profiles import stack_time
-from perfkit.records import FfiEstimate, Interval, Layer, LayerTime, SizeResult
+from perfkit.records import (
+    Crossover,
+    FfiEstimate,
+    Interval,
+    Layer,
+    LayerTime,
+    Outcome,
+    SizeResult,
+)
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 from perfkit.store import to_json
@@ -177,11 +184,16 @@ def _line(value: dict[str, Any] | None) -> RustcLine | None:
 
 
 def _branches(value: dict[str, Any]) -> Branches:
-    crossing = value["crossover"]
     return Branches(
         **{
             **value,
             "above_gain": _interval(value["above_gain"]),
-            "crossover": Crossover(**{**crossing, "outcome": Outcome(crossing["outcome"])}),
+            "crossover": _crossover(value["crossover"]),
+            "idle": _crossover(value["idle"]) if value["idle"] else None,
         }
     )
+
+
+def _crossover(value: dict[str, Any]) -> Crossover:
+    sizes = {name: tuple(value[name]) for name in ("faster", "slower", "undecided")}
+    return Crossover(**{**value, **sizes, "outcome": Outcome(value["outcome"])})
