@@ -94,6 +94,11 @@ def examine(project: Project, case: Case, place: Path) -> dict[str, Any]:
         "verdict": str(found.verdict),
         "found": [finding.id for finding in found.findings],
         "refused": [c.reason for c in found.profilers if not c.accepted],
+        "estimators": [
+            {one.name: one.seconds if one.reason == "" else one.reason for one in ffi.estimators}
+            for ffi in (split.ffi for split in found.sizes)
+        ],
+        "notes": [note.text for note in found.notes],
         "seconds": time.perf_counter() - begin,
     }
 

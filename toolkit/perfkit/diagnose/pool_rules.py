@@ -26,7 +26,7 @@ from perfkit.stacks.intervals import Z
 from perfkit.units import format_count, format_seconds, format_share
 
 DISPATCH_FROM = 0.30
-IDLE_FROM = 0.30
+IDLE_FROM = 0.25
 PIECES_FROM = 0.25
 FOREIGN_THREADS_FROM = 0.10
 """Shares from which these are worth a finding; below, a report would name all."""
