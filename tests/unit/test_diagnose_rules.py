@@ -10,7 +10,7 @@ import dataclasses
 import pytest
 
 from perfkit.checks.audit import parse_rustc
-from perfkit.diagnose import rules
+from perfkit.diagnose import memory_rules
 from perfkit.diagnose.findings import WITHOUT_PROFILE, find, unasked
 from perfkit.diagnose.observed import (
     Branches,
@@ -594,4 +594,4 @@ def test_a_stack_without_a_decider_is_shown_by_its_leaf() -> None:
     unknown = stack("a;b", 1)
     assert unknown.decider is None
     assert shown_frame(unknown, None) == "b"
-    assert rules.output_lifecycle(seen(unknown)) is None
+    assert memory_rules.output_lifecycle(seen(unknown)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from perfkit.records import OF_THE_CALL, Finding, Interval, Layer
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 
     Rule = Callable[[Observed], Finding | None]
 
+SEQUENCE = re.compile(
+    r"extract_sequence|PyList|PyTuple|PySequence|types::(list|tuple|sequence|iterator)"
+    r"|conversions::std::(vec|num|slice)|Vec<.*> as pyo3|for (alloc::vec::)?Vec<"
+    r"|PyFloat_(AsDouble|FromDouble)|PyLong_(As|From)|PyNumber_Float|PyObject_GetIter|PyIter_Next"
+    r"|^(list|tuple|float|long)_(dealloc|iter\w*|item|subscript)|^listiter_|^PyList_|_PyList_"
+)
+"""Frames of a list or tuple that is taken apart or put together."""
 LONG_CALL_S = 2e-4
 """A call shorter than this gains nothing from a second thread or from releasing the GIL."""
 

@@ -1,5 +1,5 @@
 """The rules that turn what was seen into findings, one function each; those about threads are in
-`pool_rules.py`.
+`pool_rules.py`, those about memory in `memory_rules.py`.
 
 Pure functions of `Observed`. A rule fires only on cost that was measured, and shows the frames,
 what fixing them could gain at most (Amdahl), what to do and the command that checks it. Which
@@ -12,19 +12,18 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from perfkit.diagnose import pool_rules
+from perfkit.diagnose import memory_rules, pool_rules
 from perfkit.diagnose.model import described
 from perfkit.diagnose.observed import (
     Branches,
     Counted,
     Observed,
-    StackTime,
-    below,
     frame_totals,
     matches,
 )
 from perfkit.diagnose.rule import (
     LONG_CALL_S,
+    SEQUENCE,
     again,
     bound,
     compute_share,
@@ -34,23 +33,14 @@ from perfkit.diagnose.rule import (
 )
 from perfkit.measure.reading import is_faster
 from perfkit.records import ALL_THREADS, Evidence, Finding, Interval, Layer
-from perfkit.units import format_count, format_ratio, format_seconds, format_share
+from perfkit.units import format_count, format_ratio, format_share
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from perfkit.diagnose.rule import Rule
 
 CONVERSION_FROM = 0.10
 COPY_FROM = 0.10
-OUTPUT_FROM = 0.10
 """Shares of the call from which these are worth a finding; below, a report would name all."""
-ALLOCATION_FROM = 0.05
-ALLOCATION_PER_ELEMENT_S = 2e-9
-ALLOCATION_ELEMENTS = 100
-"""One buffer for all elements costs less than this per element, an allocation of each one more; at
-few elements a single buffer does too.
-"""
 BOUNDARY_FROM = 0.20
 MATH_FROM = 0.15
 GIL_FROM = 0.50
@@ -61,27 +51,12 @@ MANY_INSTRUCTIONS = 40.0
 more.
 """
 
-_SEQUENCE = re.compile(
-    r"extract_sequence|PyList|PyTuple|PySequence|types::(list|tuple|sequence|iterator)"
-    r"|conversions::std::(vec|num|slice)|Vec<.*> as pyo3|for (alloc::vec::)?Vec<"
-    r"|PyFloat_(AsDouble|FromDouble)|PyLong_(As|From)|PyNumber_Float|PyObject_GetIter|PyIter_Next"
-    r"|^(list|tuple|float|long)_(dealloc|iter\w*|item|subscript)|^listiter_|^PyList_|_PyList_"
-)
 _ARRAY_COPY = re.compile(
     r"^PyArray_(CastToType|CastTo|NewCopy|CopyInto|CopyAnyInto|AssignArray|FromArray|FromAny)"
     r"|^array_(astype|copy|ascontiguousarray)|^raw_array_assign_array|^npyiter_(copy|.*cast)"
     r"|_(aligned|contig|strided)\w*_(cast|to)_|_cast_\w+_to_\w+|^_?(aligned_)?strided_to_contig"
     r"|::to_owned_array$|PyArray<.*>::to_vec|ndarray::.*::to_owned"
 )
-_ALLOCATOR = re.compile(
-    r"^(__libc_|__GI___libc_|_int_|je_|mi_|tc_|_rjem_)?"
-    r"(malloc|free|calloc|realloc|cfree|malloc_consolidate|unlink_chunk)\b"
-    r"|^__(rust|rdl|rustc)(::)?\w*(alloc|dealloc|realloc)|^<?alloc::(alloc|raw_vec)::|RawVec"
-)
-_OUTPUT = re.compile(r"^(array|bytes|bytearray|capsule|memory|mbuf)_dealloc")
-_RELEASE = re.compile(r"munmap|madvise|^(__libc_)?c?free\b|_int_free")
-_LARGE_BLOCK = re.compile(r"page_fault|^(__)?(mmap|munmap|madvise|mremap)|sysmalloc|clear_page")
-_INSIDE = (Layer.COMPUTE, Layer.MATH, Layer.POOL)
 _FAST_REFERENCE = (
     (re.compile(r"gemm|cblas|openblas|mkl_|blis_"), "it calls an optimised BLAS"),
     (
@@ -95,7 +70,7 @@ def sequence_conversion(seen: Observed) -> Finding | None:
     """Elements are converted one by one from or to Python objects."""
     # An inlined conversion leaves the wrapper's own frame and, below it, the calls per element.
     layers = (Layer.GLUE, Layer.CONVERT_IN, Layer.CONVERT_OUT, Layer.ALLOCATION)
-    chosen = seen.where(lambda s: s.calling and s.layer in layers and matches(s, _SEQUENCE))
+    chosen = seen.where(lambda s: s.calling and s.layer in layers and matches(s, SEQUENCE))
     share = seen.share(chosen)
     if share is None or share.low < CONVERSION_FROM:
         return None
@@ -106,7 +81,7 @@ def sequence_conversion(seen: Observed) -> Finding | None:
         "take a NumPy array by `PyReadonlyArray1<f64>` and return one by `PyArray1`, or any buffer "
         "by `PyBuffer`: a view costs well under a microsecond whatever its length"
     )
-    evidence = seen.evidence(chosen, _SEQUENCE)
+    evidence = seen.evidence(chosen, SEQUENCE)
     return finding(seen, "sequence_conversion", title, share, evidence, remedy)
 
 
@@ -124,110 +99,6 @@ def array_copy(seen: Observed) -> Finding | None:
     )
     evidence = seen.evidence(chosen, _ARRAY_COPY)
     return finding(seen, "array_copy", title, share, evidence, remedy)
-
-
-def output_lifecycle(seen: Observed) -> Finding | None:
-    """The output is allocated, faulted in and released in each call."""
-    chosen = _boundary_memory(seen)
-    if _is_handed_out(seen):
-        chosen += _memory_in_compute(seen)
-    share = seen.share(chosen)
-    if share is None or share.low < OUTPUT_FROM:
-        return None
-    title = "The output is allocated and its pages are faulted in, in each call"
-    remedy = (
-        "let callers hand in the memory (`out=`), or keep a buffer between calls; pages that were "
-        "touched before cost nothing"
-    )
-    return finding(seen, "output_lifecycle", title, share, seen.evidence(chosen), remedy)
-
-
-def temporary_memory(seen: Observed) -> Finding | None:
-    """The computation allocates large memory and faults it in, and does not hand it out."""
-    if _is_handed_out(seen):
-        return None
-    chosen = _memory_in_compute(seen)
-    share = seen.share(chosen)
-    if share is None or share.low < OUTPUT_FROM:
-        return None
-    title = "Large memory is allocated and its pages are faulted in by the computation, each time"
-    remedy = (
-        "keep the buffer between calls, or work on pieces that fit the cache instead of filling a "
-        "whole temporary array"
-    )
-    return finding(seen, "temporary_memory", title, share, seen.evidence(chosen), remedy)
-
-
-def _boundary_memory(seen: Observed) -> list[StackTime]:
-    """What is allocated, faulted in and released outside of the computation."""
-    return seen.where(
-        lambda s: (
-            s.calling
-            and s.layer in (Layer.ALLOCATION, Layer.PAGE_FAULT)
-            and s.asker not in _INSIDE
-            and not matches(s, _SEQUENCE)
-        )
-    )
-
-
-def _memory_in_compute(seen: Observed) -> list[StackTime]:
-    """Large memory below the computation: an output or a temporary, which stacks do not tell."""
-    return seen.where(
-        lambda s: (
-            s.calling
-            and (
-                (s.layer is Layer.PAGE_FAULT and s.asker in _INSIDE)
-                or (s.layer in _INSIDE and below(s, _LARGE_BLOCK))
-            )
-        )
-    )
-
-
-def _is_handed_out(seen: Observed) -> bool:
-    """Whether memory is released after the call, as an output is, rather than inside it."""
-    after = seen.where(lambda s: s.calling and s.layer is Layer.ALLOCATION and matches(s, _OUTPUT))
-    inside = seen.where(lambda s: s.calling and s.layer in _INSIDE and below(s, _RELEASE))
-    return sum(s.count for s in after) > sum(s.count for s in inside)
-
-
-def allocation_in_compute(seen: Observed) -> Finding | None:
-    """The inner loop allocates on the heap for each element."""
-    chosen = seen.where(
-        lambda s: (
-            s.layer in (Layer.COMPUTE, Layer.MATH, Layer.POOL)
-            and below(s, _ALLOCATOR)
-            and not matches(s, _LARGE_BLOCK)
-        )
-    )
-    share = share_of_work(seen, chosen)
-    if share is None or share.low < ALLOCATION_FROM or seen.size < ALLOCATION_ELEMENTS:
-        return None
-    per_element = _seconds(seen, chosen) / seen.size
-    if per_element < ALLOCATION_PER_ELEMENT_S:
-        return None
-    title = (
-        "The computation allocates on the heap as it goes: "
-        f"{format_seconds(per_element)} per element"
-    )
-    remedy = (
-        "take the allocation out of the loop: a buffer made once, an array of fixed length, or an "
-        "iterator in place of a collected Vec"
-    )
-    return finding(
-        seen,
-        "allocation_in_compute",
-        title,
-        share,
-        seen.evidence(chosen),
-        remedy,
-        base=ALL_THREADS,
-        gain=upto(bound(seen, chosen)),
-    )
-
-
-def _seconds(seen: Observed, chosen: Sequence[StackTime]) -> float:
-    """CPU seconds per call in some stacks."""
-    return sum(s.count for s in chosen) / seen.region_samples * seen.call_s.estimate
 
 
 def gil_held(seen: Observed) -> Finding | None:
@@ -416,9 +287,9 @@ def reference_faster(seen: Observed) -> Finding | None:
 RULES: tuple[Rule, ...] = (
     sequence_conversion,
     array_copy,
-    output_lifecycle,
-    temporary_memory,
-    allocation_in_compute,
+    memory_rules.output_lifecycle,
+    memory_rules.temporary_memory,
+    memory_rules.allocation_in_compute,
     gil_held,
     pool_rules.pool_for_too_little,
     pool_rules.pool_not_used,
