@@ -1,4 +1,4 @@
-"""The rules about memory: outputs and temporaries that each call faults in, allocations in the loop.
+"""The rules about memory: outputs and temporaries that calls fault in, and allocations in the loop.
 
 Pure functions of `Observed`, as those of `rules.py`.
 """
