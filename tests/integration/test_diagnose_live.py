@@ -28,9 +28,12 @@ from perfkit.records import (
     Diagnosis,
     Estimate,
     Interval,
+    Outcome,
+    Pattern,
     Profile,
     SizeSplit,
 )
+from perfkit.report import markdown, pages
 from perfkit.stacks.split import by_layer
 from perfkit.store import Run, create_run
 from perfkit.subject.build import Builder
@@ -202,6 +205,19 @@ def test_a_whole_diagnosis_without_twin_bench_and_reference(
     assert run.write_record("diagnosis.json", found).is_file()
 
 
+def test_a_threshold_that_takes_no_build_is_forced_hot_and_with_the_pool_asleep(
+    project: Project, shared_cache: Path, run: Run
+) -> None:
+    (size,) = project.config.workloads["spread_from"].sizes
+    found = diagnosed(project, shared_cache, run, "spread_from", (size,))
+    assert found.model is not None
+    crossings = {crossing.pattern: crossing for crossing in found.model.crossings}
+    assert set(crossings) == {Pattern.HOT, Pattern.IDLE}
+    for crossing in crossings.values():
+        assert crossing.parameter == "PROVOKING_THRESHOLD"
+        assert crossing.crossover.outcome in {Outcome.ALWAYS, Outcome.NEVER, Outcome.UNRESOLVED}
+
+
 def test_a_call_in_python_is_not_given_a_boundary(
     project: Project, shared_cache: Path, run: Run
 ) -> None:
@@ -240,3 +256,49 @@ def test_a_workspace_of_another_shape_is_diagnosed(
     assert found.recommendation is not None
     assert found.measured is not None
     assert {result.size for result in found.measured.results} == {1_000, 100_000}
+
+
+def test_a_stripped_wheel_ends_in_a_page_that_says_what_it_cannot_see(
+    project: Project, shared_cache: Path, run: Run, tmp_path: Path
+) -> None:
+    """Without sources, symbols, bench and twin there is still the time, the intercept, and a page
+    that claims no layers.
+    """
+    built = Builder(project, cache=shared_cache).build()
+    tree = tmp_path / "tree"
+    shutil.copytree(built.root, tree)
+    module_file = tree / built.module_file.relative_to(built.root)
+    subprocess.run(["strip", "--strip-all", str(module_file)], check=True)
+    packed = shutil.make_archive(str(tmp_path / "provoking-0.1.0-py3-none-any"), "zip", tree)
+    wheel = Path(packed).rename(Path(packed).with_suffix(".whl"))
+    shutil.copy(SUBJECT / "workloads.py", tmp_path)
+    text = f"""
+        [subject]
+        module = "provoking"
+        wheel = "{wheel.name}"
+        threads = 2
+        [measure]
+        time_limit_s = 2.0
+        [profiling]
+        duration_s = 1.5
+        [workloads.from_list]
+        call = "provoking:from_list"
+        setup = "workloads.py:numbers"
+        sizes = ["1k", "10k"]
+    """
+    (tmp_path / "perfkit.toml").write_text(text, encoding="utf-8")
+    other = load_project(start=tmp_path, environ=dict(os.environ))
+    found = diagnosed(other, tmp_path / "cache", run, "from_list", (1_000, 10_000))
+    assert "wheel_as_it_is" in {note.id for note in found.notes}
+    page = markdown.render(pages.diagnose(found))
+    assert "the subject is a wheel that was not built here" in page
+    for split in found.sizes:
+        named = estimators(split)
+        assert named["intercept"].seconds is not None or "line" in named["intercept"].reason
+        assert named["call_minus_bench"].seconds is None
+    # Half of the call lies in the stripped file: whatever could be split, it is not its layers.
+    unresolved = [capture for capture in found.profilers if not capture.accepted]
+    if not any(split.layers for split in found.sizes):
+        assert unresolved or "not_profiled" in {note.id for note in found.notes}
+        assert "No profile could be split" in page
+        assert "Nothing that costs enough" not in page

@@ -92,6 +92,8 @@ def test_a_missing_key_is_named_with_the_line_of_its_table(tmp_path: Path) -> No
         ('reference = "workloads.py:reference"\n', "", 7, "no `reference`"),
         ('kind = "threshold"', 'kind = "threshold"\nbackend = "env"', 14, "needs `start`"),
         ("schema_version = 1", "schema_version = 2", 1, "1"),
+        ('manifest = "Cargo.toml"\n', "", 3, "either `manifest`"),
+        ('manifest = "Cargo.toml"', 'manifest = "Cargo.toml"\nwheel = "e.whl"', 3, "either"),
     ],
 )
 def test_wrong_values_are_named_with_file_and_line(
@@ -193,3 +195,14 @@ def test_a_parameter_may_belong_to_some_workloads_only(tmp_path: Path) -> None:
     assert list(parameters.parameters_of("product")) == ["OTHER"]
     error = failure(tmp_path, 'kind = "threshold"', 'kind = "threshold"\nworkloads = ["sun"]')
     assert "did you mean 'sum'?" in str(error)
+
+
+def test_a_wheel_takes_the_place_of_the_sources(tmp_path: Path) -> None:
+    text = GOOD.replace('manifest = "Cargo.toml"', 'wheel = "dist/ext.whl"')
+    text = text.partition("[parameters.LIMIT]")[0]
+    project = load(tmp_path, text)
+    assert project.config.subject.wheel is not None
+    with pytest.raises(ConfigError, match="the subject is a wheel"):
+        _ = project.manifest
+    error = failure(tmp_path, 'manifest = "Cargo.toml"', 'wheel = "dist/ext.whl"')
+    assert "LIMIT cannot be a constant" in str(error)

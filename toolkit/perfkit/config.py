@@ -63,7 +63,12 @@ class Subject(_Closed):
     """The extension under study."""
 
     module: str = Field(description="the Python module to import, such as `mypackage._native`")
-    manifest: Path = Field(description="Cargo.toml of the crate that maturin builds")
+    manifest: Path | None = Field(None, description="Cargo.toml of the crate that maturin builds")
+    wheel: Path | None = Field(
+        None,
+        description="in place of `manifest`: a wheel to measure and diagnose as it is; nothing is "
+        "built, so it has no constants, no criterion bench, and no symbols but its own",
+    )
     features: tuple[str, ...] = Field((), description="cargo features of the build")
     profile: str = Field("release", description="cargo profile that users get")
     python: Path | None = Field(
@@ -86,6 +91,13 @@ class Subject(_Closed):
     delay_hook: Callable_ | None = Field(
         None, description="`module:function` that injects a delay in nanoseconds at the boundary"
     )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Subject:
+        if (self.manifest is None) == (self.wheel is None):
+            message = "name either `manifest`, the crate to build, or `wheel`, one to take as it is"
+            raise ValueError(message)
+        return self
 
 
 class Tolerance(_Closed):
@@ -333,6 +345,11 @@ class Config(_Closed):
             if name not in self.workloads:
                 message = f"parameters.{parameter} names {name!r}, which is not among the workloads"
                 raise ValueError(message + did_you_mean(name, list(self.workloads)))
+        if self.subject.wheel is not None:
+            constants = [n for n, p in self.parameters.items() if p.backend is Backend.CONST]
+            if constants:
+                message = f"subject.wheel is not built here, so {constants[0]} cannot be a constant"
+                raise ValueError(message)
         if self.tune.workload is not None and self.tune.workload not in self.workloads:
             message = f"tune.workload is {self.tune.workload!r}, which is not among the workloads"
             raise ValueError(message + did_you_mean(self.tune.workload, list(self.workloads)))
@@ -372,6 +389,20 @@ class Project:
     def resolve(self, path: Path) -> Path:
         """A path of the config as an absolute one."""
         return path if path.is_absolute() else (self.root / path).resolve()
+
+    @property
+    def manifest(self) -> Path:
+        """Cargo.toml of the crate that maturin builds.
+
+        Raises:
+            ConfigError: the subject is a wheel.
+        """
+        manifest = self.config.subject.manifest
+        if manifest is None:
+            message = "the subject is a wheel as somebody built it: nothing can be built"
+            remedy = "name its sources by subject.manifest in place of subject.wheel"
+            raise ConfigError(message, where=str(self.file), remedy=remedy)
+        return self.resolve(manifest)
 
     def workload(self, name: str | None) -> tuple[str, Workload]:
         """A workload by name; the first one when nothing is named.

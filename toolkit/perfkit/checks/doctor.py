@@ -258,13 +258,14 @@ def _governor() -> str | None:
 def _subject(project: Project) -> list[Check]:
     """The parts of the project that a build needs, before anything is built."""
     subject = project.config.subject
-    manifest = project.resolve(subject.manifest)
+    key = "subject.manifest" if subject.wheel is None else "subject.wheel"
+    origin = project.manifest if subject.wheel is None else project.resolve(subject.wheel)
     checks = [
         _check(
-            "subject.manifest",
-            str(manifest),
-            ok=manifest.is_file(),
-            remedy=f"{manifest} does not exist: correct subject.manifest in {project.file.name}",
+            key,
+            str(origin),
+            ok=origin.is_file(),
+            remedy=f"{origin} does not exist: correct {key} in {project.file.name}",
             required=True,
         )
     ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from perfkit import store
 from perfkit.errors import BuildError, StoreError, TreeChangedError, UsageError
-from perfkit.records import Build, Profile
+from perfkit.records import Build, Note, Profile
 from perfkit.subject import evidence, kept, shadow, wheel
 from perfkit.subject import recipe as recipes
 from perfkit.subject.bench import compile_bench
@@ -37,6 +37,13 @@ __all__ = ["BUILD_TIMEOUT_S", "BenchBuild", "Builder", "SourceTree"]
 
 _ATTEMPTS = 4
 """How often a tree is listed and copied when files change in between."""
+
+_AS_IT_IS = Note(
+    id="wheel_as_it_is",
+    text="the subject is a wheel that was not built here: its flags are not known, and frames have "
+    "names only where its own symbols give them",
+    remedy="name its sources by subject.manifest, so that a build with symbols can be profiled",
+)
 
 _Made = TypeVar("_Made", Build, BenchBuild)
 
@@ -67,6 +74,9 @@ class Builder:
     ) -> Build:
         """Build the subject with some parameters edited, or take it from the cache.
 
+        A subject that is a wheel is unpacked instead, whatever the profile: it has the symbols that
+        it has.
+
         Args:
             params: values by name in the config; only those of backend `const` decide a build.
             profile: as shipped, or the same with symbols and frame pointers.
@@ -77,6 +87,9 @@ class Builder:
             BuildError: it does not compile, or what came out is not what was asked for.
             SourceError: a constant is not there, or is not to be edited.
         """
+        given = self._project.config.subject.wheel
+        if given is not None and not params and source is None and codegen is None:
+            return replace(self.from_wheel(self._project.resolve(given)), notes=(_AS_IT_IS,))
         return self._unless_changed(lambda: self._build(params or {}, profile, source, codegen))
 
     def _build(

@@ -228,7 +228,7 @@ def _in_users_tree(project: Project, parameter: Parameter, constant: str) -> sou
 def _search_folders(project: Project) -> list[Path]:
     """Where a constant is looked for whose file the config does not name."""
     root = project.root.resolve()
-    crate = project.resolve(project.config.subject.manifest).parent
+    crate = project.manifest.parent
     if root.is_relative_to(crate):
         return [crate]
     return [root] if crate.is_relative_to(root) else [root, crate]

@@ -69,11 +69,17 @@ def find_place(project: Project, cache: Path) -> Place:
     Raises:
         ConfigError: the crate, its workspace or the config lies outside of the tree.
     """
+    folder = project_folder(project, cache)
     subject = project.config.subject
     base = environment.base_environment(
         project.environ, extra=subject.environment, passed=subject.pass_environment
     )
-    manifest = project.resolve(subject.manifest)
+    if subject.wheel is not None:  # nothing is copied and nothing built
+        root = project.root.resolve()
+        return Place(
+            tree_root=root, is_git=False, folder=folder, shadow=folder / "shadow", base=base
+        )
+    manifest = project.manifest
     members = cargo.workspace_root(manifest, base)
     root, is_git = shadow.tree_root(members, base)
     if not is_git:
@@ -85,7 +91,6 @@ def find_place(project: Project, cache: Path) -> Place:
             message = f"{needed} lies outside of the tree to copy, {root}"
             remedy = "put perfkit.toml at the root of the repository that holds the crate"
             raise ConfigError(message, where=str(project.file), remedy=remedy)
-    folder = project_folder(project, cache)
     return Place(
         tree_root=root,
         is_git=is_git,

@@ -114,12 +114,14 @@ class Planner:
             UsageError: a parameter is not in the config.
             SourceError: a constant is not there, or is not to be edited.
             BuildError: a source that should hold a constant cannot be parsed.
+            ConfigError: the subject is a wheel.
         """
+        crate = self._project.manifest
         place, subject = self.place, self._project.config.subject
         tree = source if source is not None else self._working_tree()
         edits = self._edits(tree, params)
         toolchain = self._toolchain(tree)
-        manifest = self._relative(subject.manifest if bench is None else bench.manifest)
+        manifest = self._relative(crate if bench is None else bench.manifest)
         cwd = recipes.project_folder(tree, manifest) if bench is None else manifest.parent
         configs = [cargo.read_config(file) for file in self._config_files(tree, cwd)]
         python = recipes.interpreter(self._project)
@@ -202,7 +204,7 @@ class Planner:
     def with_lock_file(self, tree: SourceTree) -> SourceTree:
         """A revision's tree with the user's own Cargo.lock where the revision tracks none."""
         root = self.place.tree_root
-        lock = self._lock_name(self._project.resolve(self._project.config.subject.manifest))
+        lock = self._lock_name(self._project.manifest)
         if lock in tree.files or not (root / lock).is_file():
             return tree
         # The user's own keeps the dependencies equal.
@@ -218,7 +220,7 @@ class Planner:
             environment=place.base,
             skip=(self._project.profiles,),
         )
-        manifests = [self._project.config.subject.manifest]
+        manifests = [self._project.manifest]
         manifests += [
             workload.bench.manifest
             for workload in self._project.config.workloads.values()
@@ -260,7 +262,7 @@ class Planner:
 
     def _relative(self, path: Path | None) -> PurePosixPath:
         """A path of the config relative to the tree; the subject's manifest for None."""
-        full = self._project.resolve(path or self._project.config.subject.manifest)
+        full = self._project.resolve(path) if path is not None else self._project.manifest
         if not full.is_relative_to(self.place.tree_root):
             message = f"{full} lies outside of the tree to copy, {self.place.tree_root}"
             raise ConfigError(message, where=str(self._project.file), remedy="move it inside")
