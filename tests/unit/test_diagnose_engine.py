@@ -159,6 +159,26 @@ def test_disturbed_blocks_and_too_few_of_them_give_no_inner_time() -> None:
     assert times.inner_outside(point(*disturbed)) is None
 
 
+def test_delays_are_paired_within_each_valid_block() -> None:
+    def delayed(call: float, *, valid: bool = True) -> Any:  # noqa: ANN401
+        cost = {"subject+1": call + 1.0, "subject+3": call + 3.0}
+        per_call = {"inner_timer+1": (call + 1.0,), "inner_timer+3": (call + 3.0,)}
+        return SimpleNamespace(
+            valid=valid,
+            typical_s=cost.__getitem__,
+            per_call_s=per_call,
+            inner_s=dict.fromkeys(per_call, (call,)),
+        )
+
+    taken = point(delayed(10.0), delayed(99.0, valid=False), delayed(20.0))
+    delays = {"1": 1.0, "3": 3.0}
+    found = times.delay_blocks(taken, times.SUBJECT, delays)
+    assert found == [[(1.0, 11.0), (3.0, 13.0)], [(1.0, 21.0), (3.0, 23.0)]]
+    inner = times.delay_blocks(taken, times.INNER, delays)
+    assert inner == [[(1.0, 1.0), (3.0, 3.0)], [(1.0, 1.0), (3.0, 3.0)]]
+    assert min(times.DELAY_FACTORS) > 0
+
+
 def test_the_spread_between_blocks_is_a_share_of_the_time() -> None:
     assert times.spread(point(*[block(10.0) for _ in range(9)])) == 0.0
     moving = point(*[block(9.0 + 0.2 * i) for i in range(11)])

@@ -30,7 +30,7 @@ def quantities(
         sampled: what stands behind the samples' answer; None without a usable profile.
         split: the same profile by layer.
     """
-    return (_fixed(readings), _output(readings, sampled), _dispatch(sampled, split))
+    return (_fixed(readings), _output(readings, sampled), _dispatch(split))
 
 
 def _fixed(readings: Mapping[Method, Reading]) -> Quantity:
@@ -58,17 +58,22 @@ def _output(readings: Mapping[Method, Reading], sampled: Sampled | None) -> Quan
     return Quantity(name=name, seconds=None, basis=basis)
 
 
-def _dispatch(sampled: Sampled | None, split: Split | None) -> Quantity:
+def _dispatch(split: Split | None) -> Quantity:
     name = QuantityName.DISPATCH
-    if sampled is None or split is None:
+    if split is None:
         basis = "not available: only samples tell it from the work of the threads"
         return Quantity(name=name, seconds=None, basis=basis)
-    away = sum(sampled.layers.get(layer, 0.0) for layer in (Layer.POOL, Layer.WAITING))
+    rows = [row for row in split.layers if row.layer in (Layer.POOL, Layer.WAITING)]
     basis = "samples: pool and waiting of the calling thread"
     if split.workers_s:
         basis += (
             f", in which other threads were on a CPU for {format_seconds(split.workers_s)}: what "
             "they computed is no loss"
         )
-    found: Interval = sampled.interval(away)
-    return Quantity(name=name, seconds=found, basis=basis)
+    away = Interval(
+        estimate=sum(row.seconds for row in rows),
+        # Both ends at once: the two layers' errors are not independent.
+        low=sum(row.low for row in rows) * split.call_s,
+        high=sum(row.high for row in rows) * split.call_s,
+    )
+    return Quantity(name=name, seconds=away, basis=basis)
