@@ -124,6 +124,9 @@ def test_profile(subject: Subject) -> None:
     assert {capture["profiler"] for capture in captures} == {"perf", "py-spy"}
     wanted = {"profiler", "workload", "size", "rate_hz", "samples", "unresolved_share", "slowdown"}
     assert keys(captures) >= wanted | {"accepted", "reason", "files"}
+    (by_perf,) = (capture for capture in captures if capture["profiler"] == "perf")
+    if subject.workload == "call_price_plain":
+        assert by_perf["unresolved_share"] < 0.02
     for capture in captures:
         assert capture["samples"] > 0
         kinds = capture["file_kinds"]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from perfkit import _engine
 from perfkit.errors import CaptureError, UnreadableOutputError, UsageError
 from perfkit.records import Layer
 from perfkit.stacks import export, inline, perf_script, py_spy_raw, tables
@@ -67,8 +66,8 @@ def test_frames_have_the_chain_of_inlined_ones_above_them(tmp_path: Path) -> Non
     source = PERF / "list-dwarf.txt"
     lines = re.findall(r"^\s+([0-9a-f]+) (\S+call_price_list) \((.*)\)$", source.read_text(), re.M)
     place, name, module = lines[0]
-    assert int(place, 16) in _engine.perf_places(source, module)
-    assert _engine.perf_places(source, module[1:]) == []
+    assert int(place, 16) in perf_script.places(source, module)
+    assert perf_script.places(source, module[1:]) == []
     chains = {int(place, 16): ("innermost", "inner")}
     inlined = inline.Inlined(module=module, chains=chains)
     perf_script.fold(source, tmp_path / "folded", inlined=inlined)

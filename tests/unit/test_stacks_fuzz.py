@@ -263,7 +263,7 @@ SCRIPT = lines(st.one_of(HEAD, FRAME, FRAME, st.just(""), st.just("# comment")))
 def test_perfs_text(tmp_path: Path, text: str) -> None:
     script, folded = tmp_path / "script.txt", tmp_path / "folded"
     script.write_text(text, encoding="utf-8")
-    _engine.perf_places(script, "/a/m.so")
+    perf_script.places(script, "/a/m.so")
     inlined = inline.Inlined(module="/a/m.so", chains={0x28042: ("inner <x>", "i;j")})
     windows = [perf_script.Window(begin=1.0, end=2.0)]
     found = read_or_refused(

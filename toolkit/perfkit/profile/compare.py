@@ -146,7 +146,7 @@ def draw(pair: Pair, output: Path) -> Path:
                 message = f"no stack takes one {unit}"
                 raise UsageError(message, where=_name(capture))
             _engine.Folded.from_stacks([(list(s), c) for s, c in rows]).write(path)
-        names = [f"{capture.workload} {_name(capture)}" for capture, _ in sides]
+        names = [f"{capture.workload} {_name(capture)} of {run.id}" for capture, run in sides]
         _engine.diff_flamegraph(
             scratch[0],
             scratch[1],

@@ -8,7 +8,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from perfkit import _engine, process
+from perfkit import process
 from perfkit.environment import base_environment
 from perfkit.errors import PermissionRefusedError
 from perfkit.profile import artefacts, messages, observer, perf_record, quality
@@ -277,7 +277,7 @@ class _Session:
     def _inlined(self, script: Path) -> inline.Inlined | None:
         """The functions inlined into the subject's module, where addr2line is there to ask."""
         module = self.running.loaded.path
-        offsets = _engine.perf_places(script, str(module))
+        offsets = perf_script.places(script, str(module))
         crate = self.running.loaded.module.rpartition(".")[2]
         return inline.resolve(module, offsets, crate=crate, environ=self.environ)
 

@@ -52,6 +52,18 @@ class Selection:
     first_pid: int | None = None
 
 
+def places(script: Path, module: str) -> list[int]:
+    """Every address in a module that a stack of the text holds, in order.
+
+    Raises:
+        UnreadableOutputError: the text is no text.
+    """
+    try:
+        return _engine.perf_places(script, module)
+    except _engine.EngineInputError as error:
+        raise unreadable(error, remedy=_REMEDY) from error
+
+
 def fold(
     script: Path,
     output: Path,
