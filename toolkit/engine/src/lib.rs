@@ -12,9 +12,11 @@ pub mod folded;
 pub mod guard;
 pub mod intern;
 pub mod lines;
+mod naming;
 pub mod perf_script;
 #[cfg(feature = "python")]
 pub mod python;
+pub mod samples;
 pub mod select;
 pub mod symbols;
 pub mod toml_lines;

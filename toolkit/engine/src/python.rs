@@ -17,7 +17,7 @@ use crate::flame::{self, Difference, Style};
 use crate::folded::Folded;
 use crate::guard::guard;
 use crate::select::{Chains, Roots, Selection};
-use crate::{Error, Result, symbols, toml_lines, walk};
+use crate::{Error, Result, samples, symbols, toml_lines, walk};
 
 create_exception!(
     perfkit._engine,
@@ -168,7 +168,7 @@ fn collapse_perf(
 #[pyfunction]
 fn perf_places(py: Python<'_>, script: PathBuf, module: &str) -> PyResult<Vec<u64>> {
     run(py, "reading perf's text", || {
-        collapse::perf_places(&script, module)
+        samples::perf_places(&script, module)
     })
 }
 
