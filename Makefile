@@ -18,13 +18,16 @@ KERNEL := $(VENV)/.installed-kernel
 ENGINE_SOURCES := $(shell find toolkit/engine -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock pyproject.toml
 KERNEL_SOURCES := $(shell find kernel -name '*.rs' -o -name '*.toml') Cargo.toml Cargo.lock
 
-.PHONY: help demo demo-full test lint unit bench truth docs clean require
+.PHONY: help demo demo-full test lint unit bench truth docs clean require require-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
 require:
 	@PYTHON="$(PYTHON)" bash .ci/require
+
+require-test:
+	@PYTHON="$(PYTHON)" bash .ci/require --test
 
 $(INSTALLED): $(ENGINE_SOURCES) | require
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -60,7 +63,7 @@ lint: $(DEVELOP)
 unit: $(DEVELOP)
 	$(BIN)/python -m pytest tests/unit
 
-test: lint $(KERNEL)
+test: require-test lint $(KERNEL)
 	cargo test --quiet --workspace --release
 	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest tests/unit tests/integration tests/truth
 
