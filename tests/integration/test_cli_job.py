@@ -170,6 +170,10 @@ def test_tune(subject: Subject) -> None:
     wanted = {"status", "builds", "evaluations", "wall_s", "trials", "best", "confirmed"}
     assert wanted | {"dead_parameters"} <= set(document)
     assert keys(document["trials"]) >= {"iteration", "params", "outcome", "performance", "build_s"}
+    numbers = [trial["iteration"] for trial in document["trials"]]
+    assert numbers == list(range(len(numbers)))
+    start_was_enough = document["status"] == "success" and document["best"]["iteration"] == 0
+    assert len(numbers) > 1 or start_was_enough or document["status"] in {"busy", "untrusted"}
     lines = store.read_journal(run.directory / "iteration_summary.jsonl")
     assert len(lines) == len(document["trials"])
     assert list((run.directory / "iterations").glob("iter_*.json"))

@@ -182,6 +182,39 @@ def test_a_whole_run_leaves_its_journal_and_the_tree_alone(
     assert "unchecked" in [note.id for note in report.notes]
 
 
+def test_the_bundled_kernel_is_rebuilt_with_what_its_worst_size_asks_for(
+    repository: Path, shared_cache: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """However busy the machine is: blocks count as they are. Nothing reaches a target of 1000x."""
+    workload = {"sizes": [10_000], "targets": {10_000: 1_000.0}}
+    overrides = {
+        **{f"measure.{key}": value for key, value in MEASURE.items()},
+        **{f"workloads.call_price_plain.{key}": value for key, value in workload.items()},
+    }
+    project = load_project(start=repository, environ=environ, overrides=overrides)
+    builder = Builder(project, cache=shared_cache)
+    run = Run(directory=tmp_path / "run")
+    report = tune_command(
+        project,
+        TuneOptions(workload="call_price_plain", max_iterations=1),
+        builder=builder,
+        run=run,
+        resume=False,
+        progress=silent,
+        gated=False,
+    )
+    start, first = report.trials
+    assert (start.iteration, start.stage) == (0, "start")
+    assert (first.iteration, first.stage, first.outcome) == (1, "recommended", TrialOutcome.OK)
+    assert {name for name in first.params if first.params[name] != start.params[name]} == {
+        "PARALLEL_THRESHOLD_SMALL"
+    }
+    assert {proof.proof for proof in first.proofs} <= {Proof.GETTER}
+    assert first.text_hash != start.text_hash
+    assert first.sizes[0].change.low <= first.sizes[0].change.estimate
+    assert report.status in (TuneStatus.KEPT, TuneStatus.MAX_ITERATIONS)
+
+
 def test_an_interrupted_run_goes_on_and_another_project_does_not(
     project: Project, builder: Builder, tmp_path: Path
 ) -> None:
