@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +18,9 @@ from perfkit.records import Build, LoadedModule, Profile, Proof, Value
 from perfkit.subject import parameters
 from perfkit.subject.build import Builder
 from perfkit.subject.child import spec_for, worker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SMALL = "PARALLEL_THRESHOLD_SMALL"
 THRESHOLD = "PARALLEL_THRESHOLD"
@@ -94,27 +100,106 @@ def test_a_b_a_with_preserved_times_gives_three_right_binaries(
     assert first.file_sha256 == third.file_sha256
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """Another value of one constant, and what the kernel does differently because of it.
+
+    The kernel's getter holds every constant, so `.text` differs for a dead one too, and says
+    nothing here. `asked` is a call's plan, which the kernel follows when it prices.
+    """
+
+    name: str
+    value: int
+    asked: str
+    before: object
+    after: object
+
+
+UNROLL = "UNROLL_FACTOR"
+
+
+def live_constants(start: Mapping[str, Value]) -> tuple[Live, ...]:
+    """Every constant but the unroll factor, with sizes at either side of the two values."""
+
+    def threshold(name: str, plan: str, value: int) -> Live:
+        before = start[name]
+        assert isinstance(before, int)
+        assert value < before
+        sizes = (value - 1, value, before - 1, before)
+        below = "chunked" if name == "PARALLEL_THRESHOLD_MEDIUM" else "sequential"
+        return Live(
+            name=name,
+            value=value,
+            asked=f"[{plan}(n)[0] != {below!r} for n in {sizes}]",
+            before=[False, False, False, True],
+            after=[False, True, True, True],
+        )
+
+    def chunk(name: str, plan: str, value: int) -> Live:
+        before = start[name]
+        assert isinstance(before, int)
+        size = 50 * before
+        return Live(
+            name=name,
+            value=value,
+            asked=f"{plan}({size})[1:3]",
+            before=[before, 50],
+            after=[value, -(-size // value)],
+        )
+
+    return (
+        threshold(SMALL, "plan_plain", 8_000),
+        threshold("PARALLEL_THRESHOLD_MEDIUM", "plan_plain", 150_000),
+        chunk("CHUNK_SIZE_L1", "plan_plain", 512),
+        threshold("FAST_PARALLEL_THRESHOLD", "plan", 5_000),
+        chunk("FAST_CHUNK_SIZE", "plan", 1_024),
+    )
+
+
+def answers(build: Build, expression: str) -> object:
+    """What the kernel of a build says of itself, on two threads."""
+    code = f"import json; from perfkit_kernel import *; print(json.dumps({expression}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(build.root), "RAYON_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def inner_loop_bytes(build: Build) -> list[int]:
+    """The sizes of the functions that the plain kernel's inner loop is compiled to."""
+    done = subprocess.run(
+        ["nm", "--print-size", "--demangle", build.module_file],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return sorted(int(line[1], 16) for line in lines if "::plain::price_chunk" in line[-1])
+
+
 def test_every_constant_of_the_kernel_that_perfkit_tunes_is_live(
     kernel: Project, shared_cache: Path
 ) -> None:
     builder = Builder(kernel, cache=shared_cache)
     start = builder.build()
-    others: dict[str, Value] = {
-        SMALL: 8_000,
-        "PARALLEL_THRESHOLD_MEDIUM": 150_000,
-        "CHUNK_SIZE_L1": 512,
-        "UNROLL_FACTOR": 8,
-        "FAST_PARALLEL_THRESHOLD": 5_000,
-        "FAST_CHUNK_SIZE": 1_024,
-    }
-    assert set(others) == set(kernel.config.parameters)
-    for name, value in others.items():
+    live = live_constants(parameters.start_values(kernel))
+    assert {one.name for one in live} | {UNROLL} == set(kernel.config.parameters)
+    loop = inner_loop_bytes(start)
+    assert loop
+    for name, value in (*((one.name, one.value) for one in live), (UNROLL, 8)):
         build = builder.build({name: value})
-        assert build.text_sha256 != start.text_sha256, name
         module = loaded(kernel, build)
         assert module.sha256 == build.file_sha256
         (proof,) = parameters.prove(build, module, start, {name: value}, project=kernel)
         assert proof.proof is Proof.GETTER
+        for one in live:
+            expected = one.after if one.name == name else one.before
+            assert answers(build, one.asked) == expected, (name, one.asked)
+        assert (inner_loop_bytes(build) != loop) == (name == UNROLL), name
 
 
 def test_a_dead_constant_is_found_in_both_profiles(

@@ -58,7 +58,7 @@ class Profile(StrEnum):
 class Proof(StrEnum):
     """What stands behind a parameter's value in a build."""
 
-    GETTER = "getter"  # the built module says so itself
+    GETTER = "getter"  # the built module says so itself; whether more than its getter reads it, not
     TEXT = "text"  # compiled afresh, and the machine code differs from the unedited build
     DEAD = "dead"  # compiled afresh, and the machine code is the same: the value reaches nothing
     DEFAULT = "default"  # the value is the one in the user's own sources; nothing was edited

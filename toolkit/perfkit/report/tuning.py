@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from perfkit.records import TrialOutcome, TuneStatus
+from perfkit.records import Proof, TrialOutcome, TuneStatus
 from perfkit.report.measuring import change_text, met_text
 from perfkit.report.notes import notes_blocks, place_blocks
 from perfkit.report.page import (
@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 _CHANGE_BASE = (
     "Change is the starting build's time over the trial's, measured in the same blocks: above 1x "
     "the trial is faster. Brackets: 95 % interval. Only this ratio is compared between trials."
+)
+
+
+_GETTER_BASE = (
+    "getter: the built module returned this value. A getter holds the constants that it returns, "
+    "so a constant that nothing else reads is not seen to be dead."
 )
 
 
@@ -154,7 +160,8 @@ def _best(report: TuneReport) -> list[Block]:
         shown = value_text(before) if before is not None else UNKNOWN
         rows.append((name, shown, value_text(value), reading, proofs.get(name, "unproved")))
     titles = ("<parameter", "start", "best", "<", "<known by")
-    table = Table(columns=columns(*titles), rows=tuple(rows))
+    caption = _GETTER_BASE if Proof.GETTER in proofs.values() else ""
+    table = Table(columns=columns(*titles), rows=tuple(rows), caption=caption)
     blocks: list[Block] = [Heading(text="Best parameters"), table]
     if report.best_build is not None:
         blocks.append(_build_text(report.best_build))

@@ -324,7 +324,10 @@ def prove(
 
     In this order: the getter that the config names; the source as compiled, with a changed hash of
     the machine code; else unproved. A value that differs from the start's and changes neither
-    machine code nor data reaches nothing: it is dead, whatever a getter says.
+    machine code nor data reaches nothing: it is dead, whatever a getter says. The reverse does not
+    hold: a getter that returns a constant is itself code that holds it, so that a constant which
+    nothing else reads changes the machine code too. `Proof.GETTER` says that the value is in the
+    binary, and not that it decides anything.
 
     Args:
         build: the build with the values.
@@ -422,6 +425,6 @@ def _plain(value: Value) -> str:
 
 
 def _initials(name: str) -> str:
-    """`PARALLEL_THRESHOLD_SMALL` is `pts`; one word keeps its first six letters."""
+    """`COPY_BLOCK_BYTES` is `cbb`; one word keeps its first six letters."""
     words = [word for word in re.split(r"[^A-Za-z0-9]+", name) if word]
     return "".join(word[0] for word in words).lower() if len(words) > 1 else name[:6].lower()
