@@ -252,6 +252,22 @@ def test_flags_under_build_are_joined_too(editing: Builder, editable_subject: Pa
     assert ask(build, "build_info()") == {"tuned": True, "sse4.2": False, "tables": 1}
 
 
+def test_a_cargo_configuration_that_git_ignores_holds_in_the_copy_too(
+    editing: Builder, editable_subject: Path
+) -> None:
+    """As cargo itself reads it in the user's folder; also beside a revision that has none."""
+    with (editable_subject / ".gitignore").open("a", encoding="utf-8") as stream:
+        stream.write("/.cargo/\n")
+    for words in (["rm", "-rq", "--cached", ".cargo"], ["commit", "-qam", "ignore .cargo"]):
+        who = ["-c", "user.name=perfkit", "-c", "user.email=perfkit@localhost"]
+        subprocess.run(["git", *who, *words], cwd=editable_subject, check=True)
+    assert ask(editing.build(), "build_info()['tuned']") is True
+    config = editable_subject / ".cargo" / "config.toml"
+    assert editing.revision("HEAD").read(".cargo/config.toml") == config.read_bytes()
+    config.write_text("[build]\n", encoding="utf-8")
+    assert editing.revision("HEAD").read(".cargo/config.toml") == b"[build]\n"
+
+
 def test_rustcs_own_error_is_shown(editing: Builder, editable_subject: Path) -> None:
     edit(editable_subject, "crates/core/src/tuning.rs", "usize = 131_072", "usize = true")
     with pytest.raises(BuildError, match="the build failed") as caught:

@@ -133,7 +133,7 @@ class Builder:
             tree = shadow.revision_tree(
                 place.tree_root, name, place=place.folder / "revisions", environment=place.base
             )
-        return self._planner.with_lock_file(tree)
+        return self._planner.with_ignored(tree)
 
     def bench(
         self,

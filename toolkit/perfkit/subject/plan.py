@@ -7,7 +7,6 @@ here compiles.
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -123,6 +122,8 @@ class Planner:
         toolchain = self._toolchain(tree)
         manifest = self._relative(crate if bench is None else bench.manifest)
         cwd = recipes.project_folder(tree, manifest) if bench is None else manifest.parent
+        for name in _configs_inside(tree.root, cwd):
+            tree = shadow.add_file(tree, name)
         configs = [cargo.read_config(file) for file in self._config_files(tree, cwd)]
         python = recipes.interpreter(self._project)
         flags, added = recipes.extra_flags(
@@ -201,25 +202,36 @@ class Planner:
         remedy = "add [workloads.<name>.bench] to the config"
         raise ConfigError(message, where=str(self._project.file), remedy=remedy)
 
-    def with_lock_file(self, tree: SourceTree) -> SourceTree:
-        """A revision's tree with the user's own Cargo.lock where the revision tracks none."""
-        root = self.place.tree_root
-        lock = self._lock_name(self._project.manifest)
-        if lock in tree.files or not (root / lock).is_file():
-            return tree
-        # The user's own keeps the dependencies equal.
-        (tree.root / lock).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / lock, tree.root / lock)
-        return shadow.add_file(tree, lock)
+    def with_ignored(self, tree: SourceTree) -> SourceTree:
+        """A revision's tree with the user's own files that no revision can hold: the Cargo.lock
+        where it tracks none, and the cargo configurations that git ignores.
 
-    def _working_tree(self) -> SourceTree:
+        They keep dependencies and flags equal on both sides of a comparison.
+        """
+        root = self.place.tree_root
+        crate = self._project.manifest
+        lock = self._lock_name(crate)
+        if lock not in tree.files and (root / lock).is_file():
+            tree = shadow.take_file(tree, lock, root)
+        manifest = self._relative(crate)
+        listed = self._listed()
+        for name in _configs_inside(root, recipes.project_folder(listed, manifest)):
+            if name not in listed.files:
+                tree = shadow.take_file(tree, name, root)
+        return tree
+
+    def _listed(self) -> SourceTree:
+        """The user's tree as git lists it."""
         place = self.place
-        tree = shadow.working_tree(
+        return shadow.working_tree(
             place.tree_root,
             is_git=place.is_git,
             environment=place.base,
             skip=(self._project.profiles,),
         )
+
+    def _working_tree(self) -> SourceTree:
+        tree = self._listed()
         manifests = [self._project.manifest]
         manifests += [
             workload.bench.manifest
@@ -270,9 +282,11 @@ class Planner:
 
     def _config_files(self, tree: SourceTree, cwd: PurePosixPath) -> list[Path]:
         """The cargo configurations that hold in the shadow copy, nearest first."""
-        inside = [
-            file
-            for file in cargo.config_files(tree.root / cwd, {})
-            if file.is_relative_to(tree.root)
-        ]
+        inside = [tree.root / name for name in _configs_inside(tree.root, cwd)]
         return inside + cargo.config_files(self.place.tree_root.parent, self.place.base)
+
+
+def _configs_inside(root: Path, cwd: PurePosixPath) -> list[str]:
+    """The cargo configurations of a tree that hold in one of its folders, git-ignored ones too."""
+    found = cargo.config_files(root / cwd, {})
+    return [file.relative_to(root).as_posix() for file in found if file.is_relative_to(root)]

@@ -140,6 +140,14 @@ def add_file(tree: SourceTree, name: str) -> SourceTree:
     return tree if found is None else replace(tree, files={**tree.files, name: found})
 
 
+def take_file(tree: SourceTree, name: str, source: Path) -> SourceTree:
+    """A tree of perfkit's cache with one more file, as it is in another tree."""
+    (tree.root / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source / name, tree.root / name)
+    others = {known: file for known, file in tree.files.items() if known != name}
+    return add_file(replace(tree, files=others), name)
+
+
 def revision_tree(
     root: Path, revision: str, *, place: Path, environment: Mapping[str, str]
 ) -> SourceTree:
