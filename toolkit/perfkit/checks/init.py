@@ -77,9 +77,6 @@ def render_config(found: Discovery, *, python: str | None) -> str:
         _subject(found, python),
         _workload(found),
         _parameters(found),
-        "# What must pass before `perfkit apply` writes a winner into the sources.\n"
-        "# [checks]\n"
-        '# commands = [["cargo", "test", "--release"], ["pytest"]]\n',
     ]
     return "\n".join(parts)
 

@@ -32,7 +32,7 @@ class CaptureRequest:
         duration_s: seconds under the profiler.
         assignment: parameter values handed over at run time.
         threads: size of the subject's thread pools; the config's when None.
-        label: what names this capture's files, such as `call_price-10000`.
+        label: what names this capture's files, such as `histogram-10000`.
     """
 
     project: Project
