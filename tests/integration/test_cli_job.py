@@ -264,22 +264,98 @@ def test_a_missing_toolchain_ends_with_6(broken: Callable[..., process.Completed
     assert "rustup" in done.stderr
 
 
-def test_ctrl_c_ends_with_130_and_keeps_what_there_is(workspace: Subject) -> None:
-    argv = [sys.executable, "-m", "perfkit", "tune", "--patience", "0s"]
-    env = {**os.environ, "PERFKIT_CACHE_DIR": str(workspace.cache)}
-    known = {run.id for run in store.list_runs(workspace.root / "profiles", "tune")}
-    with subprocess.Popen(
-        argv, cwd=workspace.root, env=env, stderr=subprocess.PIPE, text=True
-    ) as running:
-        deadline = time.monotonic() + 300
-        begun: list[store.Run] = []
-        while not begun and time.monotonic() < deadline:
-            runs = store.list_runs(workspace.root / "profiles", "tune")
-            begun = [run for run in runs if run.id not in known]
-            time.sleep(0.05)
-        running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=120)
-    assert running.returncode == ExitCode.INTERRUPTED
-    assert str(begun[0].directory) in told
-    assert store.read_json(begun[0].directory / store.RUN_FILE)["exit_code"] == 130
+def test_a_reference_that_disagrees_is_named_before_anything_is_timed(
+    broken: Callable[..., process.Completed], editable_subject: Path
+) -> None:
+    wanted = "    return [counted[value] for value in range(256)]"
+    done = broken("workloads.py", wanted, wanted.replace("[value]", "[value] + 1"))
+    assert (done.returncode, done.stdout) == (ExitCode.ERROR, "")
+    assert "subject and reference disagree" in done.stderr
+    assert "To do: correct one of them, or set `tolerance`" in done.stderr
+    (run,) = store.list_runs(editable_subject / "profiles")
+    assert not (run.directory / "raw").exists(), "nothing was timed"
+
+
+def test_a_refused_permission_ends_with_6(
+    workspace: Subject, repository: Path, tmp_path: Path
+) -> None:
+    """The words are those of a real perf on a machine that refuses it."""
+    said = repository / "tests" / "data" / "diagnose" / "perf" / "paranoid.stderr"
+    fake = tmp_path / "perf"
+    fake.write_text(f"#!/bin/sh\ncat {said} >&2\nexit 255\n", encoding="utf-8")
+    fake.chmod(0o755)
+    words = ("--profiler", "perf", "--pid", str(os.getpid()), "--duration", "1s")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = workspace.perfkit("profile", *words, PATH=path)
+    assert (done.returncode, done.stdout) == (ExitCode.MISSING, "")
+    assert "To do: sysctl kernel.perf_event_paranoid=1" in done.stderr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted:
+    """What a command left behind that got Ctrl-C."""
+
+    code: int
+    told: str
+    run: store.Run
+
+
+@pytest.fixture
+def interrupted(shared_cache: Path, tmp_path: Path) -> Callable[..., Interrupted]:
+    """Start a command, and press Ctrl-C as soon as a condition on its run and its words holds."""
+
+    def press(root: Path, when: Callable[[store.Run, str], bool], *words: str) -> Interrupted:
+        argv = [sys.executable, "-m", "perfkit", *words]
+        env = {**os.environ, "PERFKIT_CACHE_DIR": str(shared_cache)}
+        known = {run.id for run in store.list_runs(root / "profiles")}
+        log = tmp_path / "stderr"
+        with (
+            log.open("w", encoding="utf-8") as stderr,
+            subprocess.Popen(argv, cwd=root, env=env, stderr=stderr) as running,
+        ):
+            deadline = time.monotonic() + 300
+            while running.poll() is None and time.monotonic() < deadline:
+                runs = [one for one in store.list_runs(root / "profiles") if one.id not in known]
+                if runs and when(runs[0], log.read_text(encoding="utf-8")):
+                    break
+                time.sleep(0.02)
+            assert running.poll() is None, log.read_text(encoding="utf-8")
+            running.send_signal(signal.SIGINT)
+            code = running.wait(timeout=120)
+        (run,) = runs
+        return Interrupted(code=code, told=log.read_text(encoding="utf-8"), run=run)
+
+    return press
+
+
+def test_ctrl_c_in_a_build_ends_with_130(
+    interrupted: Callable[..., Interrupted], editable_subject: Path
+) -> None:
+    """A constant that nobody built before: the time makes it another one in each run."""
+    value = 200_000 + int(time.time()) % 100_000
+    edit(editable_subject, "crates/core/src/tuning.rs", "131_072", str(value))
+    subject = Subject(
+        root=editable_subject, cache=editable_subject, workload="", size="", parameter=""
+    )
+    before = subject.dirt()
+    left = interrupted(editable_subject, lambda _run, told: "building (release)" in told, "tune")
+    assert left.code == ExitCode.INTERRUPTED
+    assert str(left.run.directory) in left.told
+    assert store.read_json(left.run.directory / store.RUN_FILE)["exit_code"] == 130
+    assert subject.dirt() == before
+
+
+def test_ctrl_c_in_a_measurement_keeps_its_blocks(
+    interrupted: Callable[..., Interrupted], workspace: Subject
+) -> None:
+    def measuring(run: store.Run, _told: str) -> bool:
+        blocks = run.directory / "raw" / "blocks.jsonl"
+        return blocks.is_file() and len(store.read_journal(blocks)) >= 2
+
+    words = ("measure", "--sizes", "1M", "--patience", "0s")
+    left = interrupted(workspace.root, measuring, *words)
+    assert left.code == ExitCode.INTERRUPTED
+    assert str(left.run.directory) in left.told
+    assert store.read_json(left.run.directory / store.RUN_FILE)["exit_code"] == 130
+    assert len(store.read_journal(left.run.directory / "raw" / "blocks.jsonl")) >= 2
     assert workspace.dirt() == ""
