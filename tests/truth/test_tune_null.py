@@ -31,7 +31,7 @@ from perfkit.tune.search import GridSearch
 from perfkit.tune.stop import Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -44,6 +44,9 @@ class Forgetful(Journal):
     """Keeps nothing: four hundred runs would sync eight thousand lines."""
 
     def append(self, trial: Trial) -> None:
+        """See `Journal`."""
+
+    def confirm(self, trial: Trial, sizes: Sequence[TrialSize]) -> None:
         """See `Journal`."""
 
 

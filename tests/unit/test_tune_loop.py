@@ -209,6 +209,22 @@ def test_a_lucky_trial_is_no_longer_what_others_are_compared_with(tmp_path: Path
     assert [one.change_vs_start.estimate for one in report.confirmed] == [1.05] * 3
 
 
+def test_a_lucky_trial_stays_found_out_after_an_interruption(tmp_path: Path) -> None:
+    targets = {10_000: 0.9}
+    lucky = row({"SMALL": 5_000}, EIGHT, targets=targets)
+    rows = [row({}, 1.0, targets=targets), lucky, row({"SMALL": 8_000}, 1.05, targets=targets)]
+    again = {space.key(lucky.params): sizes(dict.fromkeys(EIGHT, 1.001), targets)}
+    grid = {"SMALL": (5_000, 8_000)}
+    rules = dataclasses.replace(RULES, max_iterations=1)
+    first = bench(tmp_path, rows, base_grid=grid, confirmations=again, parameters={}, rules=rules)
+    assert first.loop.run().status is TuneStatus.KEPT
+    second = bench(tmp_path, rows, base_grid=grid, confirmations=again, parameters={}, begin=False)
+    header = Header(workload="price", key={"sources": "abc"}, start=START)
+    report = second.loop.run(second.journal.resume(header))
+    assert report.best_iteration == 2
+    assert "confirm trial_001_fresh" not in second.evaluator.asked
+
+
 def test_a_gain_that_misses_its_target_afresh_stays_the_best(tmp_path: Path) -> None:
     lucky = row({"SMALL": 8_000}, EIGHT)
     again = {space.key(lucky.params): sizes({10_000: 1.4, 100_000: 1.0, 1_000_000: 1.0})}

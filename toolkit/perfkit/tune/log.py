@@ -1,7 +1,8 @@
 """The journal of a tuning run: what was tried, kept so that a kill loses at most one trial.
 
 `tune.json` says what the run is about; `trials.jsonl` has one whole trial per line, synced;
-`iteration_summary.jsonl` the same in few flat columns, for `pandas.read_json(lines=True)`; and
+`iteration_summary.jsonl` the same in few flat columns, for `pandas.read_json(lines=True)`;
+`confirmations.jsonl` what trials measured afresh came to; and
 `iterations/iter_NNN_<params>.json` each trial by itself. Nothing is judged here.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfkit import store
 from perfkit.errors import StoreError, UsageError
-from perfkit.records import Trial, Value  # `from_json` reads the annotations
+from perfkit.records import Trial, TrialSize, Value  # `from_json` reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 HEADER_FILE = "tune.json"
 TRIALS_FILE = "trials.jsonl"
 SUMMARY_FILE = "iteration_summary.jsonl"
+FRESH_FILE = "confirmations.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,18 @@ class Journal:
         trials = read_trials(self._run)
         self._run.write(TRIALS_FILE, _lines(trials))
         self._run.write(SUMMARY_FILE, _lines([summary(trial) for trial in trials]))
+        fresh = read_fresh(self._run)
+        lines = [Fresh(iteration=number, sizes=sizes) for number, sizes in fresh.items()]
+        self._run.write(FRESH_FILE, _lines(lines))
         return trials
+
+    def confirm(self, trial: Trial, sizes: Sequence[TrialSize]) -> None:
+        """Keep what a trial came to when it was measured afresh."""
+        self._run.append(FRESH_FILE, Fresh(iteration=trial.iteration, sizes=tuple(sizes)))
+
+    def confirmed(self) -> dict[int, tuple[TrialSize, ...]]:
+        """What trials before an interruption came to when they were measured afresh."""
+        return read_fresh(self._run)
 
     def append(self, trial: Trial) -> None:
         """Keep one finished trial."""
@@ -108,6 +121,28 @@ class Journal:
         self._run.append(SUMMARY_FILE, summary(trial))
         name = f"iterations/iter_{trial.iteration:03d}_{self._name(changed)}.json"
         self._run.write_record(name, trial)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fresh:
+    """What a trial came to when it was measured afresh."""
+
+    iteration: int
+    sizes: tuple[TrialSize, ...]
+
+
+def read_fresh(run: store.Run) -> dict[int, tuple[TrialSize, ...]]:
+    """The fresh figures of a run by iteration, the last ones of each.
+
+    Raises:
+        StoreError: a line that is not the last one is broken.
+    """
+    path = run.directory / FRESH_FILE
+    lines = [
+        store.from_json(Fresh, line, where=f"{path}:{number}")
+        for number, line in enumerate(store.read_journal(path), start=1)
+    ]
+    return {fresh.iteration: fresh.sizes for fresh in lines}
 
 
 def read_trials(run: store.Run) -> tuple[Trial, ...]:

@@ -136,6 +136,7 @@ class Loop:
         """
         self._trials = [trial for trial in earlier if trial.outcome not in _NO_VERDICTS]
         self._next = max((trial.iteration for trial in earlier), default=0) + 1
+        self._fresh = self._journal.confirmed() if earlier else {}
         floors = [t.noise_floor for t in self._trials if t.noise_floor is not None]
         self._noise_floor = max(floors, default=None)
         self._tell("the starting build", 0)
@@ -250,7 +251,6 @@ class Loop:
         measured = self._confirm(trial)
         if measured is None or measured.verdict in _WITHHELD:
             return self._unjudged(trial, measured)
-        self._fresh[trial.iteration] = measured.sizes
         again = replace(trial, sizes=measured.sizes)
         why_again = converged(again, self._trials[0], self._settings.rules)
         if why_again is None:
@@ -298,6 +298,9 @@ class Loop:
             self._notes.append(note)
             return None
         self._note(measured)
+        if measured.verdict not in _WITHHELD:
+            self._fresh[trial.iteration] = measured.sizes
+            self._journal.confirm(trial, measured.sizes)
         return measured
 
     def _gained(self, measured: Measured) -> bool:
