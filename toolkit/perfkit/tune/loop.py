@@ -46,7 +46,7 @@ from perfkit.tune.conclusions import (
 from perfkit.tune.score import meets, score
 from perfkit.tune.search import results_of
 from perfkit.tune.space import Candidate, Stage
-from perfkit.tune.stop import Rules, Stop, best_of, converged, decide
+from perfkit.tune.stop import Rules, Stop, best_of, converged, decide, exhausted, out_of_time
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Loop:
                     self._trials, self._best(), dead_parameters(self._trials, self._settings.start)
                 )
             if candidate is None:
-                return self._end(stop or self._exhausted())
+                return self._end(stop or exhausted(self._trials))
             trial = self._try(candidate)
             self._keep(trial)
             report = self._success(trial)
@@ -335,26 +335,8 @@ class Loop:
 
     def _stop(self) -> Stop | None:
         stop = decide(self._known(), self._settings.rules, self._noise_floor)
-        return stop or self._out_of_time()
-
-    def _out_of_time(self) -> Stop | None:
-        limit = self._settings.time_limit_s
-        if limit is None:
-            return None
-        # Before the first candidate the start says it, whose build may have taken longer than
-        # another one will: its dependencies were compiled too.
-        candidates = self._trials[1:] or self._trials
-        longest = max(trial.build_s + trial.bench_s for trial in candidates)
-        confirmation = max(trial.bench_s for trial in self._trials)
-        if self._world.clock() + longest + confirmation < limit:
-            return None
-        reason = f"the time limit of {limit:g} s leaves no room for another trial"
-        return Stop(status=TuneStatus.MAX_ITERATIONS, reason=reason)
-
-    def _exhausted(self) -> Stop:
-        return Stop(
-            status=TuneStatus.STAGNATION,
-            reason=f"all candidates were tried ({len(self._trials) - 1} trials)",
+        return stop or out_of_time(
+            self._trials, limit_s=self._settings.time_limit_s, elapsed_s=self._world.clock()
         )
 
     def _trial(

@@ -113,6 +113,30 @@ def decide(
     )
 
 
+def out_of_time(trials: Sequence[Trial], *, limit_s: float | None, elapsed_s: float) -> Stop | None:
+    """Whether another trial, as long as the longest so far, and its confirmation would most likely
+    end after the time limit.
+
+    Before the first candidate the start says it, whose build may have taken longer than another
+    one will: its dependencies were compiled too.
+    """
+    if limit_s is None:
+        return None
+    longest = max(trial.build_s + trial.bench_s for trial in (trials[1:] or trials))
+    confirmation = max(trial.bench_s for trial in trials)
+    if elapsed_s + longest + confirmation < limit_s:
+        return None
+    reason = f"the time limit of {limit_s:g} s leaves no room for another trial"
+    return Stop(status=TuneStatus.MAX_ITERATIONS, reason=reason)
+
+
+def exhausted(trials: Sequence[Trial]) -> Stop:
+    """There is no candidate left."""
+    return Stop(
+        status=TuneStatus.STAGNATION, reason=f"all candidates were tried ({len(trials) - 1} trials)"
+    )
+
+
 def _main_met(trial: Trial, rules: Rules) -> bool:
     return any(meets(size) is True for size in trial.sizes if size.size == rules.main_size)
 
