@@ -24,7 +24,7 @@ from perfkit import process, store
 from perfkit.errors import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 ANSWERS = (ExitCode.GOOD, ExitCode.GATE, ExitCode.NO_VERDICT)
 INTERVAL = {"estimate", "low", "high"}
@@ -301,7 +301,15 @@ class Interrupted:
 
 
 @pytest.fixture
-def interrupted(shared_cache: Path, tmp_path: Path) -> Callable[..., Interrupted]:
+def heeded() -> Iterator[None]:
+    """Ctrl-C reaches what is started here, also when the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def interrupted(shared_cache: Path, tmp_path: Path, heeded: None) -> Callable[..., Interrupted]:
     """Start a command, and press Ctrl-C as soon as a condition on its run and its words holds."""
 
     def press(root: Path, when: Callable[[store.Run, str], bool], *words: str) -> Interrupted:
