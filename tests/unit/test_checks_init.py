@@ -87,12 +87,20 @@ def test_without_module_name_maturins_own_rules_hold(tmp_path: Path) -> None:
     assert discover(tmp_path).module == "my_ext.my_ext"
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
+BY_PATH = 'fast-core = { path = "../core" }\n'
+BY_WORKSPACE = "fast-core = { workspace = true }\n"
+ON_A_TARGET = "[target.'cfg(unix)'.dependencies]\n" + BY_PATH
+
+
+@pytest.fixture(params=[BY_PATH, BY_WORKSPACE, "fast-core.workspace = true\n", ON_A_TARGET])
+def workspace(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return write(
         tmp_path,
-        Cargo_toml='[workspace]\nmembers = ["crates/*", "bench"]\n',
-        crates__bind__Cargo_toml=CARGO + 'fast-core = { path = "../core" }\n',
+        Cargo_toml=(
+            '[workspace]\nmembers = ["crates/*", "bench"]\n'
+            '[workspace.dependencies]\nfast-core = { path = "crates/core" }\n'
+        ),
+        crates__bind__Cargo_toml=CARGO + request.param,
         crates__bind__src__lib_rs="#[pyfunction]\nfn go(x: f64) -> f64 { x }\n",
         crates__core__Cargo_toml='[package]\nname = "fast-core"\nversion = "0.1.0"\n',
         crates__core__src__lib_rs="pub const TILE: u32 = 64;\n",

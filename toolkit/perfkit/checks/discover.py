@@ -165,19 +165,26 @@ def _workspace_above(folder: Path) -> list[Path]:
     """The workspace that the folder is a member of; its benches may be of another member."""
     for parent in folder.resolve().parents:
         manifest = parent / "Cargo.toml"
-        if manifest.is_file():
-            return [manifest] if "workspace" in _toml(manifest) else []
+        if manifest.is_file() and "workspace" in _toml(manifest):
+            return [manifest]
         if (parent / ".git").exists():
             break
     return []
 
 
 def _path_dependencies(manifest: Path, table: Mapping[str, Any]) -> list[Path]:
-    return [
-        (manifest.parent / str(dependency["path"]) / "Cargo.toml").resolve()
-        for dependency in _dependencies(table).values()
-        if isinstance(dependency, dict) and "path" in dependency
-    ]
+    """Manifests of the crates that a crate names by path, itself or through its workspace."""
+    above = [manifest] if "workspace" in table else _workspace_above(manifest.parent)
+    shared = _toml(above[0])["workspace"].get("dependencies", {}) if above else {}
+    found = []
+    for name, named in _dependencies(table).items():
+        inherited = isinstance(named, dict) and named.get("workspace")
+        place, dependency = (
+            (above[0], shared.get(name)) if inherited and above else (manifest, named)
+        )
+        if isinstance(dependency, dict) and "path" in dependency:
+            found.append((place.parent / str(dependency["path"]) / "Cargo.toml").resolve())
+    return found
 
 
 def _made_of(subject: Crate, crates: Sequence[Crate]) -> list[Crate]:
@@ -194,9 +201,11 @@ def _made_of(subject: Crate, crates: Sequence[Crate]) -> list[Crate]:
 
 
 def _dependencies(table: Mapping[str, Any]) -> dict[str, Any]:
+    """What a crate uses, on any target."""
     found: dict[str, Any] = {}
-    for kind in ("dependencies", "dev-dependencies"):
-        found.update(table.get(kind, {}))
+    for part in (table, *table.get("target", {}).values()):
+        for kind in ("dependencies", "dev-dependencies"):
+            found.update(part.get(kind, {}))
     return found
 
 
