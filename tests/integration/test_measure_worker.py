@@ -226,6 +226,19 @@ def test_verify_names_what_is_wrong(
         workloads.verify(spec, "w", workload(call), 10)
 
 
+def test_a_call_beyond_the_time_limit_is_named_before_anything_is_timed(
+    spec: WorkerSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        WorkloadError, match=r"`w` at size 10: .* longer than the time limit of 0.1"
+    ):
+        workloads.verify(spec, "w", workload("slow"), 10, limit_s=0.1)
+    monkeypatch.setattr(child, "CHECK_TIMEOUT_S", 1.0)
+    with pytest.raises(WorkloadError, match="does not return within the time limit") as caught:
+        workloads.verify(spec, "w", workload("hangs"), 10, limit_s=0.1)
+    assert caught.value.where == "workload `w` at size 10"
+
+
 def into(call: str, reference: str = "beside") -> Workload:
     names = {"setup": f"{FILE.name}:with_output", "reference": f"{FILE.name}:{reference}"}
     return workload(call, **names)

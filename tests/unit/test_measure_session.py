@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from perfkit.measure.results import Measurement
     from perfkit.measure.sentinels import Reading
     from perfkit.measure.session import SessionResult
+    from perfkit.subject.child import Timing
 
 
 def machine_for(plan: Plan) -> session.Machine:
@@ -353,8 +355,58 @@ def test_a_variant_that_slows_down_is_named() -> None:
     told = notes.drifts(plan, found.points)
     assert [note.id for note in told] == ["slows_down"]
     assert "`subject` gets slower" in told[0].text
+    where = told[0].where
+    assert where == "work at 100 (hot)"
     steady = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.01, swing=0.1)
     assert notes.drifts(plan, run(plan, steady).points) == []
+
+
+def test_a_leak_in_every_build_is_named_with_the_default_settings() -> None:
+    """The ratio is narrow at once, so each set of processes has a few blocks only."""
+    plan = make_plan("subject", "copy", sessions=5)
+    leak = {"subject": 4e-3, "copy": 4e-3}
+    for steady in (False, True):
+        found = [
+            run(
+                plan,
+                FakeLab(
+                    cost_s={"subject": 1e-4, "copy": 1e-4},
+                    noise=0.01,
+                    leak={} if steady else leak,
+                    seed=number,
+                ),
+                number=number,
+            )
+            for number in range(5)
+        ]
+        points = judge(plan, *found).points
+        assert all(len(part) < 20 for part in points[0].sessions)
+        told = notes.drifts(plan, points)
+        assert [note.id for note in told] == ([] if steady else ["slows_down"] * 2)
+
+
+def test_a_reference_that_is_threaded_at_large_sizes_alone_is_named_there() -> None:
+    plan = make_plan("subject", "copy", "reference", sizes=(100, 200, 300))
+
+    class Threaded(FakeLab):
+        def time(
+            self, arm: Arm, calls: int, *, untimed: int, cpu: int | None, first: int
+        ) -> Timing:
+            timing = super().time(arm, calls, untimed=untimed, cpu=cpu, first=first)
+            if arm.variant == "reference" and arm.size == 300:
+                return dataclasses.replace(timing, cpu_s=1.8 * timing.cpu_s)
+            return timing
+
+    found = run(plan, Threaded(cost_s={"subject": 1e-4, "copy": 1e-4, "reference": 1e-4}))
+    (note,) = notes.reference_threads(plan, judge(plan, found).points)
+    assert note.where == "work at 300 (hot)"
+    assert "used 1.8 cores, 44 %" in note.text
+
+
+def test_memory_that_stays_behind_is_named_once() -> None:
+    plan = make_plan("subject", "copy")
+    (note,) = notes.growth(plan, {"subject": (0, 64 << 20), "copy": (1 << 30, (1 << 30) + 64)})
+    assert "`subject` grew by 64 MiB" in note.text
 
 
 def test_raw_blocks_are_in_the_journal_with_their_reason(tmp_path: Path) -> None:

@@ -143,9 +143,28 @@ def test_wilson_against_published_values() -> None:
 def test_drift_is_seen_over_noise_and_is_not_where_there_is_none() -> None:
     chance = np.random.default_rng(11)
     noise = np.exp(chance.normal(0, 0.02, 100))
-    moved, p_value = statistics.drift(list(noise * np.exp(np.linspace(0, 0.3, 100))))
+    moved, p_value = statistics.drift([list(noise * np.exp(np.linspace(0, 0.3, 100)))])
     assert moved == pytest.approx(0.3, abs=0.05)
     assert p_value < 1e-6
-    flat, p_flat = statistics.drift(list(noise))
+    flat, p_flat = statistics.drift([list(noise)])
     assert abs(flat) < 0.02
     assert p_flat > 0.001
+    assert p_flat == pytest.approx(stats.kendalltau(range(100), noise).pvalue, rel=0.05)
+    assert statistics.drift([[1.0], []]) == (0.0, 1.0)
+
+
+def test_short_series_that_all_rise_are_a_drift_and_those_that_rise_and_fall_are_not() -> None:
+    rising, falling = [1.0, 1.02, 1.05, 1.1], [1.1, 1.05, 1.02, 1.0]
+    moved, p_value = statistics.drift([rising] * 5)
+    assert moved == pytest.approx(math.log(1.1), rel=0.1)
+    assert p_value < 1e-4
+    assert statistics.drift([rising, falling] * 3)[1] == 1.0
+
+
+def test_a_drift_is_claimed_as_seldom_as_its_p_value_says() -> None:
+    chance = np.random.default_rng(23)
+    claimed = sum(
+        statistics.drift(np.exp(chance.normal(0, 0.05, (5, 6))).tolist())[1] < 0.01
+        for _ in range(1_000)
+    )
+    assert claimed <= 23  # binomial(1000, 0.01): more come once in 5,000 times

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perfkit.subject import worker as worker_file
-from perfkit.subject.worker import Arm, Worker
+from perfkit.subject.worker import Arm, Refusal, Worker
 
 
 def worker_with(sets: int) -> tuple[Worker, list[int]]:
@@ -44,3 +44,12 @@ def test_calls_go_on_where_they_stopped_when_nobody_says_where_to_begin() -> Non
     one.time("arm", 6, "hot", 0, None, None)
     one.time("arm", 6, "hot", 0, None, None)
     assert seen[3:] == [0, 1, 2] * 4
+
+
+def test_a_call_over_the_limit_is_refused_after_the_first_one() -> None:
+    one, seen = worker_with(2)
+    one.check("arm", None, 0.0, 0.0, 3, limit_s=60.0)
+    assert len(seen) == 3
+    with pytest.raises(Refusal, match=r"arm: one call takes .* s, longer than the time limit"):
+        one.check("arm", None, 0.0, 0.0, 3, limit_s=-1.0)
+    assert len(seen) == 4

@@ -17,7 +17,7 @@ from perfkit.units import format_count, format_seconds
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from perfkit.measure.blocks import Block, Pace
+    from perfkit.measure.blocks import Pace
     from perfkit.measure.plan import Plan
     from perfkit.measure.results import Point
 
@@ -35,7 +35,6 @@ LEAK_BYTES = 32 << 20
 
 DRIFT_LIMIT = 0.05
 DRIFT_P = 1e-4
-DRIFT_BLOCKS = 20
 
 
 def overhead(plan: Plan, loop_s: float, paces: Sequence[Pace]) -> list[Note]:
@@ -55,48 +54,53 @@ def overhead(plan: Plan, loop_s: float, paces: Sequence[Pace]) -> list[Note]:
     return notes
 
 
-def aftermath(
-    plan: Plan,
-    *,
-    memory_before: Mapping[str, int],
-    memory_after: Mapping[str, int],
-    done: Sequence[Block],
-) -> list[Note]:
-    """What the processes look like after a session: memory that grew, threads nobody asked for."""
-    notes = []
-    for name, after in memory_after.items():
-        grown = after - memory_before[name]
-        if grown > max(LEAK_BYTES, memory_before[name] // 4):
-            text = f"the process of `{name}` grew by {grown / (1 << 20):.0f} MiB while it was timed"
-            notes.append(
-                Note(
-                    id="memory_grows",
-                    text=text,
-                    where=plan.workload_name,
-                    remedy="look for objects that calls leave behind",
-                )
-            )
+def growth(plan: Plan, grown: Mapping[str, tuple[int, int]]) -> list[Note]:
+    """Memory that stayed behind.
+
+    Args:
+        grown: bytes before and after of the process that grew most, by variant.
+    """
+    return [
+        Note(
+            id="memory_grows",
+            text=f"the process of `{name}` grew by {(after - before) / (1 << 20):.0f} MiB while it "
+            "was timed",
+            where=plan.workload_name,
+            remedy="look for objects that calls leave behind",
+        )
+        for name, (before, after) in grown.items()
+        if after - before > max(LEAK_BYTES, before // 4)
+    ]
+
+
+def reference_threads(plan: Plan, points: Sequence[Point]) -> list[Note]:
+    """Where the reference uses more threads than its pools were given: at some sizes only, when
+    it begins to use them at a size.
+    """
     reference = plan.of_role(Role.REFERENCE)
-    if reference is not None and done:
-        notes += _reference_threads(plan, reference.name, done)
-    return notes
-
-
-def _reference_threads(plan: Plan, name: str, done: Sequence[Block]) -> list[Note]:
-    """Whether the reference uses more threads than its pools were given."""
-    allowed = plan.settings.reference_threads
-    cores = plain.median(block.cpu_share[name] for block in done)
-    helpers = plain.median(block.helpers[name] for block in done)
-    if cores <= OWN_THREADS * allowed and (allowed > 1 or helpers <= OWN_SHARE):
+    if reference is None:
         return []
-    text = (
-        f"the reference's pools were given {allowed} thread{'s' if allowed > 1 else ''}, but it "
-        f"used {cores:.1f} cores, {100 * helpers:.0f} % of it on other threads than the calling "
-        "one: it starts threads of its own"
-    )
-    remedy = "limit its threads in the reference function, or allow them: "
-    remedy += "`measure.reference_threads`"
-    return [Note(id="reference_threads", text=text, where=plan.workload_name, remedy=remedy)]
+    allowed = plan.settings.reference_threads
+    notes = []
+    for point in points:
+        done = [block for part in point.sessions for block in part]
+        if not done:
+            continue
+        cores = plain.median(block.cpu_share[reference.name] for block in done)
+        helpers = plain.median(block.helpers[reference.name] for block in done)
+        if cores <= OWN_THREADS * allowed and (allowed > 1 or helpers <= OWN_SHARE):
+            continue
+        text = (
+            f"the reference's pools were given {allowed} thread{'s' if allowed > 1 else ''}, but "
+            f"it used {cores:.1f} cores, {100 * helpers:.0f} % of it on other threads than the "
+            "calling one: it starts threads of its own"
+        )
+        remedy = "limit its threads in the reference function, or allow them: "
+        remedy += "`measure.reference_threads`"
+        notes.append(
+            Note(id="reference_threads", text=text, where=_place(plan, point), remedy=remedy)
+        )
+    return notes
 
 
 def long_rounds(plan: Plan, paces: Sequence[Pace]) -> list[Note]:
@@ -118,19 +122,22 @@ def drifts(plan: Plan, points: Sequence[Point]) -> list[Note]:
     notes = []
     for point in points:
         for variant in plan.variants:
-            for part in point.sessions:
-                kept = [block for block in part if block.valid]
-                if len(kept) < DRIFT_BLOCKS:
-                    continue
-                series = [block.typical_s(variant.name) / block.begin.one_s for block in kept]
-                moved, p_value = statistics.drift(series)
-                if p_value < DRIFT_P and moved > math.log1p(DRIFT_LIMIT):
-                    text = (
-                        f"`{variant.name}` gets slower as it runs: by "
-                        f"{100 * math.expm1(moved):.0f} % over {len(kept)} blocks"
-                    )
-                    where = f"{plan.workload_name} at {format_count(point.size)} ({point.pattern})"
-                    remedy = "look for what calls leave behind: caches, lists, memory"
-                    notes.append(Note(id="slows_down", text=text, where=where, remedy=remedy))
-                    break
+            series = [
+                [block.typical_s(variant.name) / block.begin.one_s for block in part]
+                for part in point.usable
+            ]
+            moved, p_value = statistics.drift(series)
+            if p_value < DRIFT_P and moved > math.log1p(DRIFT_LIMIT):
+                text = (
+                    f"`{variant.name}` gets slower as it runs: by "
+                    f"{100 * math.expm1(moved):.0f} % in the time of one set of processes"
+                )
+                remedy = "look for what calls leave behind: caches, lists, memory"
+                notes.append(
+                    Note(id="slows_down", text=text, where=_place(plan, point), remedy=remedy)
+                )
     return notes
+
+
+def _place(plan: Plan, point: Point) -> str:
+    return f"{plan.workload_name} at {format_count(point.size)} ({point.pattern})"

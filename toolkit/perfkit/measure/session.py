@@ -305,6 +305,7 @@ def _attempt(plan: Plan, first_session: int, progress: Progress | None) -> Measu
     journal = Journal(plan)
     found: dict[tuple[int, Pattern], list[Point]] = {}
     noticed: dict[Note, None] = {}
+    grown: dict[str, tuple[int, int]] = {}
     loaded: tuple[LoadedModule, ...] = ()
     known: dict[Arm, Calibration] = {}
     seconds = 0.0
@@ -326,23 +327,21 @@ def _attempt(plan: Plan, first_session: int, progress: Progress | None) -> Measu
                 finally:
                     journal.flush()
                 seconds += opened.lab.now() - begin
-                told = notes.aftermath(
-                    plan,
-                    memory_before=memory,
-                    memory_after=opened.lab.memory(),
-                    done=_all_blocks(result.points),
-                )
+                for name, after in opened.lab.memory().items():
+                    sizes = grown.get(name, (0, 0)), (memory[name], after)
+                    grown[name] = max(sizes, key=lambda size: size[1] - size[0])
                 loaded = opened.loaded
             for point in result.points:
                 found.setdefault((point.size, point.pattern), []).append(point)
             long_rounds = notes.long_rounds(plan, opened.paces)
-            noticed.update(dict.fromkeys((*opened.notes, *told, *long_rounds)))
+            noticed.update(dict.fromkeys((*opened.notes, *long_rounds)))
             if result.busy:
                 break
     points = tuple(results.joined(parts, plan.settings.sessions) for parts in found.values())
-    noticed.update(dict.fromkeys(notes.drifts(plan, points)))
-    return results.judge(plan, points, notes=tuple(noticed), loaded=loaded, seconds=seconds)
-
-
-def _all_blocks(points: Sequence[Point]) -> list[Block]:
-    return [block for point in points for part in point.sessions for block in part]
+    told = (
+        *noticed,
+        *notes.growth(plan, grown),
+        *notes.reference_threads(plan, points),
+        *notes.drifts(plan, points),
+    )
+    return results.judge(plan, points, notes=told, loaded=loaded, seconds=seconds)

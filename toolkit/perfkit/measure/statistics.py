@@ -152,12 +152,23 @@ def wilson(hits: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
     return Interval(estimate=hits / trials, low=float(bounds.low), high=float(bounds.high))
 
 
-def drift(values: Sequence[float]) -> tuple[float, float]:
-    """How a series of times moves from its first to its last: (log change, p value).
+def drift(sessions: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """How a series of times moves from its first to its last, in the mean of several that began
+    anew: (log change, p value).
 
-    The change is Theil-Sen's slope over the whole series, the p value Kendall's.
+    The change is Theil-Sen's slope over a whole series. The p value is Kendall's, over all series
+    together by the seasonal Mann-Kendall test: short ones that all rise say it too.
     """
-    logs = np.log(np.asarray(values, dtype=np.float64))
-    steps = np.arange(len(logs))
-    slope = float(stats.theilslopes(logs, steps)[0])
-    return slope * (len(logs) - 1), float(stats.kendalltau(steps, logs).pvalue)
+    moved, score, variance = [], 0.0, 0.0
+    for session in sessions:
+        count = len(session)
+        if count < 2:
+            continue
+        logs = np.log(np.asarray(session, dtype=np.float64))
+        moved.append(float(stats.theilslopes(logs, np.arange(count))[0]) * (count - 1))
+        score += float(np.triu(np.sign(logs[None, :] - logs[:, None]), 1).sum())
+        variance += count * (count - 1) * (2 * count + 5) / 18
+    if not moved:
+        return 0.0, 1.0
+    distance = max(abs(score) - 1, 0.0) / math.sqrt(variance)
+    return float(np.mean(moved)), float(2 * stats.norm.sf(distance))

@@ -163,7 +163,16 @@ def measure_subject(
             other=others[name],
             settings=chosen,
         )
-        notes = verify_all(project, name, workload, wanted, found, seed=seed, progress=progress)
+        notes = verify_all(
+            project,
+            name,
+            workload,
+            wanted,
+            found,
+            seed=seed,
+            limit_s=chosen.time_limit_s,
+            progress=progress,
+        )
         plan = Plan(
             workload_name=name,
             workload=workload,
@@ -188,6 +197,7 @@ def verify_all(
     variants: Sequence[Variant],
     *,
     seed: int = 0,
+    limit_s: float = subject_workloads.LIMIT_S,
     progress: Progress | None = None,
 ) -> tuple[Note, ...]:
     """Check the results of every build at every size before anything is timed.
@@ -211,6 +221,7 @@ def verify_all(
                 size,
                 seed=seed,
                 threads=threads if several else None,
+                limit_s=limit_s,
             )
             notes.update(dict.fromkeys(found))
     return tuple(notes)

@@ -44,6 +44,8 @@ REGION_FRAMES = ("run_batch", "run_inner_batch")
 START_TIMEOUT_S = 120.0
 """How long an interpreter under a launcher may take to import the subject."""
 ANSWER_TIMEOUT_S = 300.0
+CHECK_TIMEOUT_S = 10.0
+"""What comparing and hashing results may take on top of the calls."""
 EXIT_TIMEOUT_S = 5.0
 LAUNCHER_EXIT_TIMEOUT_S = 120.0
 """A profiler writes its result after the worker has ended."""
@@ -401,16 +403,23 @@ class Worker:
         relative: float,
         absolute: float,
         repeats: int = 3,
+        limit_s: float = 60.0,
     ) -> CheckResult:
-        """Compare an arm's result with another arm's of this worker, and with itself."""
+        """Compare an arm's result with another arm's of this worker, and with itself.
+
+        Raises:
+            WorkloadError: a call raises, or takes longer than `limit_s`.
+            ToolTimedOutError: a call does not return at all.
+        """
         told = self.ask(
             "check",
-            ANSWER_TIMEOUT_S,
+            (repeats + 1) * limit_s + CHECK_TIMEOUT_S,
             arm=arm,
             other=other,
             relative=relative,
             absolute=absolute,
             repeats=repeats,
+            limit_s=limit_s,
         )
         for key in ("repeat", "reference"):
             told[key] = Difference(**told[key]) if told[key] is not None else None
@@ -598,6 +607,7 @@ def _named(error: Mapping[str, str]) -> PerfkitError:
     kinds: Mapping[str, tuple[type[PerfkitError], str]] = {
         "import": (WorkloadError, "make the module import in the project's interpreter"),
         "workload": (WorkloadError, "make the workload run by itself; the traceback is above"),
+        "slow": (WorkloadError, "choose smaller sizes, or a longer `measure.time_limit_s`"),
         "usage": (ConfigError, "correct the config or the workload's file"),
         "mismatch": (SubjectMismatchError, "remove the other installation of the module"),
     }

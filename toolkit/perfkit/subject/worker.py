@@ -421,14 +421,24 @@ class Worker:
     # -- what the subject returns ----------------------------------------------------------------
 
     def check(
-        self, arm: str, other: str | None, relative: float, absolute: float, repeats: int
+        self,
+        arm: str,
+        other: str | None,
+        relative: float,
+        absolute: float,
+        repeats: int,
+        limit_s: float,
     ) -> Reply:
-        """Compare an arm's result with another's and with itself on the first data set."""
+        """Compare an arm's result with another's and with itself on the first data set.
+
+        A call longer than `limit_s` is refused after the first one.
+        """
         chosen = self.arms[arm]
         arguments = chosen.sets[0]
         befores = [digest(argument) for argument in arguments]
         filled: set[int] = set()
-        results = [self._result(chosen, arguments, filled) for _ in range(repeats)]
+        results = [self._first_result(chosen, arguments, filled, limit_s)]
+        results += [self._result(chosen, arguments, filled) for _ in range(repeats - 1)]
         changed = any(
             before is not None and index not in filled and digest(argument) != before
             for index, (argument, before) in enumerate(zip(arguments, befores, strict=True))
@@ -447,9 +457,21 @@ class Worker:
                 key=lambda found: (not found["agree"], found["max_absolute"] or 0.0),
             )
         if other is not None:
-            expected = self._result(self.arms[other], self.arms[other].sets[0], set())
+            reference = self.arms[other]
+            expected = self._first_result(reference, reference.sets[0], set(), limit_s)
             reply["reference"] = compare(results[0], expected, relative, absolute)
         return reply
+
+    def _first_result(
+        self, arm: Arm, arguments: tuple[Any, ...], filled: set[int], limit_s: float
+    ) -> Any:  # noqa: ANN401
+        begin = time.perf_counter()
+        result = self._result(arm, arguments, filled)
+        spent = time.perf_counter() - begin
+        if spent > limit_s:
+            message = "%s: one call takes %.3g s, longer than the time limit of %g s"
+            raise Refusal("slow", message % (arm.label, spent, limit_s))
+        return result
 
     def _result(self, arm: Arm, arguments: tuple[Any, ...], filled: set[int]) -> Any:  # noqa: ANN401
         """One call's result; its index joins `filled` when it is an argument, as NumPy's `out` is.

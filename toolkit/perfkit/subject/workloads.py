@@ -8,13 +8,16 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from perfkit.environment import thread_environment
-from perfkit.errors import WorkloadError, WrongResultError
+from perfkit.errors import ToolTimedOutError, WorkloadError, WrongResultError
 from perfkit.records import Note
 from perfkit.subject.child import CheckResult, Difference, WorkerSpec, worker
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
     from perfkit.config import Workload
+
+LIMIT_S = 60.0
+"""What one call may take where no time limit is given."""
 
 _ELEMENTS_TO_FORGET = 400_000
 """Elements over all data sets that no branch predictor remembers: a predictor learns a single small
@@ -34,6 +37,7 @@ def verify(
     *,
     seed: int = 0,
     threads: int | None = None,
+    limit_s: float = LIMIT_S,
 ) -> tuple[CheckResult, tuple[Note, ...]]:
     """Check one size in a process of its own, before it is timed.
 
@@ -42,12 +46,14 @@ def verify(
 
     Args:
         threads: when above one, the result is also compared with that of one thread.
+        limit_s: what one call may take.
 
     Raises:
         WrongResultError: subject and reference differ by more than the tolerance.
-        WorkloadError: the call changes its inputs, or returns different results each time.
+        WorkloadError: the call changes its inputs, returns different results each time, or takes
+            too long.
     """
-    found = _check(spec, name, workload, size, seed=seed)
+    found = _check(spec, name, workload, size, seed=seed, limit_s=limit_s)
     where = f"workload `{name}` at size {format_count(size)}"
     if found.changes_arguments:
         message = f"`{workload.call}` changes its own arguments, so no two calls do the same work"
@@ -66,30 +72,44 @@ def verify(
         remedy = "correct one of them, or set `tolerance` to what their rounding allows"
         raise WrongResultError(message, where=where, remedy=remedy)
     if threads is not None and threads > 1 and found.digest is not None:
-        notes += _across_threads(spec, name, workload, size, seed, found)
+        notes += _across_threads(spec, name, workload, size, seed, found, limit_s)
     return found, tuple(notes)
 
 
-def _check(spec: WorkerSpec, name: str, workload: Workload, size: int, *, seed: int) -> CheckResult:
+def _check(
+    spec: WorkerSpec, name: str, workload: Workload, size: int, *, seed: int, limit_s: float
+) -> CheckResult:
     with worker(spec) as process:
         arm = process.prepare(workload, size, which="call", seed=seed, name=name)
         other = None
         if workload.reference is not None:
             other = process.prepare(workload, size, which="reference", seed=seed, name=name)
-        return process.check(
-            arm,
-            other,
-            relative=workload.tolerance.relative,
-            absolute=workload.tolerance.absolute,
-        )
+        try:
+            return process.check(
+                arm,
+                other,
+                relative=workload.tolerance.relative,
+                absolute=workload.tolerance.absolute,
+                limit_s=limit_s,
+            )
+        except ToolTimedOutError as error:
+            message = f"a call does not return within the time limit of {limit_s:g} s"
+            where = f"workload `{name}` at size {format_count(size)}"
+            raise WorkloadError(message, where=where, remedy=error.remedy) from error
 
 
 def _across_threads(
-    spec: WorkerSpec, name: str, workload: Workload, size: int, seed: int, found: CheckResult
+    spec: WorkerSpec,
+    name: str,
+    workload: Workload,
+    size: int,
+    seed: int,
+    found: CheckResult,
+    limit_s: float,
 ) -> list[Note]:
     """Whether one thread returns what several do."""
     alone = dataclasses.replace(spec, environment={**spec.environment, **thread_environment(1)})
-    single = _check(alone, name, workload, size, seed=seed)
+    single = _check(alone, name, workload, size, seed=seed, limit_s=limit_s)
     where = f"workload `{name}` at size {format_count(size)}"
     if single.reference is not None and not single.reference.agree:
         message = f"on one thread subject and reference disagree: {_shown(single.reference)}"
