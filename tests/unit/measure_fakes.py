@@ -51,6 +51,7 @@ class FakeLab:
     log: list[tuple[str, int, int, int | None, float]] = field(default_factory=list)
     firsts: list[tuple[str, int]] = field(default_factory=list)
     looks: int = 0
+    threads: int = 2
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -76,7 +77,7 @@ class FakeLab:
         return Reading(
             one_s=ONE_S,
             all_s=ONE_S if free else 2 * ONE_S,
-            threads=2,
+            threads=self.threads,
             foreign_cores=0.0 if free else 1.0,
         )
 

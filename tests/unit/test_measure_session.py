@@ -198,6 +198,11 @@ def test_without_room_and_patience_it_refuses_quickly() -> None:
         measured.at(100)
     assert caught.value.exit_code == 4
     assert str(len(measured.effective_cores)) in caught.value.details
+    assert "cores that were free" in caught.value.details
+    hands = FakeLab(cost_s=hands.cost_s, free=hands.free, threads=1)
+    alone = judge(plan, run(plan, hands))
+    assert set(alone.foreign_cores) == {1.0}
+    assert "other programs used" in alone.refusal().details
 
 
 def sessions_of(plan: Plan, room: str) -> list[SessionResult]:

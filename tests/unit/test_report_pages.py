@@ -97,6 +97,11 @@ def test_busy_shows_room_and_no_figure() -> None:
     assert "µs" not in text
     assert "0.75 to 1.00" in text
     assert "152 of 160" in text
+    crowded = dataclasses.replace(report, effective_cores=(1.0, 1.01), foreign_cores=(0.9, 1.3))
+    text = console.render(pages.measure(crowded), width=80, colour=False)
+    assert "Cores that other programs used" in text
+    assert "1.25 to 1.50" in text
+    assert "cores free" not in text
 
 
 def first_sentence(diagnosis: Diagnosis) -> str:

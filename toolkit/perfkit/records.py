@@ -203,6 +203,7 @@ class MeasureReport:
     loaded: tuple[LoadedModule, ...] = ()
     seconds: float = 0.0
     effective_cores: tuple[float, ...] = ()  # one figure per block, from the sentinels
+    foreign_cores: tuple[float, ...] = ()  # likewise, that others used: where one core is enough
     build: tuple[Check, ...] = ()  # the audit of the build that was measured
 
 

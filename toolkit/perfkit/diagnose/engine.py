@@ -384,4 +384,5 @@ def _measure_report(plan: Plan, measured: Measurement) -> MeasureReport:
         loaded=measured.loaded,
         seconds=measured.seconds,
         effective_cores=measured.effective_cores,
+        foreign_cores=measured.foreign_cores,
     )

@@ -179,6 +179,8 @@ class Measurement:
         points: one per size and pattern; empty unless the verdict allows figures.
         raw: the same with all blocks, whatever the verdict: for refusals and for analysis.
         effective_cores: one figure per block, from the sentinels.
+        foreign_cores: cores that other programs used, one figure per block where it is known, for
+            calls of one thread: the sentinels then look for one core, and nearly always get it.
     """
 
     verdict: MeasureVerdict
@@ -188,6 +190,7 @@ class Measurement:
     notes: tuple[Note, ...]
     loaded: tuple[LoadedModule, ...]
     effective_cores: tuple[float, ...]
+    foreign_cores: tuple[float, ...]
     threads: int
     seconds: float
 
@@ -208,10 +211,16 @@ class Measurement:
 
     def refusal(self) -> MachineBusyError:
         """The error that says that there was no room, with the histogram in place of a figure."""
-        most = float(max(self.threads, 1)) * 1.25
+        if self.foreign_cores:
+            details = "cores that other programs used, by block:\n"
+            details += sentinels.histogram(self.foreign_cores, max(self.foreign_cores) * 1.25)
+        else:
+            details = "cores that were free, by block:\n"
+            most = float(max(self.threads, 1)) * 1.25
+            details += sentinels.histogram(self.effective_cores, most)
         return MachineBusyError(
             "the machine had no room for the measurement",
-            details=sentinels.histogram(self.effective_cores, most),
+            details=details,
             remedy="end what else runs here, or wait longer with --patience 120s",
         )
 
@@ -227,9 +236,9 @@ def judge(
     """Draw the verdict from the blocks: busy, untrusted, unchecked or ok."""
     subject = plan.variants[0].name
     copy = plan.of_role(Role.COPY)
-    cores = tuple(
-        block.effective_cores for point in points for part in point.sessions for block in part
-    )
+    done = [block for point in points for part in point.sessions for block in part]
+    looks = [(block.begin.foreign_cores, block.end.foreign_cores) for block in done]
+    foreign = tuple(max(one, two) for one, two in looks if one is not None and two is not None)
     base = Measurement(
         verdict=MeasureVerdict.BUSY,
         noise_floor=None,
@@ -237,7 +246,8 @@ def judge(
         raw=tuple(points),
         notes=tuple(notes),
         loaded=tuple(loaded),
-        effective_cores=cores,
+        effective_cores=tuple(block.effective_cores for block in done),
+        foreign_cores=foreign if all(block.end.threads == 1 for block in done) else (),
         threads=plan.threads,
         seconds=seconds,
     )

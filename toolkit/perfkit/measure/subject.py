@@ -261,6 +261,9 @@ def _report(
         effective_cores=tuple(
             cores for _, measurement, _ in parts for cores in measurement.effective_cores
         ),
+        foreign_cores=tuple(
+            cores for _, measurement, _ in parts for cores in measurement.foreign_cores
+        ),
     )
 
 

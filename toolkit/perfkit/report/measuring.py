@@ -58,8 +58,12 @@ _CHANGE_BASE = (
 def measure_page(report: MeasureReport, *, directory: Path | None = None) -> Page:
     """The report of `perfkit measure`."""
     blocks: list[Block] = [measure_verdict(report)]
-    if report.effective_cores and report.verdict is MeasureVerdict.BUSY:
-        blocks += _cores_blocks(report.effective_cores)
+    if report.verdict is MeasureVerdict.BUSY and report.foreign_cores:
+        title = "Cores that other programs used, by the system's count"
+        blocks += _cores_blocks(title, "cores used", report.foreign_cores)
+    elif report.verdict is MeasureVerdict.BUSY and report.effective_cores:
+        title = "Room on the machine, by perfkit's own fixed work"
+        blocks += _cores_blocks(title, "cores free", report.effective_cores)
     for name in dict.fromkeys(result.workload for result in report.results):
         results = [result for result in report.results if result.workload == name]
         if report.verdict is MeasureVerdict.BUSY:
@@ -185,9 +189,9 @@ def _blocks_table(results: Sequence[SizeResult]) -> Table:
     return Table(columns=columns("size", "undisturbed blocks", "blocks"), rows=rows)
 
 
-def _cores_blocks(effective_cores: Sequence[float]) -> list[Block]:
-    """A histogram of the cores that the sentinels really got, in steps of a quarter core."""
-    counts = Counter(math.floor(4 * cores) for cores in effective_cores)
+def _cores_blocks(title: str, what: str, found: Sequence[float]) -> list[Block]:
+    """A histogram of cores by block, in steps of a quarter core."""
+    counts = Counter(math.floor(4 * cores) for cores in found)
     widest = max(counts.values())
     rows = tuple(
         (
@@ -197,8 +201,8 @@ def _cores_blocks(effective_cores: Sequence[float]) -> list[Block]:
         )
         for step, count in sorted(counts.items())
     )
-    table = Table(columns=columns("cores free", "blocks", "<"), rows=rows)
-    return [Heading(text="Room on the machine, by perfkit's own fixed work"), table]
+    table = Table(columns=columns(what, "blocks", "<"), rows=rows)
+    return [Heading(text=title), table]
 
 
 def _floor_sentence(noise_floor: float | None) -> str:
