@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from perfkit.errors import StoreError, UsageError
 from perfkit.measure.compare import MEASUREMENT_FILE, compare_runs
-from perfkit.records import Interval, MeasureReport, MeasureVerdict, SizeResult
+from perfkit.records import Interval, LoadedModule, MeasureReport, MeasureVerdict, SizeResult
 from perfkit.store import Run, dump_json
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FINGERPRINT = {"key": "k", "cpu": "A", "cores": 2, "rustc": "1.95"}
 
@@ -42,15 +40,18 @@ def run(
     *sizes: SizeResult,
     verdict: MeasureVerdict = MeasureVerdict.OK,
     fingerprint: dict[str, Any] | None = None,
-    reference: str = "m:r",
+    reference: str = "w.py:r",
+    files: dict[str, str] | None = None,
+    **report_fields: Any,  # noqa: ANN401
 ) -> Run:
     made = Run(directory=place)
     header = {
         "fingerprint": fingerprint or FINGERPRINT,
+        "workload_files": files or {"w.py": "1" * 64, "other.py": "2" * 64},
         "config": [{"key": "workloads.work.reference", "value": reference, "origin": "default"}],
     }
     made.write("run.json", dump_json(header))
-    report = MeasureReport(verdict=verdict, noise_floor=0.005, results=sizes)
+    report = MeasureReport(verdict=verdict, noise_floor=0.005, results=sizes, **report_fields)
     made.write_record(MEASUREMENT_FILE, report)
     return made
 
@@ -84,9 +85,45 @@ def test_other_work_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="different work") as caught:
         compare_runs(
             run(tmp_path / "a", result(100, 2.0)),
-            run(tmp_path / "b", result(100, 2.0), reference="m:other"),
+            run(tmp_path / "b", result(100, 2.0), reference="w.py:other"),
         )
-    assert caught.value.details == "workloads.work.reference: m:r | m:other"
+    assert caught.value.details == "workloads.work.reference: w.py:r | w.py:other"
+
+
+def test_a_workload_file_that_was_edited_is_refused(tmp_path: Path) -> None:
+    edited = {"w.py": "3" * 64, "other.py": "4" * 64}
+    with pytest.raises(UsageError, match="different work") as caught:
+        compare_runs(
+            run(tmp_path / "a", result(100, 2.0)),
+            run(tmp_path / "b", result(100, 2.0), files=edited),
+        )
+    # The file of another workload does not matter.
+    assert caught.value.details == "w.py: 111111111111 | 333333333333"
+
+
+def test_another_library_or_interpreter_is_refused(tmp_path: Path) -> None:
+    first = LoadedModule(
+        module="m",
+        path=Path("m.so"),
+        sha256="0",
+        parameters=None,
+        python="3.11.9",
+        executable=Path("python"),
+        pid=1,
+    )
+    second = dataclasses.replace(first, python="3.13.1")
+    before = run(
+        tmp_path / "a", result(100, 2.0), libraries={"numpy": "2.1", "a": "1"}, loaded=(first,)
+    )
+    after = run(tmp_path / "b", result(100, 2.0), libraries={"numpy": "2.2"}, loaded=(second,))
+    with pytest.raises(UsageError, match="interpreters or libraries") as caught:
+        compare_runs(before, after)
+    assert caught.value.details.splitlines() == [
+        "Python: 3.11.9 | 3.13.1",
+        "a: 1 | not loaded",
+        "numpy: 2.1 | 2.2",
+    ]
+    assert compare_runs(before, before).sizes
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np  # noqa: F401  # so that it is loaded
 import pytest
 
 from perfkit.subject import worker as worker_file
@@ -53,3 +54,13 @@ def test_a_call_over_the_limit_is_refused_after_the_first_one() -> None:
     with pytest.raises(Refusal, match=r"arm: one call takes .* s, longer than the time limit"):
         one.check("arm", None, 0.0, 0.0, 3, limit_s=-1.0)
     assert len(seen) == 4
+
+
+def test_libraries_are_the_versions_of_what_is_neither_python_nor_the_subject() -> None:
+    one, _ = worker_with(1)
+    one.subject = "numpy"
+    found = one.libraries()
+    assert found["pytest"] == pytest.__version__
+    assert not {"numpy", "json", "re"} & set(found)
+    one.subject = ""
+    assert "numpy" in one.libraries()

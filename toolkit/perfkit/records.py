@@ -204,6 +204,7 @@ class MeasureReport:
     seconds: float = 0.0
     effective_cores: tuple[float, ...] = ()  # one figure per block, from the sentinels
     foreign_cores: tuple[float, ...] = ()  # likewise, that others used: where one core is enough
+    libraries: Mapping[str, str] = field(default_factory=dict)  # versions, by module
     build: tuple[Check, ...] = ()  # the audit of the build that was measured
 
 

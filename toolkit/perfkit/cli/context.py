@@ -6,6 +6,7 @@ Also how a report leaves a command: on stdout in the form asked for, or in a fil
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sys
 import time
@@ -130,8 +131,25 @@ def header(project: Project, command: str) -> dict[str, object]:
             {"key": key, "value": value, "origin": origin}
             for key, value, origin in resolved_values(project)
         ],
+        "workload_files": workload_files(project),
         "fingerprint": {"key": fingerprint.key, **store.to_json(fingerprint)},
         "load_average": list(os.getloadavg()),
+    }
+
+
+def workload_files(project: Project) -> dict[str, str]:
+    """Hashes of the files that workloads name: two runs with one config may do different work."""
+    named = {
+        reference.rpartition(":")[0]
+        for workload in project.config.workloads.values()
+        for reference in (workload.call, workload.setup, workload.reference)
+        if reference is not None
+    }
+    files = {name: project.root / name for name in sorted(named) if name.endswith(".py")}
+    return {
+        name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for name, file in files.items()
+        if file.is_file()
     }
 
 

@@ -42,6 +42,7 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
     """
     refuse_other_machines(before, after)
     first, second = _report(before), _report(after)
+    _refuse_other_libraries(before, after, first, second)
     refuse_other_work(before, after, {result.workload for result in second.results})
     sizes, notes = [], []
     earlier = {(r.workload, r.size, r.pattern): r for r in first.results}
@@ -136,7 +137,7 @@ def refuse_other_work(before: Run, after: Run, workloads: set[str]) -> None:
     """Only runs that do the same work compare.
 
     Raises:
-        UsageError: with the keys of the config that differ.
+        UsageError: with the keys of the config and the files of workloads that differ.
     """
     first, second = config_values(before), config_values(after)
     keys = [f"workloads.{name}.{key}" for name in sorted(workloads) for key in _SAME_WORK]
@@ -146,14 +147,50 @@ def refuse_other_work(before: Run, after: Run, workloads: set[str]) -> None:
         for key in keys
         if first.get(key) != second.get(key)
     ]
+    named = {str(value).rpartition(":")[0] for key in keys for value in (first.get(key),) if value}
+    files, others = (_header(run).get("workload_files", {}) for run in (before, after))
+    differing += [
+        f"{file}: {_short(files, file)} | {_short(others, file)}"
+        for file in sorted(named & {*files, *others})
+        if files.get(file) != others.get(file)
+    ]
     if differing:
         message = "the runs do different work"
         raise UsageError(
             message,
             where=f"{before.id} and {after.id}",
             details="\n".join(differing),
-            remedy="measure both with one config",
+            remedy="measure both with one config and the same files of workloads",
         )
+
+
+def _short(hashes: dict[str, str], file: str) -> str:
+    return hashes[file][:12] if file in hashes else "not known"
+
+
+def _refuse_other_libraries(
+    before: Run, after: Run, first: MeasureReport, second: MeasureReport
+) -> None:
+    """The reference's speed is that of its libraries, and of the interpreter that runs it."""
+    one, two = ({**_pythons(report), **report.libraries} for report in (first, second))
+    differing = [
+        f"{name}: {one.get(name, 'not loaded')} | {two.get(name, 'not loaded')}"
+        for name in sorted({*one, *two})
+        if one.get(name) != two.get(name)
+    ]
+    if differing:
+        message = "the runs come from different interpreters or libraries"
+        raise UsageError(
+            message,
+            where=f"{before.id} and {after.id}",
+            details="\n".join(differing),
+            remedy="measure both in one environment",
+        )
+
+
+def _pythons(report: MeasureReport) -> dict[str, str]:
+    versions = dict.fromkeys(module.python for module in report.loaded)
+    return {"Python": ", ".join(versions)} if versions else {}
 
 
 def _header(run: Run) -> dict[str, Any]:

@@ -107,6 +107,14 @@ class WorkerLab:
         """Resident bytes by variant."""
         return {name: one.memory_bytes() for name, one in self._workers.items()}
 
+    def libraries(self) -> dict[str, str]:
+        """Versions of what the variants loaded beside the subject."""
+        return {
+            library: version
+            for one in self._workers.values()
+            for library, version in one.libraries().items()
+        }
+
     def thread_counts(self) -> dict[str, int]:
         """Threads by variant."""
         return {name: len(one.native_thread_ids()) for name, one in self._workers.items()}

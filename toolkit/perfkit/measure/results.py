@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from perfkit.records import Interval, MeasureVerdict, Note, Pattern, Role
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from perfkit.measure.blocks import Block
     from perfkit.measure.plan import Plan
@@ -181,6 +181,7 @@ class Measurement:
         effective_cores: one figure per block, from the sentinels.
         foreign_cores: cores that other programs used, one figure per block where it is known, for
             calls of one thread: the sentinels then look for one core, and nearly always get it.
+        libraries: versions of what the workload loaded beside the subject, by module.
     """
 
     verdict: MeasureVerdict
@@ -193,6 +194,7 @@ class Measurement:
     foreign_cores: tuple[float, ...]
     threads: int
     seconds: float
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, size: int, pattern: Pattern = Pattern.HOT) -> Point:
         """The point of a size.

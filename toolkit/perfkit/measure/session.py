@@ -307,6 +307,7 @@ def _attempt(plan: Plan, first_session: int, progress: Progress | None) -> Measu
     noticed: dict[Note, None] = {}
     grown: dict[str, tuple[int, int]] = {}
     loaded: tuple[LoadedModule, ...] = ()
+    libraries: dict[str, str] = {}
     known: dict[Arm, Calibration] = {}
     seconds = 0.0
     with lab.open_watch(plan) as watch:
@@ -330,7 +331,7 @@ def _attempt(plan: Plan, first_session: int, progress: Progress | None) -> Measu
                 for name, after in opened.lab.memory().items():
                     sizes = grown.get(name, (0, 0)), (memory[name], after)
                     grown[name] = max(sizes, key=lambda size: size[1] - size[0])
-                loaded = opened.loaded
+                loaded, libraries = opened.loaded, opened.lab.libraries()
             for point in result.points:
                 found.setdefault((point.size, point.pattern), []).append(point)
             long_rounds = notes.long_rounds(plan, opened.paces)
@@ -344,4 +345,5 @@ def _attempt(plan: Plan, first_session: int, progress: Progress | None) -> Measu
         *notes.reference_threads(plan, points),
         *notes.drifts(plan, points),
     )
-    return results.judge(plan, points, notes=told, loaded=loaded, seconds=seconds)
+    measured = results.judge(plan, points, notes=told, loaded=loaded, seconds=seconds)
+    return dataclasses.replace(measured, libraries=libraries)

@@ -264,6 +264,11 @@ def _report(
         foreign_cores=tuple(
             cores for _, measurement, _ in parts for cores in measurement.foreign_cores
         ),
+        libraries={
+            library: version
+            for _, measurement, _ in parts
+            for library, version in measurement.libraries.items()
+        },
     )
 
 

@@ -442,6 +442,10 @@ class Worker:
         """Resident memory of the process."""
         return int(self.ask("memory", ANSWER_TIMEOUT_S)["bytes"])
 
+    def libraries(self) -> dict[str, str]:
+        """Versions of the modules that the workload loaded, the subject's and Python's own not."""
+        return dict(self.ask("libraries", ANSWER_TIMEOUT_S))
+
     def native_thread_ids(self) -> list[int]:
         """The threads of the process as the kernel numbers them."""
         return [int(tid) for tid in self.ask("threads", ANSWER_TIMEOUT_S)["threads"]]

@@ -109,6 +109,7 @@ class Worker:
         self.arms: dict[str, Arm] = {}
         self.files: dict[str, ModuleType] = {}
         self.arguments: dict[str, Any] = {}
+        self.subject = ""
         self.sentinel_rounds: int | None = None
         self.helpers: list[_Helper] = []
         self.chance = random.Random()
@@ -129,6 +130,7 @@ class Worker:
         if root is not None:
             sys.path.insert(0, root)
         self.arguments = dict(arguments)
+        self.subject = (module or "").partition(".")[0]
         reply: Reply = {
             "module": module or "",
             "path": "",
@@ -503,6 +505,16 @@ class Worker:
                 return {"bytes": int(stream.read().split()[1]) * resource.getpagesize()}
         except (OSError, ValueError, IndexError):
             return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+    def libraries(self) -> Reply:
+        """Versions of what is loaded beside the subject and Python itself, by module."""
+        own = {self.subject, *getattr(sys, "stdlib_module_names", ())}
+        versions = {
+            name: getattr(module, "__version__", None)
+            for name, module in list(sys.modules.items())
+            if "." not in name and name not in own
+        }
+        return {name: found for name, found in versions.items() if isinstance(found, str)}
 
     def sentinel(self, threads: int) -> Reply:
         """perfkit's own fixed work on so many threads at once; OpenSSL releases the GIL."""
