@@ -6,6 +6,7 @@ No absolute time is asserted; the gate is off where the machine's room is not th
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from pathlib import Path
 
@@ -140,6 +141,22 @@ def test_a_reference_has_a_process_of_its_own(spec: WorkerSpec) -> None:
     wanted = plan(spec, reference="reference")
     found = session.measure(wanted)
     assert len({loaded.pid for loaded in found.loaded}) == 3
+
+
+def test_no_two_processes_run_at_the_same_time(spec: WorkerSpec, tmp_path: Path) -> None:
+    logging = dataclasses.replace(
+        spec, environment={**spec.environment, "PERFKIT_TEST_LOG": str(tmp_path)}
+    )
+    session.measure(plan(logging, "logs", reference="logs"))
+    spans = sorted(
+        (int(begin), int(end), path.name)
+        for path in tmp_path.iterdir()
+        for begin, end in (line.split() for line in path.read_text().splitlines())
+    )
+    assert len({pid for *_, pid in spans}) == 3
+    turns = sum(one[2] != two[2] for one, two in itertools.pairwise(spans))
+    assert turns > 8  # they really took turns
+    assert all(one[1] <= two[0] for one, two in itertools.pairwise(spans))
 
 
 def test_a_broken_interpreter_is_named(spec: WorkerSpec) -> None:

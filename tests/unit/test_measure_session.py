@@ -104,13 +104,6 @@ def test_all_arms_of_a_round_begin_with_the_same_data_set_and_rounds_go_through_
     assert pairs == [{number} for number in range(8)]
 
 
-def test_no_two_arms_overlap() -> None:
-    hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.01)
-    run(make_plan("subject", "copy", time_limit_s=1.0), hands)
-    starts = [entry[-1] for entry in hands.log]
-    assert starts == sorted(starts)
-
-
 def test_a_block_has_looks_at_both_ends_and_shares_them_with_its_neighbours() -> None:
     hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4})
     found = run(make_plan("subject", "copy"), hands)
