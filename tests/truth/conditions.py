@@ -37,20 +37,30 @@ PAIRS = 8
 SHUFFLE = "        self._shuffle_heap()\n        if pattern"
 
 
+def run_delay_s(pid: int) -> float:
+    """Seconds that the threads of a process were ready to run and did not (Linux)."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total += int((task / "schedstat").read_text(encoding="ascii").split()[1])
+    return total * 1e-9
+
+
 def look(hogs: int) -> str:
     """Sentinels every 40 ms of one busy thread, beside so many busy programs."""
     import dataclasses
 
     threads = environment.worker_threads(0)
     plain = dataclasses.replace(known_lab.spec(), arguments={})
-    readings = []
+    readings, delays = [], []
     with hog(hogs), worker(plain) as one:
         load = sentinels.ForeignLoad([os.getpid(), one.pid])
         for _ in range(LOOKS):
             end = time.perf_counter() + BETWEEN_S
             while time.perf_counter() < end:
                 pass
+            begin, delay_s = time.perf_counter(), run_delay_s(one.pid)
             one_s, all_s = one.sentinels(threads)
+            delays.append((run_delay_s(one.pid) - delay_s) / (time.perf_counter() - begin))
             readings.append(
                 sentinels.Reading(
                     one_s=one_s, all_s=all_s, threads=threads, foreign_cores=load.cores()
@@ -62,11 +72,16 @@ def look(hogs: int) -> str:
     gate = sentinels.Gate(threads=threads, cores=environment.usable_cores())
     usual = float(np.quantile(alone, 0.1))
     passed = [not gate.reason_against([r], usual, parallel=True) for r in readings]
+    single = [not gate.reason_against([r], usual, parallel=False) for r in readings]
     return (
         f"{hogs} busy programs: effective cores at 10/50/90 % "
         f"{np.quantile(cores, [0.1, 0.5, 0.9]).round(2)}, one thread over its fastest tenth "
-        f"{(np.quantile(alone, [0.5, 0.9]) / usual).round(2)}, foreign cores "
-        f"{np.quantile(foreign, [0.1, 0.9]).round(2)}, passed {np.mean(passed):.0%}"
+        f"{(np.quantile(alone, [0.5, 0.9]) / usual).round(2)}, at most 1.05 times it "
+        f"{np.mean(alone <= 1.05 * usual):.0%}, at most 2 times {np.mean(alone <= 2 * usual):.0%}, "
+        f"run delay at 50/90 % {np.quantile(delays, [0.5, 0.9]).round(3)}, below 2 % "
+        f"{np.mean(np.array(delays) < 0.02):.0%}, foreign cores at 10/90 % "
+        f"{np.quantile(foreign, [0.1, 0.9]).round(2)}; the gate passes {np.mean(passed):.0%} for "
+        f"several threads, {np.mean(single):.0%} for one"
     )
 
 

@@ -28,7 +28,7 @@ def compare(
     of one run, per element. With `-o FILE.svg` the differential flame graph is written instead; of
     several captures each to a file of its own.
 
-    Refused when the runs' fingerprints differ.
+    Refused when the runs' fingerprints, or the work that they did, differ.
     """
     from perfkit import store
     from perfkit.cli.context import check_output, emit, open_project, tell
