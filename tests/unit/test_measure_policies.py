@@ -167,6 +167,17 @@ def test_room_is_lacking_below_a_fifth_of_the_blocks() -> None:
     assert not room.lacking()  # one block says nothing
 
 
+def test_one_long_block_without_room_does_not_end_a_session_that_had_it() -> None:
+    room = Room(recent=[])
+    for index in range(5):
+        room.see(20.0 * index, valid=index < 4)
+        assert not room.lacking()
+    assert not room.lacking(ended=True)
+    for index in range(5, 9):
+        room.see(20.0 * index, valid=False)
+    assert room.lacking()
+
+
 def test_at_the_end_of_a_session_the_blocks_seen_have_to_be_enough() -> None:
     room = Room(recent=[])
     assert not room.lacking(ended=True)  # nothing seen since the last pause

@@ -16,6 +16,9 @@ LEAST_SHARE = 0.2
 BUSY_WINDOW_S = 10.0
 """How long a look at the share of valid blocks reaches back."""
 
+KEPT_BLOCKS = 6
+"""So many blocks are looked at however old they are: where blocks are long, one says nothing."""
+
 BUSY_WINDOW_BLOCKS = 40
 """With this many blocks the share is known without waiting for the whole window."""
 
@@ -107,7 +110,7 @@ class Room:
     def see(self, now: float, valid: bool) -> None:
         """Take one block in, and forget those that are too old to count."""
         self.recent.append((now, valid))
-        while now - self.recent[0][0] > BUSY_WINDOW_S:
+        while len(self.recent) > KEPT_BLOCKS and now - self.recent[0][0] > BUSY_WINDOW_S:
             self.recent.pop(0)
 
     def lacking(self, *, ended: bool = False) -> bool:
