@@ -40,6 +40,10 @@ def change(path: Path, edit: Callable[[Any], Any]) -> None:
     [
         ("0.8-linear", "call_price_plain/1000", 100, True),
         ("0.8-flat", "call_price_plain/1000000", 10, False),
+        ("0.7-linear", "sum/1000", 100, True),
+        ("0.7-flat", "sum/20000000", 10, False),
+        ("0.5-linear", "sum/1000", 100, True),
+        ("0.5-flat", "sum/20000000", 10, False),
     ],
 )
 def test_real_files(golden: Path, case: str, name: str, samples: int, sloped: bool) -> None:
