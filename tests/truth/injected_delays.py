@@ -30,9 +30,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import journal
 
 from perfkit import store
-from perfkit.config import Backend, Kind, Parameter, Project, load_project
+from perfkit.config import Backend, Kind, LayerRule, Parameter, Project, load_project
 from perfkit.diagnose.engine import diagnose
-from perfkit.records import DiagnoseVerdict, MeasureVerdict
+from perfkit.records import DiagnoseVerdict, Layer, MeasureVerdict
 from perfkit.subject.build import Builder
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def project_with(delay_ns: int, size: int, settings: dict[str, float]) -> Projec
             "parameters": {"BOUNDARY_DELAY": delay},
             "measure": measure,
             "profiling": profiling,
+            # By construction: the spin stands for what a binding would spend there.
+            "layers": (*config.layers, LayerRule(layer=Layer.GLUE, frame="::boundary_delay$")),
         }
     )
     return dataclasses.replace(project, config=changed)
