@@ -9,6 +9,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from perfkit import _engine
+from perfkit.profile import engine_errors
 from perfkit.records import Note
 from perfkit.units import format_bytes, format_share
 
@@ -25,6 +26,7 @@ RAW_LIMIT_BYTES = 64 * 1024 * 1024
 NOT_BELIEVED = "NOT BELIEVED: "
 
 
+@engine_errors.named()
 def write_folded(
     run: Run, stem: str, profiler: str, stacks: Iterable[tuple[Sequence[str], int]]
 ) -> Path:
@@ -34,6 +36,7 @@ def write_folded(
     return path
 
 
+@engine_errors.named()
 def draw_flame(
     run: Run,
     folded: Path,

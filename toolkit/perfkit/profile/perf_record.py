@@ -10,6 +10,7 @@ import contextlib
 import os
 import select
 import signal
+import struct
 import tempfile
 import time
 from dataclasses import dataclass
@@ -150,6 +151,9 @@ def write_script(
         ToolTimedOutError: symbols took too long; the remedy names the knobs.
     """
     program = process.require_program("perf", environ)
+    if is_cut(data):
+        said = "unexpected end of event stream"  # as newer perfs say it; older ones say nothing
+        raise messages.failure(NAME, said, where=str(data))
     argv: list[str | Path] = [program, "script", "--force", "-i", data, "--no-inline", "-F", FIELDS]
     try:
         done = process.run(argv, env=environ, stdout=output, timeout_s=timeout_s, ok_codes=None)
@@ -161,3 +165,18 @@ def write_script(
         where = process.show(done.argv)
         raise messages.failure(NAME, said, where=where, returncode=done.returncode)
     return done.stderr
+
+
+def is_cut(data: Path) -> bool:
+    """Whether a perf.data ends before its samples do, by its own head.
+
+    The head: `PERFILE2`, its size, the size of an attribute, then offset and size of the attributes
+    and of the data. What follows the data (names of the machine, build ids) may be missing.
+    """
+    head = struct.Struct("<8s6Q")
+    with data.open("rb") as stream:
+        begin = stream.read(head.size)
+    if len(begin) < head.size or not begin.startswith(b"PERFILE2"):
+        return False  # perf itself says what it is
+    *_, offset, size = head.unpack(begin)
+    return bool(offset + size > data.stat().st_size)
