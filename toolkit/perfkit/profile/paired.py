@@ -1,44 +1,55 @@
-"""Profilers that cannot be switched off: one process under the profiler and two without, run in
-turn. The two bare ones say how much two processes of the same build differ anyway; the interval of
-the slowdown is widened by it.
+"""What cannot be switched on and off inside one process (py-spy, scalene, an interpreter option,
+another build): pairs of processes, one as it is and one changed, their windows in turn.
+
+A process keeps for life what chance gave it at its start, so the windows of one pair say nothing
+about that; the interval is over the pairs. Which command makes a process is the caller's.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from perfkit.measure.statistics import over_sessions
 from perfkit.profile import observer
-from perfkit.records import Interval
 from perfkit.subject.child import worker
 from perfkit.subject.workloads import data_sets_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Sequence
 
     from perfkit.profile.request import CaptureRequest
+    from perfkit.records import Interval
     from perfkit.subject.child import LoopResult, Worker, WorkerSpec
 
+PAIRS = 5
+"""Of processes. Student's factor is 2.8 for five, 4.3 for three; each costs two starts."""
 WINDOW_S = 0.04
 CALLS = 3  # per window, at the least
 BATCH_S = 5e-3
 """Calls between two looks at the clock: the loop's own bookkeeping is then out of sight."""
+BLOCKS = 4  # per pair of processes, at the least
+THREADS_LIMIT = 0.01
+"""Share of the CPU time from which other threads than the calling one are taken to compute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """What the three processes did; the region is the profiled one's."""
+    """What the pairs of processes did; the region is the changed ones'.
 
-    slowdown: Interval | None
-    process_effect: float
+    Attributes:
+        slowdown: changed over plain time, minus one, over the pairs.
+        threads: most threads of a changed process after its windows.
+        main_tid: of the last pair.
+        pids: the changed processes.
+    """
+
+    slowdown: Interval
     region_s: float
     calls: int
-    cpu_s: float
     main_tid: int
-    pid: int
+    pids: tuple[int, ...]
     threads: int
 
 
@@ -67,64 +78,66 @@ class Arm:
         """One window."""
         return self.running.loop(self.arm, seconds)
 
+    def uses_threads(self) -> bool:
+        """Whether other threads than the calling one compute, also such that live for one call and
+        are never there when the process is looked at between two.
+        """
+        self.loop(0.0)  # a pool of the subject starts at its first use
+        helpers = self.running.calibrated[self.arm].helpers
+        return len(self.running.native_thread_ids()) > 1 or helpers > THREADS_LIMIT
 
-@contextmanager
-def bare_arms(request: CaptureRequest, spec: WorkerSpec) -> Iterator[tuple[Arm, Arm]]:
-    """Two processes without a profiler."""
-    with ExitStack() as stack:
-        first, second = (stack.enter_context(worker(spec)) for _ in range(2))
-        yield Arm(first, request), Arm(second, request)
 
-
-def run_windows(
-    profiled: Arm, bare: tuple[Arm, Arm], request: CaptureRequest, *, stage: str
+def compare(
+    request: CaptureRequest,
+    plain: WorkerSpec,
+    changed: Callable[[int], WorkerSpec],
+    *,
+    stage: str,
+    duration_s: float,
 ) -> Paired:
-    """Windows in turn until the profiled ones add up to the duration."""
-    window_s = max(WINDOW_S, CALLS * profiled.per_call_s)
-    pairs: list[observer.Pair] = []
-    effects: list[float] = []
-    region_s, cpu_s, calls, tid = 0.0, 0.0, 0, 0
-    for order in observer.orders(request.seed):
-        bare_times: list[float] = []
-        on: list[LoopResult] = []
-        for is_profiled in order:
-            if is_profiled:
-                on.append(profiled.loop(window_s))
-            else:
-                which = bare[(len(bare_times) + len(pairs)) % 2]
-                result = which.loop(window_s)
-                bare_times.append(result.seconds / result.calls)
-        region_s += sum(result.seconds for result in on)
-        cpu_s += sum(result.cpu_s for result in on)
-        calls += sum(result.calls for result in on)
-        tid = on[0].tid
-        spent = sum(result.seconds for result in on) / sum(result.calls for result in on)
-        pairs.append(observer.Pair(bare_s=statistics.fmean(bare_times), profiled_s=spent))
-        sign = 1 if len(pairs) % 2 else -1
-        effects.append(sign * math.log(bare_times[0] / bare_times[1]))
-        request.progress(stage, min(region_s / request.duration_s, 1.0))
-        if region_s >= request.duration_s and len(pairs) >= observer.MIN_PAIRS:
-            break
-    effect = abs(statistics.median(effects))
+    """Run the pairs one after the other, until the changed processes have run for the duration.
+
+    Args:
+        changed: the spec of the changed process of each pair, by its index.
+        duration_s: seconds in the changed processes, all together.
+    """
+    ratios: list[list[float]] = []
+    region_s, calls, threads, tid = 0.0, 0, 1, 0
+    pids: list[int] = []
+    orders = observer.orders(request.seed)
+    for index in range(PAIRS):
+        with worker(plain) as bare, worker(changed(index)) as under:
+            arms = (Arm(bare, request), Arm(under, request))
+            window_s = max(WINDOW_S, CALLS * arms[1].per_call_s)
+            ratios.append([])
+            for order in orders:
+                results = [(is_changed, arms[is_changed].loop(window_s)) for is_changed in order]
+                per_call = [_per_call(results, is_changed) for is_changed in (False, True)]
+                ratios[-1].append(math.log(per_call[1] / per_call[0]))
+                on = [result for is_changed, result in results if is_changed]
+                region_s += sum(result.seconds for result in on)
+                calls += sum(result.calls for result in on)
+                tid = on[0].tid
+                request.progress(stage, min(region_s / duration_s, 1.0))
+                if len(ratios[-1]) >= BLOCKS and region_s >= duration_s * (index + 1) / PAIRS:
+                    break
+            threads = max(threads, len(under.native_thread_ids()))
+            pids.append(under.pid)
     return Paired(
-        slowdown=widened(observer.slowdown(pairs), effect),
-        process_effect=effect,
+        slowdown=slowdown(ratios),
         region_s=region_s,
         calls=calls,
-        cpu_s=cpu_s,
         main_tid=tid,
-        pid=profiled.running.pid,
-        threads=len(profiled.running.native_thread_ids()),
+        pids=tuple(pids),
+        threads=threads,
     )
 
 
-def widened(slowdown: Interval | None, effect: float) -> Interval | None:
-    """The interval with room on both sides for the difference of two equal processes."""
-    if slowdown is None:
-        return None
-    factor = math.exp(effect)
-    return Interval(
-        estimate=slowdown.estimate,
-        low=(1 + slowdown.low) / factor - 1,
-        high=(1 + slowdown.high) * factor - 1,
-    )
+def slowdown(ratios: Sequence[Sequence[float]]) -> Interval:
+    """Changed over plain time, minus one, from the blocks' ln ratios of each pair of processes."""
+    return observer.of_logs(over_sessions(ratios))
+
+
+def _per_call(results: Sequence[tuple[bool, LoopResult]], is_changed: bool) -> float:
+    chosen = [result for changed, result in results if changed is is_changed]
+    return sum(result.seconds for result in chosen) / sum(result.calls for result in chosen)

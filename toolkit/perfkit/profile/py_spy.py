@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 from perfkit import process
 from perfkit.errors import CaptureError, PerfkitError
 from perfkit.profile import artefacts, messages, observer, quality
-from perfkit.profile.paired import Arm, Paired, bare_arms, run_windows
+from perfkit.profile.paired import PAIRS, Arm, Paired, compare
 from perfkit.records import Capture, Check, Note
 from perfkit.stacks.layers import is_unresolved
 from perfkit.stacks.py_spy_raw import read_raw
@@ -119,11 +119,30 @@ def find(environ: Mapping[str, str]) -> Path | None:
 
 
 def parse_summary(text: str) -> Summary | None:
-    """Samples and errors from the last line that tells them."""
+    """Samples and errors, from the last line of each py-spy that ran."""
     found = list(_SUMMARY.finditer(text))
     if not found:
         return None
-    return Summary(samples=int(found[-1]["samples"]), errors=int(found[-1]["errors"]))
+    return Summary(
+        samples=sum(int(match["samples"]) for match in found),
+        errors=sum(int(match["errors"]) for match in found),
+    )
+
+
+def faults(said: str) -> tuple[Note, ...]:
+    """Why py-spy's own words forbid to believe what it left."""
+    found = []
+    summary = parse_summary(said)
+    if summary is None:
+        text = "py-spy did not say how many samples failed"
+        found.append(Note(id="unsummed", text=text, remedy="profile again"))
+    elif summary.errors > ERROR_LIMIT * (summary.samples + summary.errors):
+        share = summary.errors / (summary.samples + summary.errors)
+        text = f"{format_share(share)} of py-spy's samples failed"
+        remedy = "a lower rate; perf for the native side"
+        found.append(Note(id=FAILED, text=text, remedy=remedy))
+    behind = [note for note in messages.notes(PySpy.name, said) if note.id == "py-spy.behind"]
+    return (*found, *behind)
 
 
 def region_stacks(
@@ -158,39 +177,60 @@ def region_start(stack: Sequence[str]) -> int | None:
     return None
 
 
-def native_allowed(python: str, threads: int) -> bool:
+def native_allowed(python: str, *, threads: bool) -> bool:
     """Whether py-spy can join native stacks truly: it loses what runs in threads of Rust, and from
     3.13 on there is a better way.
     """
     major, minor = (int(part) for part in python.split(".")[:2])
-    return (major, minor) in {(3, 11), (3, 12)} and threads == 1
+    return (major, minor) in {(3, 11), (3, 12)} and not threads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """Where the py-spy of each pair of processes writes; one log for all."""
+
+    raws: tuple[Path, ...]
+    log: Path
+
+    @classmethod
+    def fresh(cls, request: CaptureRequest, run: Run) -> _Places:
+        """The places, with nothing of an earlier try in them."""
+        stems = [f"raw/{request.label}.py-spy.{index + 1}.raw" for index in range(PAIRS)]
+        found = cls(
+            raws=tuple(run.path(stem) for stem in stems),
+            log=run.path(f"raw/{request.label}.py-spy.log"),
+        )
+        for old in (*found.raws, found.log):
+            old.unlink(missing_ok=True)
+        return found
+
+    def said(self) -> str:
+        """What was printed so far."""
+        if not self.log.exists():
+            return ""
+        return self.log.read_text(encoding="utf-8", errors="replace")
 
 
 def _once(request: CaptureRequest, run: Run, rate: int, *, native: bool) -> Capture:
-    bare_spec = spec_for(
-        request.project, request.build, request.assignment, threads=request.threads
-    )
-    raw = run.path(f"raw/{request.label}.py-spy.raw")
-    log = run.path(f"raw/{request.label}.py-spy.log")
-    for old in (raw, log):
-        old.unlink(missing_ok=True)
-    with bare_arms(request, bare_spec) as bare:
-        running = bare[0].running
-        bare[0].loop(0.0)  # a pool of the subject starts at its first use
-        threads = len(running.native_thread_ids())
-        native = native and native_allowed(running.loaded.python, threads)
-        spec = _launched(bare_spec, request, rate, raw, log, native=native)
-        try:
-            with worker(spec) as under:
-                paired = run_windows(
-                    Arm(under, request), bare, request, stage=f"py-spy at {rate} Hz"
-                )
-        except PerfkitError as error:
-            said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-            if messages.find("py-spy", said) is None:
-                raise
-            raise messages.failure(PySpy.name, said, where=process.show(spec.launcher)) from error
-    return _judged(request, run, paired, rate, raw, log, native=native)
+    spec = spec_for(request.project, request.build, request.assignment, threads=request.threads)
+    places = _Places.fresh(request, run)
+    with worker(spec) as running:
+        threads = Arm(running, request).uses_threads()
+        native = native and native_allowed(running.loaded.python, threads=threads)
+
+    def launched(index: int) -> WorkerSpec:
+        return _launched(spec, request, rate, places.raws[index], places.log, native=native)
+
+    stage = f"py-spy at {rate} Hz"
+    try:
+        paired = compare(request, spec, launched, stage=stage, duration_s=request.duration_s)
+    except PerfkitError as error:
+        said = places.said()
+        if messages.find(PySpy.name, said) is None:
+            raise
+        where = process.show(launched(0).launcher)
+        raise messages.failure(PySpy.name, said, where=where) from error
+    return _judged(request, run, paired, rate, places, native=native, threads=threads)
 
 
 def _launched(
@@ -208,43 +248,32 @@ def _judged(
     run: Run,
     paired: Paired,
     rate: int,
-    raw: Path,
-    log: Path,
+    places: _Places,
     *,
     native: bool,
+    threads: bool,
 ) -> Capture:
-    said = log.read_text(encoding="utf-8", errors="replace")
-    if not raw.is_file() or not raw.stat().st_size:
-        raise messages.failure(PySpy.name, said, where=str(log))
-    stacks, outside = region_stacks(read_raw(raw))
+    said = places.said()
+    for raw in places.raws:
+        if not raw.is_file() or not raw.stat().st_size:
+            raise messages.failure(PySpy.name, said, where=str(places.log))
+    stacks, outside = region_stacks(stack for raw in places.raws for stack in read_raw(raw))
     if not stacks:
         message = "py-spy took no sample of the loop"
-        raise CaptureError(message, where=str(raw), remedy="profile for longer")
+        raise CaptureError(message, where=str(places.raws[0]), remedy="profile for longer")
     found = quality.Quality(
         samples=sum(count for _, count in stacks),
         unresolved=sum(count for stack, count in stacks if is_unresolved(stack[-1])),
         slowdown=paired.slowdown,
     )
-    verdict = quality.judge(found, request.project.config.profiling)
-    notes = [*verdict.notes, *messages.notes(PySpy.name, said)]
-    reasons = [verdict.reason] if verdict.reason else []
-    summary = parse_summary(said)
-    if summary is None:
-        reasons.append("py-spy did not say how many samples failed")
-    elif summary.errors > ERROR_LIMIT * (summary.samples + summary.errors):
-        share = summary.errors / (summary.samples + summary.errors)
-        text = f"{format_share(share)} of py-spy's samples failed"
-        reasons.append(text)
-        notes.append(Note(id=FAILED, text=text, remedy="a lower rate; perf for the native side"))
-    reasons += [note.text for note in notes if note.id == "py-spy.behind"]
+    verdict = quality.judge(found, request.project.config.profiling).but(faults(said))
+    notes = list(verdict.notes)
+    notes += [note for note in messages.notes(PySpy.name, said) if note not in notes]
     if native:
         notes.append(Note(id=NATIVE, text="native frames were joined to Python's"))
-    elif paired.threads > 1:
-        text = f"{paired.threads - 1} threads without Python frames are invisible to py-spy"
+    elif threads or paired.threads > 1:
+        text = "threads without Python frames are invisible to py-spy, and this call uses some"
         notes.append(Note(id="threads_unseen", text=text, remedy="use perf for the native side"))
-    verdict = quality.Verdict(
-        accepted=not reasons, reason="; ".join(reasons), remedy=verdict.remedy, notes=()
-    )
     folded = artefacts.write_folded(run, request.label, PySpy.name, stacks)
     flame = artefacts.draw_flame(
         run,
@@ -274,12 +303,12 @@ def _judged(
         accepted=verdict.accepted,
         reason=verdict.reason,
         files={
-            "raw": run.relative(raw),
-            "log": run.relative(log),
+            **{f"raw_{index + 1}": run.relative(raw) for index, raw in enumerate(places.raws)},
+            "log": run.relative(places.log),
             "folded": run.relative(folded),
             "flame": run.relative(flame),
         },
         main_tid=paired.main_tid,
-        pid=paired.pid,
+        pid=paired.pids[-1],
         notes=tuple(notes),
     )

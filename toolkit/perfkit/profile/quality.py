@@ -13,9 +13,13 @@ from perfkit.stacks.intervals import Z
 from perfkit.units import format_share
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from perfkit.config import Profiling
     from perfkit.records import Interval
 
+COST_UNKNOWN = "cost unknown"
+"""The reason of a capture that is whole, of something that ran once: nothing to compare with."""
 UNROOTED_LIMIT = 0.2
 """Share of stacks without a thread's entry above which callers are guesses. A leaf function's
 prologue and epilogue alone make 1 to 2 %."""
@@ -58,6 +62,18 @@ class Verdict:
     reason: str
     remedy: str
     notes: tuple[Note, ...]
+
+    def but(self, faults: Sequence[Note]) -> Verdict:
+        """The same with what the profiler itself says is wrong."""
+        if not faults:
+            return self
+        reasons = [self.reason] if self.reason else []
+        return Verdict(
+            accepted=False,
+            reason="; ".join([*reasons, *(note.text for note in faults)]),
+            remedy=self.remedy or faults[0].remedy,
+            notes=(*self.notes, *faults),
+        )
 
 
 def judge(quality: Quality, limits: Profiling, *, needs_slowdown: bool = True) -> Verdict:

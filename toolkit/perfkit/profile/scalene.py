@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from perfkit import process
 from perfkit.errors import CaptureError, PerfkitError, ToolMissingError, UnreadableOutputError
 from perfkit.profile import artefacts, messages, quality
-from perfkit.profile.paired import Arm, Paired, bare_arms, run_windows
+from perfkit.profile.paired import PAIRS, Paired, compare
 from perfkit.profile.py_spy import region_stacks
 from perfkit.records import Capture, Check, Note
 from perfkit.stacks.folded import MOST_SAMPLES, safe_name
-from perfkit.subject.child import interpreter, spec_for, worker
+from perfkit.subject.child import interpreter, spec_for
 from perfkit.units import format_share
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from perfkit.profile.request import CaptureRequest
     from perfkit.store import Run
+    from perfkit.subject.child import WorkerSpec
 
 RATE_HZ = 100.0
 """scalene's own: a timer of 10 ms, which cannot be chosen by a rate."""
@@ -39,11 +40,13 @@ class Profiled:
 
     Attributes:
         stacks: `function (file:line)` frames, root first, with scalene's whole-sample counts.
-        native_share: of the CPU time below the timed loop, what scalene calls native.
+        native_s: seconds below the timed loop that scalene calls native.
+        python_s: and those that it gives to the interpreter.
     """
 
     stacks: tuple[tuple[tuple[str, ...], int], ...]
-    native_share: float | None
+    native_s: float
+    python_s: float
 
 
 class Scalene:
@@ -67,25 +70,29 @@ class Scalene:
         """
         spec = spec_for(request.project, request.build, request.assignment, threads=request.threads)
         self._require(request, spec.environment)
-        out = run.path(f"raw/{request.label}.scalene.json")
+        stems = [f"raw/{request.label}.scalene.{index + 1}.json" for index in range(PAIRS)]
+        outs = [run.path(stem) for stem in stems]
         log = run.path(f"raw/{request.label}.scalene.log")
-        for old in (out, log):
+        for old in (*outs, log):
             old.unlink(missing_ok=True)
-        runner = ("-m", "scalene", "run", "--cpu-only", "--profile-all", "-o", str(out))
-        launched = dataclasses.replace(spec, runner=runner, stdout=log, stderr=log)
-        with bare_arms(request, spec) as bare:
-            try:
-                with worker(launched) as under:
-                    stage = "scalene"
-                    paired = run_windows(Arm(under, request), bare, request, stage=stage)
-            except PerfkitError as error:
-                said = _read(log)
-                if messages.find(self.name, said) is None:
-                    raise
-                raise messages.failure(self.name, said, where=str(log)) from error
-        if not out.is_file() or not out.stat().st_size:
-            raise messages.failure(self.name, _read(log), where=str(log))
-        return _judged(request, run, paired, out, log)
+
+        def launched(index: int) -> WorkerSpec:
+            words = ("-m", "scalene", "run", "--cpu-only", "--profile-all", "-o", str(outs[index]))
+            return dataclasses.replace(spec, runner=words, stdout=log, stderr=log)
+
+        try:
+            paired = compare(
+                request, spec, launched, stage=self.name, duration_s=request.duration_s
+            )
+        except PerfkitError as error:
+            said = _read(log)
+            if messages.find(self.name, said) is None:
+                raise
+            raise messages.failure(self.name, said, where=str(log)) from error
+        for out in outs:
+            if not out.is_file() or not out.stat().st_size:
+                raise messages.failure(self.name, _read(log), where=str(log))
+        return _judged(request, run, paired, outs, log)
 
     def _require(self, request: CaptureRequest, environ: Mapping[str, str]) -> None:
         python = interpreter(request.project)
@@ -134,8 +141,7 @@ def parse(text: str, where: str) -> Profiled:
         raise _refused(error, f"{where}:{error.lineno}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _refused(error, where) from error
-    total = native + python
-    return Profiled(stacks=tuple(found), native_share=native / total if total else None)
+    return Profiled(stacks=tuple(found), native_s=native, python_s=python)
 
 
 def _refused(error: Exception, where: str) -> UnreadableOutputError:
@@ -159,19 +165,23 @@ def _frame(name: str) -> str:
     return safe_name(f"{match['function']} ({match['file']}:{match['line']})")
 
 
-def _judged(request: CaptureRequest, run: Run, paired: Paired, out: Path, log: Path) -> Capture:
-    profiled = read(out)
-    stacks, outside = region_stacks([item for item in profiled.stacks if item[1]])
+def _judged(
+    request: CaptureRequest, run: Run, paired: Paired, outs: Sequence[Path], log: Path
+) -> Capture:
+    parts = [read(out) for out in outs]
+    stacks, outside = region_stacks(item for part in parts for item in part.stacks if item[1])
     if not stacks:
         message = "scalene took no sample of the loop"
-        raise CaptureError(message, where=str(out), remedy="profile for longer")
+        raise CaptureError(message, where=str(outs[0]), remedy="profile for longer")
     samples = sum(count for _, count in stacks)
     found = quality.Quality(samples=samples, unresolved=0, slowdown=paired.slowdown)
     verdict = quality.judge(found, request.project.config.profiling)
     notes = [*verdict.notes, *messages.notes(Scalene.name, _read(log))]
-    if profiled.native_share is not None:
+    native_s = sum(part.native_s for part in parts)
+    total_s = native_s + sum(part.python_s for part in parts)
+    if total_s:
         text = (
-            f"scalene calls {format_share(profiled.native_share)} of the loop's CPU time native; "
+            f"scalene calls {format_share(native_s / total_s)} of the loop's CPU time native; "
             "that is no FFI share: conversions and the interpreter's own C are native too"
         )
         notes.append(Note(id="native_share", text=text))
@@ -203,13 +213,13 @@ def _judged(request: CaptureRequest, run: Run, paired: Paired, out: Path, log: P
         accepted=verdict.accepted,
         reason=verdict.reason,
         files={
-            "raw": run.relative(out),
+            **{f"raw_{index + 1}": run.relative(out) for index, out in enumerate(outs)},
             "log": run.relative(log),
             "folded": run.relative(folded),
             "flame": run.relative(flame),
         },
         main_tid=paired.main_tid,
-        pid=paired.pid,
+        pid=paired.pids[-1],
         notes=tuple(notes),
     )
 
