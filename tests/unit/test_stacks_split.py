@@ -15,8 +15,6 @@ from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import (
     CALLING_THREAD,
     OTHER_THREADS,
-    Split,
-    disagreements,
     split,
 )
 
@@ -64,17 +62,6 @@ def test_shares_add_up_to_one_whatever_was_sampled(
 def test_more_samples_than_wall_clock_show_as_they_are() -> None:
     found = split([(COMPUTE, 1010)], layers=LAYERS, rate_hz=1000.0, region_s=1.0, calls=1)
     assert found.share(Layer.WAITING) == pytest.approx(-0.01)
-
-
-def test_two_rates_disagree_only_beyond_their_intervals() -> None:
-    def at(rate: float, compute: float) -> Split:
-        counts = [(COMPUTE, round(rate * compute)), (PYTHON, round(rate * (1 - compute)))]
-        return split(counts, layers=LAYERS, rate_hz=rate, region_s=1.0, calls=1)
-
-    assert disagreements(at(997, 0.5), at(499, 0.52)) == ()
-    assert set(disagreements(at(997, 0.5), at(499, 0.7))) == {Layer.COMPUTE, Layer.INTERPRETER}
-    assert disagreements(at(997, 1.0), at(499, 0.995)) == ()
-    assert Layer.INTERPRETER in disagreements(at(997, 1.0), at(499, 0.9))
 
 
 @pytest.mark.parametrize(("region", "calls", "rate"), [(0, 1, 1), (1, 0, 1), (1, 1, 0)])

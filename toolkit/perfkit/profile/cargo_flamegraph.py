@@ -9,16 +9,18 @@ measured loop are cut off.
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from perfkit import process
 from perfkit.errors import CaptureError, ConfigError
-from perfkit.profile import artefacts, messages, observer, perf_record, quality
-from perfkit.profile.perf import SETTLED, STACK_COPIES, Perf
+from perfkit.profile import artefacts, messages, observer, perf_fold, perf_record, quality
+from perfkit.profile.perf import Perf
+from perfkit.profile.perf_session import FRAME_POINTERS, SETTLED, STACK_COPIES
 from perfkit.records import Capture, Check, Interval, Note, Profile
-from perfkit.stacks import perf_script
-from perfkit.stacks.folded import read_stacks
+from perfkit.stacks.layers import is_unresolved
 from perfkit.stacks.split import CALLING_THREAD
 from perfkit.store import read_journal
 
@@ -34,6 +36,37 @@ PROGRAM = "flamegraph"
 REGION = re.compile(r"criterion::bencher::(Async)?Bencher<?.*>?::iter\w*")
 """Criterion's loop round the measured routine; what is above it is criterion."""
 _SLACK_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One run of the bench, read.
+
+    Attributes:
+        stacks: of the calling thread below criterion's loop, and of other threads.
+        outside: samples of the calling thread that are not below it.
+        cut: all samples whose stack does not reach a thread's entry.
+    """
+
+    said: str
+    program: str
+    call_graph: str
+    script: Path
+    stacks: list[tuple[tuple[str, ...], int]]
+    outside: int
+    samples: int
+    cut: int
+    main_tid: int | None
+
+    @property
+    def inside(self) -> bool:
+        """Whether anything lies below criterion's loop."""
+        return any(stack[0] == CALLING_THREAD for stack, _ in self.stacks)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the stacks are good enough not to try another way."""
+        return self.inside and self.cut <= quality.UNROOTED_LIMIT * self.samples
 
 
 class CargoFlamegraph:
@@ -64,8 +97,17 @@ class CargoFlamegraph:
         data = run.path(f"raw/{request.label}.bench.data")
         own = run.path(f"raw/{request.label}.cargo-flamegraph.svg")
         bench_id = bench.id.format(size=request.size)
-        said, program = _record(built, bench_id, request, data, own, rate)
-        return _judged(request, run, data, own, said, program, rate, cost)
+
+        def look(call_graph: str) -> Seen:
+            said, program = _record(built, bench_id, request, data, own, rate, call_graph)
+            return _read(request, run, data, said, program, call_graph)
+
+        # A bench is Rust throughout, and the profiling build has frame pointers; by stack copies
+        # perf 6.1 unwinds some executables of rustc's linker by no more than one frame.
+        seen = look(FRAME_POINTERS)
+        if not seen.whole:
+            seen = look(STACK_COPIES[0])
+        return _judged(request, run, data, own, seen, rate, cost)
 
 
 def region_stacks(
@@ -97,7 +139,7 @@ def _cost(request: CaptureRequest, run: Run) -> tuple[int, Interval | None]:
             if line["build"] == request.build.key and line["slowdown"] is not None:
                 return int(line["rate_hz"]), Interval(**line["slowdown"])
         if attempt == 0:
-            Perf().capture(request, run)
+            Perf().capture(dataclasses.replace(request, python_frames=False), run)
     return observer.nearest_prime(request.rate_hz), None
 
 
@@ -108,6 +150,7 @@ def _record(
     data: Path,
     own: Path,
     rate: int,
+    call_graph: str,
 ) -> tuple[str, str]:
     """Run the bench under the profiler; what was said, and which program it was."""
     environ = dict(built.environment)
@@ -116,13 +159,15 @@ def _record(
     seconds = str(max(1, round(request.duration_s)))
     bench = [str(built.executable), "--bench", "--profile-time", seconds, "--exact", bench_id]
     options = [
-        "record", "-e", "cpu-clock", "-F", str(rate), "--call-graph", STACK_COPIES[0],
+        "record", "-e", "cpu-clock", "-F", str(rate), "--call-graph", call_graph,
         "-o", str(data),
     ]  # fmt: skip
-    program = process.find_program(PROGRAM, environ)
+    command = " ".join(options)
+    # `flamegraph -c` splits at every blank, whatever quotes say: perf itself then.
+    whole = command.split() == options
+    program = process.find_program(PROGRAM, environ) if whole else None
     argv: list[str | Path] = [perf, *options, "--", *bench]
     if program is not None:
-        command = " ".join(options)
         argv = [program, "--no-inline", "-o", own, "-c", command, "--", *bench]
     request.progress(f"{CargoFlamegraph.name} on {bench_id}", None)
     done = process.run(
@@ -140,50 +185,65 @@ def _record(
     return said, PROGRAM if program is not None else "perf"
 
 
+def _read(
+    request: CaptureRequest, run: Run, data: Path, said: str, program: str, call_graph: str
+) -> Seen:
+    script = run.path(f"raw/{request.label}.bench.txt")
+    said += perf_record.write_script(data, script, dict(request.project.environ))
+    folded = perf_fold.fold(script)
+    selection = folded.selection
+    stacks, outside = region_stacks(folded.stacks)
+    return Seen(
+        said=said,
+        program=program,
+        call_graph=call_graph,
+        script=script,
+        stacks=stacks,
+        outside=outside,
+        samples=selection.samples,
+        cut=selection.unrooted,
+        main_tid=selection.first_pid,
+    )
+
+
 def _judged(
     request: CaptureRequest,
     run: Run,
     data: Path,
     own: Path,
-    said: str,
-    program: str,
+    seen: Seen,
     rate: int,
     cost: Interval | None,
 ) -> Capture:
-    name = CargoFlamegraph.name
-    script = run.path(f"raw/{request.label}.bench.txt")
-    said += perf_record.write_script(data, script, dict(request.project.environ))
-    folded = script.with_name(script.name + ".folded")
-    try:
-        selection = perf_script.fold(script, folded)
-        stacks, outside = region_stacks(read_stacks(folded))
-    finally:
-        folded.unlink(missing_ok=True)
-    if not any(stack[0] == CALLING_THREAD for stack, _ in stacks):
+    name, stacks = CargoFlamegraph.name, seen.stacks
+    if not seen.inside:
         message = f"no stack lies below criterion's loop, so `{request.name}` was not seen"
         remedy = "check the bench's id in the config; profile for longer"
         raise CaptureError(message, where=str(data), remedy=remedy)
+    samples = sum(count for _, count in stacks)
     found = quality.Quality(
-        samples=sum(count for _, count in stacks),
-        unresolved=selection.unresolved,
-        unrooted=selection.unrooted,
-        lost=messages.lost_samples(said, selection.samples),
+        samples=samples,
+        # Of what is kept: criterion's own frames have names, and would hide that the bench's lack.
+        unresolved=sum(count for stack, count in stacks if is_unresolved(stack[-1])),
+        unrooted=round(seen.cut * samples / seen.samples),
+        lost=messages.lost_samples(seen.said, seen.samples),
         slowdown=cost,
     )
     verdict = quality.judge(found, request.project.config.profiling)
     notes = [
         Note(
             id="bench",
-            text=f"{program} on the criterion bench; {outside} samples outside its loop left out",
+            text=f"{seen.program} on the criterion bench, stacks by {seen.call_graph}; "
+            f"{seen.outside} samples outside its loop left out",
         ),
         Note(
             id="cost_by_proxy",
             text=f"the slowdown is perf's at {rate} samples/s on the Python call of this build",
         ),
         *verdict.notes,
-        *messages.notes("perf", said),
+        *messages.notes("perf", seen.said),
     ]
-    files = {"text": artefacts.compress(script)}
+    files = {"text": artefacts.compress(seen.script)}
     dropped = artefacts.bound_raw(data)
     if dropped is None:
         files["raw"] = data
@@ -217,6 +277,6 @@ def _judged(
         accepted=verdict.accepted,
         reason=verdict.reason,
         files={kind: run.relative(path) for kind, path in files.items()},
-        main_tid=selection.first_pid,
+        main_tid=seen.main_tid,
         notes=tuple(notes),
     )

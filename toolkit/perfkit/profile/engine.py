@@ -58,6 +58,7 @@ def profile_workload(
     builder: Builder | None = None,
     assignment: Assignment | None = None,
     threads: int | None = None,
+    python_frames: bool = False,
     progress: Callable[[str, float | None], None] = quiet,
 ) -> tuple[Capture, ...]:
     """Profile one workload at one size.
@@ -69,6 +70,7 @@ def profile_workload(
         rate: samples per second; the config's by default.
         duration: seconds under the profiler; the config's by default.
         builder: for the profilers that need a criterion bench.
+        python_frames: see `CaptureRequest`.
 
     Returns:
         One capture for each profiler that left one, accepted or not.
@@ -77,9 +79,42 @@ def profile_workload(
         UsageError: there is no such profiler or workload.
         ToolMissingError: none of the profilers is installed and permitted.
     """
+    request = request_for(
+        project,
+        workload,
+        size,
+        build=build,
+        rate=rate,
+        duration=duration,
+        builder=builder,
+        assignment=assignment,
+        threads=threads,
+        python_frames=python_frames,
+        progress=progress,
+    )
+    if names is not None:
+        return tuple(choose(wanted).capture(request, run) for wanted in names)
+    return _fall_back(request, run)
+
+
+def request_for(
+    project: Project,
+    workload: str | None,
+    size: int,
+    *,
+    build: Build,
+    rate: float | None = None,
+    duration: float | None = None,
+    builder: Builder | None = None,
+    assignment: Assignment | None = None,
+    threads: int | None = None,
+    python_frames: bool = False,
+    progress: Callable[[str, float | None], None] = quiet,
+) -> CaptureRequest:
+    """What is asked of a profiler; see `profile_workload`."""
     name, config = project.workload(workload)
     settings = project.config.profiling
-    request = CaptureRequest(
+    return CaptureRequest(
         project=project,
         build=build,
         builder=builder,
@@ -91,11 +126,9 @@ def profile_workload(
         label=label_of(name, size),
         assignment=assignment,
         threads=threads,
+        python_frames=python_frames,
         progress=progress,
     )
-    if names is not None:
-        return tuple(choose(wanted).capture(request, run) for wanted in names)
-    return _fall_back(request, run)
 
 
 def choose(name: str) -> Profiler:

@@ -32,6 +32,8 @@ class CaptureRequest:
         duration_s: seconds under the profiler.
         assignment: parameter values handed over at run time.
         threads: size of the subject's thread pools; the config's when None.
+        python_frames: whether Python's functions are wanted in perf's stacks, at the price of a
+            second recording and pairs of processes that tell what they cost.
         label: what names this capture's files, such as `histogram-10000`.
     """
 
@@ -46,6 +48,7 @@ class CaptureRequest:
     builder: Builder | None = None
     assignment: Assignment | None = None
     threads: int | None = None
+    python_frames: bool = False
     seed: int = 0
     progress: Callable[[str, float | None], None] = quiet
 

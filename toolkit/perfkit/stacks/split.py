@@ -106,23 +106,6 @@ def split(
     )
 
 
-def disagreements(first: Split, second: Split) -> tuple[Layer, ...]:
-    """Layers whose shares in two captures of the same call have no value in common.
-
-    A layer without a sample is taken as zero with the interval that its capture's size allows.
-    """
-    one, other = by_layer(first.layers), by_layer(second.layers)
-    apart = []
-    for layer in sorted(one.keys() | other.keys()):
-        a = one.get(layer) or _absent(layer, first)
-        b = other.get(layer) or _absent(layer, second)
-        if a.low > b.high or b.low > a.high:
-            apart.append(layer)
-    return tuple(apart)
-
-
-def _absent(layer: Layer, split_: Split) -> LayerTime:
-    return _row(layer, 0, max(float(split_.samples), 1.0), split_.call_s)
 
 
 def ffi_seconds(split_: Split) -> float:
