@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,17 @@ def test_here_everything_required_is_there() -> None:
     for check in checks:
         assert check.found
         assert check.ok or check.remedy
+
+
+def test_another_system_is_told_plainly_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    checks = by_id(doctor(None, os.environ))
+    assert not checks["perf"].ok
+    assert "Darwin" in checks["perf"].found
+    assert "py-spy" in checks["perf"].found
+    assert "Linux" in checks["perf"].remedy
+    assert not any(name.startswith("perf.") for name in checks)  # no probe of what is not there
+    assert checks["profiler"].ok
 
 
 def test_an_empty_path_misses_rust_and_says_how_to_install_it(tmp_path: Path) -> None:

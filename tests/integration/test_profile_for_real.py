@@ -5,6 +5,7 @@ not asserted, what is in the captures is.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import shutil
 import signal
@@ -273,6 +274,51 @@ def test_a_workload_without_bench_has_no_bench_profile(
 ) -> None:
     with pytest.raises(ConfigError, match="no criterion bench"):
         take(project, build, run, "cargo-flamegraph")
+
+
+def test_a_stripped_module_is_drawn_and_not_believed(
+    project: Project, build: Build, run: Run, tmp_path: Path
+) -> None:
+    root = tmp_path / "stripped"
+    shutil.copytree(build.root, root)
+    module = root / build.module_file.relative_to(build.root)
+    # Without its id too: perf keeps the symbols of builds that it has seen, by their id.
+    words = ["strip", "--strip-all", "--remove-section=.note.gnu.build-id", module]
+    subprocess.run(words, check=True)
+    digest = hashlib.sha256(module.read_bytes()).hexdigest()
+    bare = dataclasses.replace(build, root=root, module_file=module, file_sha256=digest)
+    capture = take(project, bare, run, "perf")
+    assert not capture.accepted
+    assert "without a name" in capture.reason
+    assert "NOT BELIEVED" in (run.directory / capture.files["flame"]).read_text()
+
+
+def test_a_bench_is_seen_below_criterions_loop(
+    workspace_subject: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    """In a run directory with blanks, which `flamegraph -c` would split at."""
+    project = load_project(start=workspace_subject, environ=dict(os.environ))
+    builder = Builder(project, cache=shared_cache)
+    build = builder.build(profile=Profile.PROFILING)
+    run = create_run(tmp_path / "with blanks", "profile", {})
+    (capture,) = profile_workload(
+        project,
+        "histogram",
+        100_000,
+        build=build,
+        builder=builder,
+        run=run,
+        names=["cargo-flamegraph"],
+        rate=499,
+        duration=1.0,
+    )
+    stacks = _engine.read_folded(run.directory / capture.files["folded"]).stacks()
+    own = [(stack, count) for stack, count in stacks if stack[0] == CALLING_THREAD]
+    assert own
+    assert not any("criterion::" in frame for stack, _ in own for frame in stack)
+    counted = sum(count for stack, count in own if any("textstats" in frame for frame in stack))
+    assert counted > 0.5 * sum(count for _, count in own)
+    assert capture.accepted or capture.reason
 
 
 def test_an_unknown_profiler_is_a_usage_error(project: Project, build: Build, run: Run) -> None:

@@ -22,6 +22,8 @@ from perfkit.records import (
     TuneReport,
     TuneStatus,
 )
+from perfkit.report import console
+from perfkit.report.profiling import profile_page
 
 ONE = Interval(estimate=1.0, low=0.99, high=1.01)
 RESULT = SizeResult(
@@ -92,10 +94,16 @@ def capture(size: int, *, accepted: bool) -> Capture:
 
 def test_profile_wants_one_believed_capture_of_every_size() -> None:
     good, bad = capture(1, accepted=True), capture(1, accepted=False)
-    assert verdicts.profile_code([bad, good]) is ExitCode.GOOD
-    assert verdicts.profile_code([good, capture(2, accepted=False)]) is ExitCode.NO_VERDICT
-    assert verdicts.profile_code([bad]) is ExitCode.NO_VERDICT
-    assert verdicts.profile_code([]) is ExitCode.NO_VERDICT
+    # Nothing was named: perf was tried, and what came instead may be believed.
+    assert verdicts.profile_code([bad, good], named=False) is ExitCode.GOOD
+    other = capture(2, accepted=False)
+    assert verdicts.profile_code([good, other], named=False) is ExitCode.NO_VERDICT
+    # Each was asked for: a count that may be believed does not stand for a time that may not.
+    assert verdicts.profile_code([bad, good], named=True) is ExitCode.NO_VERDICT
+    assert verdicts.profile_code([good, good], named=True) is ExitCode.GOOD
+    for named in (False, True):
+        assert verdicts.profile_code([bad], named=named) is ExitCode.NO_VERDICT
+        assert verdicts.profile_code([], named=named) is ExitCode.NO_VERDICT
 
 
 def split(*, known: bool) -> SizeSplit:
@@ -153,3 +161,19 @@ def test_tune(status: TuneStatus, met: bool | str | None, code: ExitCode) -> Non
         dead_parameters=(),
     )
     assert verdicts.tune_code(report) is code
+
+
+def test_a_cost_that_is_not_known_is_the_verdict() -> None:
+    """What ran once was compared with nothing; a count needs no comparison."""
+    once = capture(1, accepted=True)
+    count = dataclasses.replace(once, profiler="callgrind", clock="instructions")
+    cost = Interval(estimate=0.01, low=0.0, high=0.015)
+    cheap = dataclasses.replace(once, slowdown=cost)
+
+    def shown(*captures: Capture) -> str:
+        return " ".join(console.render(profile_page(captures), width=80, colour=False).split())
+
+    assert "cost unknown" in shown(once)
+    for others in ((count,), (cheap,), (count, cheap)):
+        assert "cost unknown" not in shown(*others)
+    assert "What it cost is not known for each" in shown(once, cheap)

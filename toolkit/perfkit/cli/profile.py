@@ -59,8 +59,9 @@ def profile(
 ) -> None:
     """Profile the configured workloads, a Python command, a module or a process.
 
-    Ends with 0 when the captures may be believed, 4 when one may not, 6 when a tool or a permission
-    is missing. With a COMMAND its own exit code is handed on.
+    Ends with 0 when each workload and size has a capture that may be believed (every capture, where
+    --profiler names them), else with 4; 6 when a tool or a permission is missing. The exit code of
+    a COMMAND is handed on.
     """
     from perfkit.checks.built import audit_build
     from perfkit.cli.context import check_output, emit, working
@@ -106,4 +107,4 @@ def profile(
         )
         if outcome.exit_code is not None:
             raise typer.Exit(outcome.exit_code)
-        raise typer.Exit(int(profile_code(captures)))
+        raise typer.Exit(int(profile_code(captures, named=bool(profiler))))

@@ -31,11 +31,17 @@ def measure_code(report: MeasureReport) -> ExitCode:
     return ExitCode.GATE if missed or worse else ExitCode.GOOD
 
 
-def profile_code(captures: Sequence[Capture]) -> ExitCode:
-    """4 unless at least one capture of every workload and size may be believed."""
-    wanted = {(capture.workload, capture.size) for capture in captures}
+def profile_code(captures: Sequence[Capture], *, named: bool) -> ExitCode:
+    """Whether every capture that was asked for may be believed.
+
+    Args:
+        named: the profilers were named: each of their captures was asked for. Else one that may be
+            believed was, of every workload and size.
+    """
     believed = {(capture.workload, capture.size) for capture in captures if capture.accepted}
-    return ExitCode.GOOD if wanted and wanted == believed else ExitCode.NO_VERDICT
+    asked = {(capture.workload, capture.size) for capture in captures}
+    good = all(capture.accepted for capture in captures) if named else asked == believed
+    return ExitCode.GOOD if captures and good else ExitCode.NO_VERDICT
 
 
 def diagnose_code(diagnosis: Diagnosis) -> ExitCode:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from perfkit.records import Capture, Check
 
 
+COUNTS = "instructions"
+"""The clock of a capture that counts: what counting costs changes no count."""
+
+
 def profile_page(
     captures: Sequence[Capture], *, build: Sequence[Check] = (), directory: Path | None = None
 ) -> Page:
@@ -77,13 +81,19 @@ def _profile_verdict(captures: Sequence[Capture]) -> Verdict:
         sentence = "No capture can be believed; no table is made from them."
         return Verdict(word="withheld", tone=Tone.BAD, sentence=sentence)
     names = joined(dict.fromkeys(capture.profiler for capture in used))
-    unknown = any(capture.slowdown is None for capture in used)
-    cost = " What it cost was not measured for each of them." if unknown else ""
+    unknown = [capture for capture in used if _cost_unknown(capture)]
+    cost = " What it cost is not known for each of them." if unknown else ""
+    all_unknown = len(unknown) == len(used)
     return Verdict(
-        word="profiled",
+        word="cost unknown" if all_unknown else "profiled",
         tone=Tone.CAUTION if unknown or len(used) < len(captures) else Tone.GOOD,
         sentence=f"{len(used)} of {len(captures)} captures are used, by {names}.{cost}",
     )
+
+
+def _cost_unknown(capture: Capture) -> bool:
+    """Whether a capture's times may be any times those of the call alone."""
+    return capture.slowdown is None and capture.clock != COUNTS
 
 
 def _capture_row(capture: Capture) -> tuple[str, ...]:
@@ -95,7 +105,7 @@ def _capture_row(capture: Capture) -> tuple[str, ...]:
         str(capture.samples),
         percent(capture.unresolved_share),
         percent_interval(capture.slowdown),
-        "yes" if capture.accepted else "no",
+        _used(capture),
     )
 
 
@@ -103,3 +113,9 @@ def _place(capture: Capture) -> str:
     if capture.size is None:
         return capture.workload
     return f"{capture.workload} at {format_count(capture.size)}"
+
+
+def _used(capture: Capture) -> str:
+    if not capture.accepted:
+        return "no"
+    return "cost unknown" if _cost_unknown(capture) else "yes"
