@@ -1,0 +1,239 @@
+"""Whether the slowdown that perfkit states for perf covers the one that is timed independently.
+
+    python benches/slowdown_coverage.py [--cases K] [--journal FILE]
+
+A case is one stated interval, made as `perfkit profile` makes it: perf attached, its events
+switched on and off. The truth beside it comes from the same process, from a longer run in blocks of
+their own, in which perf is attached for the profiled windows and *absent* in the bare ones. Rates,
+lengths of the call and threads differ from case to case. Each case is appended to the journal, and
+a run goes on where an earlier one ended; remove the file to begin anew.
+
+Ends with 3 when fewer than 93 % of the cases cover their truth. 104 cases take about 11 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perfkit.config import load_project
+from perfkit.profile import perf_record
+from perfkit.profile.paired import Arm
+from perfkit.profile.perf import tool_environment
+from perfkit.profile.perf_record import RecordSettings
+from perfkit.profile.perf_session import EVENTS, STACK_COPIES, Session
+from perfkit.profile.request import CaptureRequest
+from perfkit.records import Profile
+from perfkit.stacks.intervals import wilson
+from perfkit.store import create_run
+from perfkit.subject.build import Builder
+from perfkit.subject.child import spec_for, worker
+
+if TYPE_CHECKING:
+    from perfkit.config import Project
+    from perfkit.records import Build
+
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT = 0.93
+CASES = 104
+DURATION_S = 0.8
+"""Of a stated measurement, which may take twice as long to be narrow enough."""
+TRUTH_WINDOW_S = 0.25
+TRUTH_BLOCKS = 2  # beside each case; all of one kind of case make its truth
+RATES = (251, 997)
+CALLS = (("alone", 3_000), ("alone", 100_000), ("alone", 1_000_000), ("pool", 1_000_000))
+"""Workloads and their turns: about 5 µs, 150 µs and 1.5 ms on one thread, and on two of a pool."""
+CONFIG = """\
+schema_version = 1
+
+[subject]
+module = "spins"
+manifest = "Cargo.toml"
+
+[workloads.alone]
+call = "cases.py:alone"
+setup = "cases.py:setup"
+sizes = [3_000, 100_000, 1_000_000]
+
+[workloads.pool]
+call = "cases.py:pool"
+setup = "cases.py:setup"
+sizes = [1_000_000]
+"""
+WORKLOADS = '''\
+"""Calls of `n` turns of a spin."""
+
+import spins
+
+
+def setup(n: int, seed: int = 0) -> tuple[int]:
+    return (n,)
+
+
+def alone(n: int) -> int:
+    return spins.call(0, n)
+
+
+def pool(n: int) -> int:
+    return spins.threads(0, n)
+'''
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What a case is of."""
+
+    workload: str
+    size: int
+    rate_hz: int
+
+    @property
+    def name(self) -> str:
+        """As the journal has it."""
+        return f"{self.workload} {self.size} at {self.rate_hz} Hz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One stated interval, and the truth's blocks beside it (ln ratios)."""
+
+    kind: str
+    truth: list[float]
+    low: float
+    estimate: float
+    high: float
+
+
+KINDS = [Kind(workload=w, size=n, rate_hz=rate) for rate in RATES for w, n in CALLS]
+
+
+def subject() -> Project:
+    """The spins of the tests, with calls of other lengths."""
+    place = ROOT / "target" / "slowdown-coverage-subject"
+    shutil.rmtree(place, ignore_errors=True)
+    ignored = shutil.ignore_patterns("target", "profiles", "__pycache__", "workloads.py")
+    shutil.copytree(ROOT / "tests" / "subjects" / "spins", place, ignore=ignored)
+    (place / "perfkit.toml").write_text(CONFIG, encoding="utf-8")
+    (place / "cases.py").write_text(WORKLOADS, encoding="utf-8")
+    subprocess.run(["git", "init", "--quiet"], cwd=place, check=True)
+    return load_project(start=place, environ=dict(os.environ))
+
+
+def true_ratio(session: Session, settings: RecordSettings, data: Path) -> float:
+    """ln(profiled / bare) of one block; perf is not there in the bare windows."""
+    arm = session.arm
+    before = arm.loop(TRUTH_WINDOW_S)
+    with perf_record.attached(session.running.pid, settings, data, session.environ) as recorder:
+        recorder.enable()
+        on = [arm.loop(TRUTH_WINDOW_S) for _ in range(2)]
+        recorder.disable()
+        recorder.finish()
+    after = arm.loop(TRUTH_WINDOW_S)
+    bare_s, on_s = (
+        sum(r.seconds for r in results) / sum(r.calls for r in results)
+        for results in ((before, after), on)
+    )
+    return math.log(on_s / bare_s)
+
+
+def take(project: Project, build: Build, kind: Kind, cases: int, journal: Path) -> None:
+    """Measure cases of one kind, each with its part of the truth."""
+    settings = RecordSettings(rate_hz=kind.rate_hz, event=EVENTS[0], call_graph=STACK_COPIES[0])
+    with tempfile.TemporaryDirectory(prefix="perfkit-bench-") as folder:
+        run = create_run(Path(folder), "profile", {})
+        request = CaptureRequest(
+            project=project,
+            build=build,
+            name=kind.workload,
+            workload=project.config.workloads[kind.workload],
+            size=kind.size,
+            rate_hz=kind.rate_hz,
+            duration_s=DURATION_S,
+            label="case",
+        )
+        with worker(spec_for(project, build)) as running:
+            session = Session(
+                request=request,
+                run=run,
+                environ=tool_environment(request),
+                arm=Arm(running, request),
+                stem="case",
+            )
+            data = run.path("raw/truth.data")
+            for _ in range(cases):
+                truth = [true_ratio(session, settings, data) for _ in range(TRUTH_BLOCKS)]
+                stated = session.windows(settings, give_up=False).slowdown
+                assert stated is not None
+                case = Case(kind=kind.name, truth=truth, **dataclasses.asdict(stated))
+                with journal.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(dataclasses.asdict(case)) + "\n")
+
+
+def read(journal: Path) -> dict[str, list[Case]]:
+    """The cases so far, by kind; a line that was cut by a kill is no case."""
+    found: dict[str, list[Case]] = {kind.name: [] for kind in KINDS}
+    if journal.exists():
+        for line in journal.read_text(encoding="utf-8").splitlines():
+            if line.endswith("}"):
+                case = Case(**json.loads(line))
+                found[case.kind].append(case)
+    return found
+
+
+def show(found: dict[str, list[Case]]) -> float:
+    """Print each kind's truth and how many of its cases cover it; the share over all."""
+    covered = total = 0
+    print(f"{'case':28} {'true':>7} {'stated: middle, half width':>27} {'covered':>9}")
+    for name, cases in found.items():
+        if not cases:
+            continue
+        truth = math.expm1(statistics.median(ratio for case in cases for ratio in case.truth))
+        hits = sum(case.low <= truth <= case.high for case in cases)
+        middle = statistics.median(case.estimate for case in cases)
+        half = statistics.median((case.high - case.low) / 2 for case in cases)
+        print(
+            f"{name:28} {truth:7.2%} {middle:14.2%} ± {half:9.2%} {hits:6} of {len(cases)}",
+            flush=True,
+        )
+        covered += hits
+        total += len(cases)
+    share = wilson(covered, total)
+    print(
+        f"{covered} of {total} stated intervals cover the true slowdown: {share.estimate:.1%} "
+        f"({share.low:.1%} to {share.high:.1%}); limit {LIMIT:.0%}"
+    )
+    return share.estimate
+
+
+def main() -> int:
+    """Measure what is missing, print, judge."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--cases", type=int, default=CASES, help="all together, at the least")
+    parser.add_argument("--journal", type=Path, default=ROOT / "target" / "slowdown-coverage.jsonl")
+    options = parser.parse_args()
+    quota = math.ceil(options.cases / len(KINDS))
+    options.journal.parent.mkdir(parents=True, exist_ok=True)
+    project = subject()
+    cache = ROOT / "target" / "perfkit-test-cache"
+    build = Builder(project, cache=cache).build(profile=Profile.PROFILING)
+    for kind in KINDS:
+        missing = quota - len(read(options.journal)[kind.name])
+        if missing > 0:
+            print(f"{kind.name}: {missing} cases", file=sys.stderr, flush=True)
+            take(project, build, kind, missing, options.journal)
+    return 0 if show(read(options.journal)) >= LIMIT else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())
