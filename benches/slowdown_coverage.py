@@ -3,10 +3,11 @@
     python benches/slowdown_coverage.py [--cases K] [--journal FILE]
 
 A case is one stated interval, made as `perfkit profile` makes it: perf attached, its events
-switched on and off. The truth beside it comes from the same process, from a longer run in blocks of
-their own, in which perf is attached for the profiled windows and *absent* in the bare ones. Rates,
-lengths of the call and threads differ from case to case. Each case is appended to the journal, and
-a run goes on where an earlier one ended; remove the file to begin anew.
+switched on and off. The truth beside it comes from blocks of their own, in two equal processes:
+perf is attached to one and *absent* from the other, then the other way round, so that what the
+processes differ by cancels. Rates, lengths of the call and threads differ from case to case. Each
+case is appended to the journal, and a run goes on where an earlier one ended; remove the file to
+begin anew.
 
 Ends with 3 when fewer than 93 % of the cases cover their truth. 104 cases take about 11 minutes.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -27,8 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scipy import stats
+
 from perfkit.config import load_project
-from perfkit.profile import perf_record
+from perfkit.profile import observer, perf_record
 from perfkit.profile.paired import Arm
 from perfkit.profile.perf import tool_environment
 from perfkit.profile.perf_record import RecordSettings
@@ -47,12 +51,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 0.93
 CASES = 104
-DURATION_S = 0.8
+DURATION_S = 0.7
 """Of a stated measurement, which may take twice as long to be narrow enough."""
-TRUTH_WINDOW_S = 0.25
-TRUTH_BLOCKS = 2  # beside each case; all of one kind of case make its truth
+TRUTH_WINDOW_S = 0.04
+TRUTH_BLOCKS = 7  # each way beside each case; all cases of a kind together make its truth
 RATES = (251, 997)
-CALLS = (("alone", 3_000), ("alone", 100_000), ("alone", 1_000_000), ("pool", 1_000_000))
+CALLS = (("alone", 40_000), ("alone", 1_250_000), ("alone", 12_500_000), ("pool", 12_500_000))
 """Workloads and their turns: about 5 µs, 150 µs and 1.5 ms on one thread, and on two of a pool."""
 CONFIG = """\
 schema_version = 1
@@ -64,12 +68,12 @@ manifest = "Cargo.toml"
 [workloads.alone]
 call = "cases.py:alone"
 setup = "cases.py:setup"
-sizes = [3_000, 100_000, 1_000_000]
+sizes = [40_000, 1_250_000, 12_500_000]
 
 [workloads.pool]
 call = "cases.py:pool"
 setup = "cases.py:setup"
-sizes = [1_000_000]
+sizes = [12_500_000]
 """
 WORKLOADS = '''\
 """Calls of `n` turns of a spin."""
@@ -86,7 +90,7 @@ def alone(n: int) -> int:
 
 
 def pool(n: int) -> int:
-    return spins.threads(0, n)
+    return spins.shared(0, 0, n, n)
 '''
 
 
@@ -106,10 +110,10 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One stated interval, and the truth's blocks beside it (ln ratios)."""
+    """One stated interval, and the truth's part beside it, as ln(profiled / bare)."""
 
     kind: str
-    truth: list[float]
+    truth: float
     low: float
     estimate: float
     high: float
@@ -130,21 +134,27 @@ def subject() -> Project:
     return load_project(start=place, environ=dict(os.environ))
 
 
-def true_ratio(session: Session, settings: RecordSettings, data: Path) -> float:
-    """ln(profiled / bare) of one block; perf is not there in the bare windows."""
-    arm = session.arm
-    before = arm.loop(TRUTH_WINDOW_S)
-    with perf_record.attached(session.running.pid, settings, data, session.environ) as recorder:
-        recorder.enable()
-        on = [arm.loop(TRUTH_WINDOW_S) for _ in range(2)]
-        recorder.disable()
-        recorder.finish()
-    after = arm.loop(TRUTH_WINDOW_S)
-    bare_s, on_s = (
-        sum(r.seconds for r in results) / sum(r.calls for r in results)
-        for results in ((before, after), on)
-    )
-    return math.log(on_s / bare_s)
+def true_ratio(
+    arms: tuple[Arm, Arm], settings: RecordSettings, data: Path, environ: dict[str, str]
+) -> float:
+    """ln(profiled / bare) from both ways round; perf is not there in the bare process."""
+    ways = []
+    for on, bare in (arms, arms[::-1]):
+        ratios = []
+        with perf_record.attached(on.running.pid, settings, data, environ) as recorder:
+            recorder.enable()
+            for order in itertools.islice(observer.orders(len(ways)), TRUTH_BLOCKS):
+                times = [(way, (on if way else bare).loop(TRUTH_WINDOW_S)) for way in order]
+                on_s, bare_s = (
+                    sum(r.seconds for way, r in times if way is wanted)
+                    / sum(r.calls for way, r in times if way is wanted)
+                    for wanted in (True, False)
+                )
+                ratios.append(math.log(on_s / bare_s))
+            recorder.disable()
+            recorder.finish()
+        ways.append(statistics.median(ratios))
+    return statistics.fmean(ways)
 
 
 def take(project: Project, build: Build, kind: Kind, cases: int, journal: Path) -> None:
@@ -162,17 +172,14 @@ def take(project: Project, build: Build, kind: Kind, cases: int, journal: Path) 
             duration_s=DURATION_S,
             label="case",
         )
-        with worker(spec_for(project, build)) as running:
-            session = Session(
-                request=request,
-                run=run,
-                environ=tool_environment(request),
-                arm=Arm(running, request),
-                stem="case",
-            )
+        spec = spec_for(project, build)
+        with worker(spec) as first, worker(spec) as second:
+            arms = (Arm(first, request), Arm(second, request))
+            environ = tool_environment(request)
+            session = Session(request=request, run=run, environ=environ, arm=arms[0], stem="case")
             data = run.path("raw/truth.data")
             for _ in range(cases):
-                truth = [true_ratio(session, settings, data) for _ in range(TRUTH_BLOCKS)]
+                truth = true_ratio(arms, settings, data, environ)
                 stated = session.windows(settings, give_up=False).slowdown
                 assert stated is not None
                 case = Case(kind=kind.name, truth=truth, **dataclasses.asdict(stated))
@@ -198,7 +205,7 @@ def show(found: dict[str, list[Case]]) -> float:
     for name, cases in found.items():
         if not cases:
             continue
-        truth = math.expm1(statistics.median(ratio for case in cases for ratio in case.truth))
+        truth = math.expm1(stats.trim_mean([case.truth for case in cases], 0.1))
         hits = sum(case.low <= truth <= case.high for case in cases)
         middle = statistics.median(case.estimate for case in cases)
         half = statistics.median((case.high - case.low) / 2 for case in cases)
