@@ -106,8 +106,6 @@ def split(
     )
 
 
-
-
 def ffi_seconds(split_: Split) -> float:
     """FFI seconds per call."""
     return sum(split_.seconds(layer) for layer in FFI_LAYERS)
