@@ -14,7 +14,8 @@ import pytest
 
 from perfkit import _engine
 from perfkit.config import Project, load_project
-from perfkit.profile import analyse
+from perfkit.errors import ToolError
+from perfkit.profile import analyse, perf
 from perfkit.profile.engine import profile_workload
 from perfkit.records import Build, Capture, Layer, Profile
 from perfkit.store import Run, create_run
@@ -55,7 +56,11 @@ def interpreted(
     request: pytest.FixtureRequest, project: Project, environ: dict[str, str]
 ) -> tuple[str, Project]:
     """The project with another interpreter, and its version."""
-    version = request.param
+    return request.param, with_python(project, request.param, environ)
+
+
+def with_python(project: Project, version: str, environ: dict[str, str]) -> Project:
+    """The project with an interpreter of this version."""
     python = find(version, environ)
     if python is None:
         message = f"there is no Python {version}, neither pyenv's nor on PATH"
@@ -64,7 +69,7 @@ def interpreted(
         pytest.skip(message)
     subject = project.config.subject.model_copy(update={"python": python})
     config = project.config.model_copy(update={"subject": subject})
-    return version, dataclasses.replace(project, config=config)
+    return dataclasses.replace(project, config=config)
 
 
 @pytest.fixture
@@ -92,3 +97,59 @@ def test_a_build_is_loaded_and_profiled_in_each_python(
     assert capture.unresolved_share < 0.02
     _, stacks = take("py-spy")
     assert any("workloads.py" in frame for stack, _ in stacks for frame in stack)
+
+
+def test_python_and_rust_are_in_one_stack_from_3_13_on(
+    project: Project,
+    build: Build,
+    run: Run,
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    newer = with_python(project, "3.13", environ)
+    before = set(Path("/tmp").glob("jit*"))
+
+    def take() -> Capture:
+        (capture,) = profile_workload(
+            newer,
+            "mixed_20us",
+            3050,
+            build=build,
+            run=run,
+            names=["perf"],
+            rate=499,
+            duration=0.6,
+            python_frames=True,
+        )
+        return capture
+
+    capture = take()
+    notes = {note.id: note.text for note in capture.notes}
+    assert "perf_jit" in notes, notes
+    # Used where both costs together are shown to be small; else drawn beside the plain capture.
+    kind = "merged_folded" if "merged_unused" in notes else "folded"
+    stacks = _engine.read_folded(run.directory / capture.files[kind]).stacks()
+    joined = [(stack, count) for stack, count in stacks if is_joined(stack)]
+    assert sum(count for _, count in joined) > 0.5 * sum(count for _, count in stacks)
+    layers = analyse.layers_for(build)
+    found = {layers.classify(stack[1:]) for stack, _ in stacks}
+    assert {Layer.COMPUTE, Layer.CONVERT_IN, Layer.INTERPRETER} <= found
+    assert {layers.classify(stack[1:]) for stack, _ in joined} & {Layer.COMPUTE, Layer.CONVERT_IN}
+    # What the interpreter and perf leave in the common folder is removed.
+    assert set(Path("/tmp").glob("jit*")) <= before
+
+    def fail(*_: object, **__: object) -> None:
+        message = "perf cannot inject"
+        raise ToolError(message, remedy="another perf")
+
+    monkeypatch.setattr(perf, "_merged", fail)
+    plain = take()
+    assert "not_merged" in {note.id for note in plain.notes}
+    assert not any(kind.startswith("merged") for kind in plain.files)
+
+
+def is_joined(stack: tuple[str, ...]) -> bool:
+    """Whether the Python function that calls the extension is above the extension's own."""
+    python = [i for i, frame in enumerate(stack) if frame.startswith("py::mixed:")]
+    rust = [i for i, frame in enumerate(stack) if "spins::" in frame]
+    return bool(python and rust) and max(python) < min(rust)
