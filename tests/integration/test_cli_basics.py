@@ -11,7 +11,7 @@ import pytest
 
 from perfkit import process, store
 from perfkit.cli.context import working
-from perfkit.errors import ExitCode, StoreError
+from perfkit.errors import ExitCode, StoreError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -166,6 +166,18 @@ def test_a_run_is_closed_whatever_ends_it(
     document = store.read_json(context.run.directory / store.RUN_FILE)
     assert (document["exit_code"], document["error"]) == (code, says)
     assert document["ended"]
+
+
+def test_a_run_that_is_not_gone_on_with_keeps_its_end(
+    editable_subject: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(editable_subject)
+    monkeypatch.setenv("PERFKIT_CACHE_DIR", str(tmp_path))
+    ended = {"command": "tune", "exit_code": 3, "error": None}
+    run = store.create_run(editable_subject / "profiles", "tune", ended)
+    with pytest.raises(UsageError), working("tune", config=None, resume=lambda _profiles: run):
+        raise UsageError("cannot be gone on with")  # noqa: EM101
+    assert store.read_json(run.directory / store.RUN_FILE)["exit_code"] == 3
 
 
 def test_config_show_as_json_names_origins(repository: Path) -> None:

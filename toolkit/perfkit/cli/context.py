@@ -103,7 +103,9 @@ def working(
             tell(f"Interrupted. What was collected lies in {run.directory}")
             raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
         except PerfkitError as error:
-            _close(run, error.exit_code, str(error))
+            refused = resume is not None and error.exit_code is ExitCode.USAGE
+            if not refused:  # what is not gone on with ended as it says of itself
+                _close(run, error.exit_code, str(error))
             raise
         except typer.Exit as leaving:
             _close(run, leaving.exit_code, "")
