@@ -36,7 +36,7 @@ MEANINGS = {
     ExitCode.USAGE: "usage or configuration",
     ExitCode.GATE: "judged: a gate is not met (a target missed, a regression)",
     ExitCode.NO_VERDICT: "measured, but no verdict: busy machine, distorted profile, "
-    "estimators that disagree",
+    "estimators that disagree, copies of a build that differ",
     ExitCode.BUILD_FAILED: "the build failed",
     ExitCode.MISSING: "a tool or a permission is missing",
     ExitCode.INTERRUPTED: "interrupted; what was collected is written",
