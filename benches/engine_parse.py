@@ -50,13 +50,11 @@ COLLAPSE = (
 )
 WHOLE_PATH = (
     "import sys; from pathlib import Path; from perfkit import _engine;"
-    "from perfkit.stacks import inline, perf_script;"
     f"script, module = Path(sys.argv[1]), {MODULES[2]!r};"
-    "places = _engine.perf_places(script, module); assert places;"
-    "inlined = inline.Inlined(module=module, chains={1: ('nowhere',)});"
-    "windows = [perf_script.Window(begin=float(n), end=n + 1.0) for n in range(1000, 3000)];"
-    "perf_script.fold(script, Path(sys.argv[2]), pid=4242, windows=windows, inlined=inlined,"
-    " threads=False)"
+    "assert _engine.perf_places(script, module);"
+    "windows = [(float(n), n + 1.0) for n in range(1000, 3000)];"
+    "_engine.collapse_perf(script, Path(sys.argv[2]), pid=4242, windows=windows,"
+    " chains=(module, {1: ('nowhere',)}))"
 )
 READ = (
     "import sys; from pathlib import Path; from perfkit import _engine;"

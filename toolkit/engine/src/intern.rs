@@ -3,7 +3,7 @@
 use ahash::RandomState;
 use hashbrown::HashTable;
 
-fn hasher() -> RandomState {
+pub(crate) fn hasher() -> RandomState {
     // Fixed, so that the same input takes the same path through the engine on every run.
     RandomState::with_seeds(1, 2, 3, 4)
 }

@@ -1,12 +1,14 @@
 //! The samples of a `perf script` text: read strictly, selected, and equal ones counted once. What a
 //! frame is called is decided elsewhere.
 
-use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+
+use ahash::RandomState;
+use hashbrown::{HashMap, HashSet};
 
 use crate::Result;
 use crate::collapse::Stats;
-use crate::intern::{Names, Sequences};
+use crate::intern::{Names, Sequences, hasher};
 use crate::lines::for_each_line;
 use crate::naming::{fed, thread_name};
 use crate::perf_script::{self, FrameLine, event_line, frame_line, process_and_thread};
@@ -65,7 +67,7 @@ pub(crate) struct Reader<'a> {
     /// How the frames of the module with inlined functions end.
     ending: String,
     /// Numbers of the frames inlined at a place of that module.
-    inlined: HashMap<u64, Vec<u32>>,
+    inlined: HashMap<u64, Vec<u32>, RandomState>,
     /// Text after the address, as printed, and the number of its frame.
     printed: Names,
     printed_frame: Vec<u32>,
@@ -82,7 +84,7 @@ impl<'a> Reader<'a> {
             sample: Vec::new(),
             kept: true,
             ending: String::new(),
-            inlined: HashMap::new(),
+            inlined: HashMap::with_hasher(hasher()),
             printed: Names::default(),
             printed_frame: Vec::new(),
         };
@@ -229,7 +231,7 @@ impl<'a> Reader<'a> {
 /// [`Error::Read`], or a line of more than 16 MiB.
 pub fn perf_places(script: &Path, module: &str) -> Result<Vec<u64>> {
     let ending = format!(" ({module})");
-    let mut found = BTreeSet::new();
+    let mut found = HashSet::with_hasher(hasher());
     for_each_line(script, |_, line| {
         if line.trim_ascii_end().ends_with(ending.as_bytes())
             && line.first().is_some_and(u8::is_ascii_whitespace)
@@ -238,7 +240,9 @@ pub fn perf_places(script: &Path, module: &str) -> Result<Vec<u64>> {
         }
         Ok(())
     })?;
-    Ok(found.into_iter().collect())
+    let mut places: Vec<u64> = found.into_iter().collect();
+    places.sort_unstable();
+    Ok(places)
 }
 
 /// The address of a frame's line and what follows it, without blanks around; `None` when there is
