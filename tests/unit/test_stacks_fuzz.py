@@ -147,7 +147,7 @@ def test_scalenes_file(tmp_path: Path, document: object) -> None:
     found = read_or_refused(lambda: scalene.read(path), str(path))
     if found is None:
         return
-    assert found.native_share is None or 0 <= found.native_share <= 1
+    assert min(found.native_s, found.python_s) >= 0
     stacks = [((CALLING_THREAD, *stack), count) for stack, count in found.stacks if count]
     writable(stacks, tmp_path / "folded")
 
