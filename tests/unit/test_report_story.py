@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 import story_records as told
 from test_report_pages import golden
 
 from perfkit.diagnose.promises import tell
+from perfkit.errors import UsageError
 from perfkit.records import DiagnoseVerdict, Diagnosis
-from perfkit.report import console, machine, markdown, pages
+from perfkit.report import console, machine, markdown, pages, replay
+from perfkit.store import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from perfkit.diagnose.promises import Chapter
 
 STORIES = {
     "story_inside": tell((told.BEFORE, told.AFTER, told.INSIDE, told.TUNED)),
@@ -65,3 +73,36 @@ def test_the_document_holds_replacements_and_diagnoses() -> None:
     assert replacement["steps"][0]["saved"]["low"] == pytest.approx(0.36)
     assert replacement["promises"][0]["reading"] == "inside"
     assert document["diagnoses"][0]["sizes"][0]["layers"][0]["name"] == "interpreter"
+
+
+def written(place: Path, told_by: Chapter, file: str, **values: str) -> Run:
+    """A run directory as `perfkit report` finds it, with some of its config changed."""
+    run = Run(directory=place)
+    changed = {f"workloads.price.{key}": value for key, value in values.items()}
+    config = {**told_by.values, **changed}
+    run.write_record(
+        "run.json",
+        {
+            "command": told_by.command,
+            "config": [{"key": key, "value": value} for key, value in config.items()],
+            "fingerprint": {"cpu": "A", "rustc": "1.95"},
+        },
+    )
+    run.write_record(file, told_by.result)
+    return run
+
+
+def test_run_directories_are_read_back_and_told(tmp_path: Path) -> None:
+    before = written(tmp_path / "before", told.BEFORE, "diagnosis.json")
+    after = written(tmp_path / "after", told.AFTER, "diagnosis.json")
+    both = written(tmp_path / "both", told.INSIDE, "measurement.json")
+    shown = replay.load_several((before, after, both))
+    (found,) = shown.document["replacements"]
+    assert (found["before"], found["after"], found["run"]) == ("price", "fast", "both")
+
+
+def test_runs_in_which_a_name_means_other_work_are_refused(tmp_path: Path) -> None:
+    before = written(tmp_path / "before", told.BEFORE, "diagnosis.json")
+    after = written(tmp_path / "after", told.AFTER, "diagnosis.json", setup="work.py:lists")
+    with pytest.raises(UsageError, match="different work"):
+        replay.load_several((before, after))

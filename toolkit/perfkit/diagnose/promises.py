@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from perfkit.measure.subject import SAME_WORK
 from perfkit.records import (
@@ -131,6 +131,22 @@ class Story:
 
     chapters: tuple[Chapter, ...]
     replacements: tuple[Replacement, ...]
+
+
+def workloads_of(result: Result) -> set[str]:
+    """The workloads that a run is about."""
+    match result:
+        case Diagnosis():
+            return {split.workload for split in result.sizes}
+        case MeasureReport():
+            others = {row.against_workload for row in result.results} - {None}
+            return {row.workload for row in result.results} | {str(name) for name in others}
+        case TuneReport():
+            return {result.workload}
+        case tuple():
+            return {capture.workload for capture in result}
+        case _:
+            assert_never(result)
 
 
 def tell(chapters: Sequence[Chapter]) -> Story:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from perfkit import store
-from perfkit.diagnose.promises import Chapter, tell
+from perfkit.diagnose.promises import Chapter, tell, workloads_of
 from perfkit.errors import StoreError
-from perfkit.measure.compare import config_values, refuse_other_machines
+from perfkit.measure.compare import config_values, refuse_other_machines, refuse_other_work
 from perfkit.records import Capture, Check, Diagnosis, MeasureReport, TuneReport
 from perfkit.report import machine, pages
 
@@ -68,18 +68,22 @@ def load_several(runs: Sequence[store.Run]) -> Shown:
 
     Raises:
         StoreError: as in `load`, for any of them.
-        UsageError: they come from different machines or toolchains.
+        UsageError: they come from different machines or toolchains, or a workload that two of them
+            name is not the same work in both.
     """
+    results = [_result(run) for run in runs]
+    names = set().union(*(workloads_of(result) for result in results))
     for other in runs[1:]:
         refuse_other_machines(runs[0], other)
+        refuse_other_work(runs[0], other, names)
     chapters = [
         Chapter(
             run=run.id,
             command=str(store.read_json(run.directory / store.RUN_FILE).get("command")),
             values=config_values(run),
-            result=_result(run),
+            result=result,
         )
-        for run in runs
+        for run, result in zip(runs, results, strict=True)
     ]
     story = tell(chapters)
     return Shown(page=pages.story(story), document=machine.story_json(story))
