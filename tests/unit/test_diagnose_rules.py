@@ -308,6 +308,18 @@ def test_workers_that_handle_pieces() -> None:
     assert not fired(observed) & {"pool_for_too_little", "chunk_too_large"}
 
 
+def test_waking_a_worker_for_a_piece_is_what_the_piece_costs() -> None:
+    wake = (
+        f"{WORKER};rayon_core::join::join_context;rayon_core::sleep::Sleep::wake_any_threads;"
+        "syscall;do_futex_[k];futex_wake_[k]"
+    )
+    observed = seen(
+        stack(f"{WORKER};my_ext::price_all", 12_000, calling=False),
+        stack(wake, 6_000, calling=False),
+    )
+    assert "chunk_too_small" in fired(observed)
+
+
 def test_looking_for_work_is_no_piece() -> None:
     idle = f"{WORKER};rayon_core::join::join_context;rayon_core::registry::WorkerThread::steal"
     observed = seen(
