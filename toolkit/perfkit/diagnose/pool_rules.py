@@ -35,7 +35,7 @@ IDLE_WORKERS = 0.05
 _POOL = re.compile(r"^<*&?(rayon|rayon_core|crossbeam\w*|threadpool|chili|orx_parallel)::")
 _LOOKS_FOR_WORK = re.compile(
     r"wait_until|find_work|no_work_found|::steal|sched_yield|futex_(do_)?wait|cond_(timed)?wait"
-    r"|::sleep|in_worker_cold|LockLatch"
+    r"|::sleep\b(?!::)|in_worker_cold|LockLatch"
 )
 _RUNS_A_PIECE = re.compile(
     r"bridge_producer_consumer|join_context|StackJob|HeapJob|::execute|LengthSplitter|::split_at"
