@@ -28,6 +28,7 @@ from perfkit.units import format_count, format_seconds, format_share
 DISPATCH_FROM = 0.30
 IDLE_FROM = 0.25
 PIECES_FROM = 0.25
+COMPUTE_FROM = 0.30
 FOREIGN_THREADS_FROM = 0.10
 """Shares from which these are worth a finding; below, a report would name all."""
 IDLE_WORKERS = 0.05
@@ -227,7 +228,7 @@ def pool_not_used(seen: Observed) -> Finding | None:
         return None
     compute = compute_share(seen)
     idle = seen.workers_s < IDLE_WORKERS * seen.call_s.estimate
-    if compute is None or not idle or compute.low < 0.5:
+    if compute is None or not idle or compute.low < COMPUTE_FROM:
         return None
     gain = upto(compute.high * (1 - 1 / seen.threads))
     took = format_seconds(compute.estimate * seen.call_s.estimate)
