@@ -81,7 +81,7 @@ def examine(project: Project, case: Case, place: Path) -> dict[str, Any]:
         found = engine.diagnose(
             project,
             case.workload,
-            project.sizes(case.workload, None),
+            (case.size,) if case.size else project.sizes(case.workload, None),
             builder=Builder(project, cache=CACHE),
             run=store.create_run(SEEN / "runs", "diagnose", {}),
             verify=case.verify,

@@ -178,9 +178,10 @@ fn across_crates(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> PyResult<
 
 #[inline(never)]
 fn stepped(values: &[f64]) -> f64 {
-    values
-        .iter()
-        .fold(0.0, |total, &value| steps::step(total, value))
+    let total = values.iter().fold(0, |total: u32, value| {
+        total.wrapping_add(steps::flip(value.to_bits() as u32))
+    });
+    f64::from(total)
 }
 
 /// The calls above.
