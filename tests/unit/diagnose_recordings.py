@@ -2,7 +2,8 @@
 `tests/truth/live_rules.py`, read by the tests of the rules.
 
 A stack is kept from the innermost frame of the interpreter's loop on; of a frame that recurs, as
-those of a pool do, the innermost: what is above decides nothing.
+those of a pool do, the innermost; of Rust's `core` library nothing; of the kernel's the outermost.
+What is left out decides nothing.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FOLDER = Path(__file__).parents[1] / "data" / "diagnose" / "recordings"
+KERNEL = 6
 LOOP = "_PyEval_EvalFrameDefault"
 PLAIN = ("workload", "size", "region_samples", "workers_s", "threads", "smallest")
 FFI = ("share", "low", "high", "agree")
@@ -145,7 +147,10 @@ def _lines(stacks: Sequence[StackTime]) -> list[str]:
         at = max((i for i, frame in enumerate(stack.frames) if frame == LOOP), default=0)
         root = CALLING_THREAD if stack.calling else OTHER_THREADS
         # A dictionary keeps the first of equal keys: of a stack turned round, the innermost.
-        kept = [*dict.fromkeys(reversed(stack.frames[at:]))][::-1]
+        told = [frame for frame in stack.frames[at:] if not frame.startswith("core::")]
+        kernel = [index for index, frame in enumerate(told) if frame.endswith("_[k]")]
+        told = told[: kernel[KERNEL]] if len(kernel) > KERNEL else told
+        kept = [*dict.fromkeys(reversed(told))][::-1]
         line = ";".join((root, *kept))
         counts[line] = counts.get(line, 0) + stack.count
     return [f"{line} {count}" for line, count in sorted(counts.items())]
