@@ -34,13 +34,26 @@ pub const UNROLL_FACTOR: usize = 4;
 
 /// Fewer options than this are priced on the calling thread by the fast kernel.
 ///
-/// Range: 1 to a few million. Measured again by `perfkit tune --workload call_price`, and with the
-/// pool asleep before each call, which no loop of calls shows, by `python benches/idle_pool.py`.
+/// Range: 1 to a few million. A loop of calls would choose less, and `perfkit tune --workload
+/// call_price` looks at loops alone. What decides here is that a call is not more than a tenth slower
+/// than on one thread when the pool sleeps: `python benches/idle_pool.py`. It said, on a virtual
+/// machine of two cores with AVX-512, as the time of two threads over that of one (95 % interval):
+///
+/// | options | back to back | after 2 ms asleep | others' share of the machine |
+/// |---|---|---|---|
+/// | 16 384 | 0.65 (0.60 to 0.99) | 1.32 (1.05 to 1.67) | 29 % |
+/// | 65 536 | 0.53 (0.50 to 0.97) | 1.03 (0.98 to 1.09) | 7 % |
+/// | 65 537 | 0.53 (0.50 to 0.96) | 1.05 (0.99 to 1.10) | 7 % |
+/// | 100 000 | 0.52 (0.51 to 1.02) | 1.01 (0.93 to 1.07) | 7 % |
+///
+/// Neither run was on an idle machine, so neither is a verdict, and `perfkit tune` gave none either,
+/// for the same reason.
 pub const FAST_PARALLEL_THRESHOLD: usize = 65_536;
 
 /// Options per chunk that the fast kernel's threads take from their common counter.
 ///
-/// Range: 256 to 65 536. Measured again by `perfkit tune --workload call_price`.
+/// Range: 256 to 65 536. Chosen by hand: `perfkit tune --workload call_price`, which measures it
+/// again, found the machine busy and gave no verdict.
 pub const FAST_CHUNK_SIZE: usize = 2_048;
 
 /// Every constant above by name, as compiled.
