@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
 from perfkit.profile import analyse, build_time
-from perfkit.profile.engine import profile_workload, request_for
+from perfkit.profile.engine import choose, profile_workload, request_for
 from perfkit.profile.target import Looked, Outcome, Target, profile_target
-from perfkit.records import Capture, Note, Profile
+from perfkit.records import Capture, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,16 +69,13 @@ def profile_command(
         outcome = profile_target(wanted_of, progress)
         captures = tuple(_with_exports(item, options, run) for item in outcome.captures)
         return dataclasses.replace(outcome, captures=captures)
+    for wanted in options.profilers or ():
+        choose(wanted)  # before anything is built
     name, _ = project.workload(options.workload)
     build = builder.build(profile=Profile.PROFILING)
     layers = analyse.layers_for(build, project.config.layers)
     captures_of: list[Capture] = []
     sizes = sorted(project.sizes(name, options.sizes))
-    request = request_for(
-        project, name, sizes[0], build=build, duration=options.duration_s, progress=progress
-    )
-    release = builder.build(profile=Profile.RELEASE)
-    beside: tuple[Note, ...] = (build_time.note(build_time.against_release(request, release, run)),)
     for size in sizes:
         for capture in profile_workload(
             project,
@@ -93,12 +90,20 @@ def profile_command(
             python_frames=True,
             progress=progress,
         ):
-            done = dataclasses.replace(capture, notes=(*beside, *capture.notes))
-            beside = ()  # of the build, not of each capture
+            done = capture
             if "folded" in done.files:
                 written = analyse.write_tables(done, run, layers)
                 done = dataclasses.replace(done, files={**done.files, **written})
             captures_of.append(_with_exports(done, options, run))
+    if captures_of:
+        request = request_for(
+            project, name, sizes[0], build=build, duration=options.duration_s, progress=progress
+        )
+        release = builder.build(profile=Profile.RELEASE)
+        slower = build_time.against_release(request, release, run)
+        first = captures_of[0]  # of the build, and not of each capture
+        notes = (build_time.note(slower), *first.notes)
+        captures_of[0] = dataclasses.replace(first, notes=notes)
     return Outcome(captures=tuple(captures_of), build=build)
 
 
