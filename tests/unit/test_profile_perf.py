@@ -10,6 +10,7 @@ import pytest
 from perfkit import _engine
 from perfkit.errors import CaptureError, StoreError, UnreadableOutputError
 from perfkit.profile import agreement, engine_errors, observer, perf_fold, perf_jit
+from perfkit.profile.perf import unexplained
 from perfkit.records import Interval, Layer
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import CALLING_THREAD
@@ -152,3 +153,11 @@ def test_a_python_function_is_the_interpreter_unless_something_inside_decides() 
     assert layers.classify(above) is Layer.INTERPRETER
     assert layers.classify((*above, "_PyEval_EvalFrameDefault", "long_add")) is Layer.INTERPRETER
     assert layers.classify((*above, "spins::call", "spins::compute")) is Layer.COMPUTE
+
+
+def test_calls_that_wake_the_pool_are_no_fault_of_the_samples() -> None:
+    # Three long calls in each of ten windows, and three before each: as many samples outside.
+    assert unexplained(300, 300, calls=30, windows=10) == 0
+    assert unexplained(400, 300, calls=30, windows=10) == 100
+    # Many short calls in a window: what lies outside is something else.
+    assert unexplained(300, 300, calls=100_000, windows=10) == 300

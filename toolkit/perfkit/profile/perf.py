@@ -20,6 +20,7 @@ from perfkit.profile.perf_session import EVENTS, KERNEL_UNSEEN, Session, Settled
 from perfkit.records import Capture, Check, Interval, Note
 from perfkit.store import read_journal
 from perfkit.subject.child import spec_for, worker
+from perfkit.subject.worker import UNTIMED_CALLS
 from perfkit.units import format_share
 
 if TYPE_CHECKING:
@@ -142,6 +143,13 @@ def tool_environment(request: CaptureRequest) -> dict[str, str]:
     return base_environment(request.project.environ, extra={})
 
 
+def unexplained(outside: int, samples: int, calls: int, windows: int) -> int:
+    """Samples outside the windows that the calls before each window, which wake caches and pool,
+    do not explain: they are calls like all others, and of long calls a window has few.
+    """
+    return max(0, outside - round(samples * UNTIMED_CALLS * windows / calls))
+
+
 def _judged(session: Session, settled: Settled, slowdown: Interval | None) -> Capture:
     request, run = session.request, session.run
     recorded, read = settled.recorded, settled.read
@@ -151,7 +159,9 @@ def _judged(session: Session, settled: Settled, slowdown: Interval | None) -> Ca
         unresolved=read.selection.unresolved,
         unrooted=read.selection.unrooted,
         lost=messages.lost_samples(read.said, read.selection.samples),
-        outside=read.selection.outside,
+        outside=unexplained(
+            read.selection.outside, read.selection.samples, recorded.calls, len(recorded.windows)
+        ),
         slowdown=slowdown,
         sampled_s=read.selection.samples / recorded.settings.rate_hz,
         # Where the kernel's part is out of sight, the two clocks differ for that reason.

@@ -26,7 +26,7 @@ prologue and epilogue alone make 1 to 2 %."""
 LOST_LIMIT = 0.01
 OUTSIDE_LIMIT = 0.25
 """Samples outside the region are left out of every table; many of them mean that much of what was
-sampled is something else. Waking the caches before each window makes 3 to 7 %."""
+sampled is something else. The calls that wake the caches before a window are not counted."""
 COVERAGE_LIMIT = 0.1
 """Part of the process's CPU time that samples may miss. A thread that lives shorter than a sampling
 period is never sampled at all: each thread's timer starts with it."""
