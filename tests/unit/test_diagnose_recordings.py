@@ -16,11 +16,8 @@ LIVE_ONLY: frozenset[str] = frozenset(
     {
         "build_flags",
         "foreign_threads",
-        "gil_held",
-        "output_lifecycle",
         "per_call_overhead",
         "pool_for_too_little",
-        "temporary_memory",
         "threshold_outside",
         "unoptimised_build",
     }

@@ -320,6 +320,17 @@ def test_waking_a_worker_for_a_piece_is_what_the_piece_costs() -> None:
     assert "chunk_too_small" in fired(observed)
 
 
+def test_a_short_call_is_too_little_work_however_it_is_cut() -> None:
+    pieces = f"{WORKER};rayon_core::join::join_context;crossbeam_deque::deque::Worker<T>::push"
+    short = seen(
+        stack(f"{WORKER};my_ext::price_all", 500, calling=False),
+        stack(pieces, 3_000, calling=False),
+        call_s=around(2e-5),
+        workers_s=0.35 * 2e-5,
+    )
+    assert fired(short) == {"pool_for_too_little"}
+
+
 def test_looking_for_work_is_no_piece() -> None:
     idle = f"{WORKER};rayon_core::join::join_context;rayon_core::registry::WorkerThread::steal"
     observed = seen(

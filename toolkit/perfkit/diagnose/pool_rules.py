@@ -127,8 +127,8 @@ def pool_for_too_little(seen: Observed) -> Finding | None:
     be done sooner.
     """
     busy = threads_of(seen)
-    if busy is None or _cut_too_small(busy):
-        return None
+    if busy is None or (seen.call_s.low >= LONG_CALL_S and _cut_too_small(busy)):
+        return None  # a long call has work enough: it is cut wrongly
     lost = _lost(seen, busy)
     if lost.estimate < DISPATCH_FROM or lost.low < DISPATCH_FROM / 2:
         return None
