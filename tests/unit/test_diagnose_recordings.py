@@ -14,7 +14,6 @@ from perfkit.diagnose.rules import RULES
 RECORDED = sorted(path.stem for path in FOLDER.glob("*.json"))
 LIVE_ONLY: frozenset[str] = frozenset(
     {
-        "build_flags",
         "foreign_threads",
         "per_call_overhead",
         "pool_for_too_little",
