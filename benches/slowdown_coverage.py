@@ -138,7 +138,7 @@ def true_ratio(
     arms: tuple[Arm, Arm], settings: RecordSettings, data: Path, environ: dict[str, str]
 ) -> float:
     """ln(profiled / bare) from both ways round; perf is not there in the bare process."""
-    ways = []
+    ways: list[float] = []
     for on, bare in (arms, arms[::-1]):
         ratios = []
         with perf_record.attached(on.running.pid, settings, data, environ) as recorder:
@@ -188,13 +188,16 @@ def take(project: Project, build: Build, kind: Kind, cases: int, journal: Path) 
 
 
 def read(journal: Path) -> dict[str, list[Case]]:
-    """The cases so far, by kind; a line that was cut by a kill is no case."""
+    """The cases so far, by kind; a last line that a kill cut short is removed."""
     found: dict[str, list[Case]] = {kind.name: [] for kind in KINDS}
     if journal.exists():
-        for line in journal.read_text(encoding="utf-8").splitlines():
-            if line.endswith("}"):
-                case = Case(**json.loads(line))
-                found[case.kind].append(case)
+        text = journal.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            journal.write_text(whole, encoding="utf-8")
+        for line in whole.splitlines():
+            case = Case(**json.loads(line))
+            found[case.kind].append(case)
     return found
 
 
