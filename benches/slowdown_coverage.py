@@ -9,7 +9,7 @@ processes differ by cancels. Rates, lengths of the call and threads differ from 
 case is appended to the journal, and a run goes on where an earlier one ended; remove the file to
 begin anew.
 
-Ends with 3 when fewer than 93 % of the cases cover their truth. 104 cases take about 11 minutes.
+Ends with 3 when fewer than 93 % of the cases cover their truth.
 """
 
 from __future__ import annotations
