@@ -51,14 +51,14 @@ BASE_NS = 100
 """The spin ends after the clock has passed its end, so it is longer than asked for by one reading
 of the clock. Against another spin that cancels; against no spin at all it would not.
 """
-COST_ROUNDS = 3
+COST_ROUNDS = 2
 LARGE, SHARES = 4_000, (0.05, 0.20, 0.40, 0.60, 0.80)
 SHARE_ROUNDS = 4
 SHARE_OFF, COST_OFF, COST_OFF_S = 0.02, 0.10, 30e-9
 WANTED = 0.95
-TIMES = {"width": 0.005, "min_blocks": 12, "patience_s": 10.0}
-COST_SETTINGS = {"time_limit_s": 6.0, "profile_s": 5.0, "rate_hz": 997}
-SHARE_SETTINGS = {"time_limit_s": 2.0, "profile_s": 2.0, "rate_hz": 997}
+TIMES = {"width": 0.01, "min_blocks": 8, "patience_s": 10.0}
+COST_SETTINGS = {"time_limit_s": 4.0, "profile_s": 4.0, "rate_hz": 997}
+SHARE_SETTINGS = {"time_limit_s": 1.0, "profile_s": 2.0, "rate_hz": 997}
 
 
 def project_with(delay_ns: int, size: int, settings: dict[str, float]) -> Project:
