@@ -150,6 +150,8 @@ def run(minutes: float) -> None:
             found = look(delay, SMALL, COST_SETTINGS)
         else:
             plain_s = plain_s or _plain()
+            if plain_s is None:
+                continue
             delay = round(value * plain_s / (1 - value) * 1e9)
             found = look(delay, LARGE, SHARE_SETTINGS)
         sys.stderr.write(f"{what} {value:g}: {found}\n")
@@ -158,20 +160,16 @@ def run(minutes: float) -> None:
             journal.append(JOURNAL, row)
 
 
-def _plain() -> float:
-    """Roughly what the large call takes: how long a delay must be; not part of any truth."""
-    from perfkit_kernel import call_price_plain
-
-    sys.path.insert(0, str(ROOT / "benches"))
-    from workloads import arrays
-
-    arguments = arrays(LARGE, 1)
-    taken = []
-    for _ in range(200):
-        begin = time.perf_counter()
-        call_price_plain(*arguments)
-        taken.append(time.perf_counter() - begin)
-    return sorted(taken)[len(taken) // 4]
+def _plain() -> float | None:
+    """What the large call takes without a delay: how long a delay must be; not part of any truth."""
+    for row in journal.rows(JOURNAL):
+        if row["what"] == "plain":
+            return float(row["call_s"])
+    found = look(0, LARGE, SHARE_SETTINGS)
+    if found is None:
+        return None
+    journal.append(JOURNAL, {"what": "plain", "round": 0, "value": 0.0, **found})
+    return float(found["call_s"])
 
 
 def costs() -> tuple[list[str], bool]:
