@@ -161,7 +161,7 @@ def run(minutes: float) -> None:
 
 
 def _plain() -> float | None:
-    """What the large call takes without a delay: how long a delay must be; not part of any truth."""
+    """What the large call takes without a delay: how long one must be; not part of any truth."""
     for row in journal.rows(JOURNAL):
         if row["what"] == "plain":
             return float(row["call_s"])
