@@ -15,10 +15,8 @@ RECORDED = sorted(path.stem for path in FOLDER.glob("*.json"))
 LIVE_ONLY: frozenset[str] = frozenset(
     {
         "foreign_threads",
-        "per_call_overhead",
         "pool_for_too_little",
         "threshold_outside",
-        "unoptimised_build",
     }
 )
 """Rules that no recording provokes: those ask for a machine with room, and are tested on made-up
