@@ -107,6 +107,8 @@ def dump(seen: Observed) -> str:
     for name in ("call_s", "gil_held", "instructions", "flags", "line"):
         value = getattr(seen, name)
         document[name] = to_json(value) if value is not None else None
+    if document["line"]:
+        document["line"]["codegen"].pop("incremental", None)  # a folder of the machine
     speedup = seen.result.speedup if seen.result is not None else None
     document["speedup"] = to_json(speedup) if speedup is not None else None
     document["ffi"] = {name: getattr(seen.ffi, name) for name in FFI} if seen.ffi else None
