@@ -232,8 +232,12 @@ CASES = (
 )
 
 
-def compare(case: Case, source: Path, folder: Path, rounds: int) -> bool:
-    """Time one case, print its line, and say whether it keeps the promise."""
+def compare(case: Case, source: Path, folder: Path, rounds: int, *, surely: bool) -> bool:
+    """Time one case, print its line, and say whether it keeps the promise.
+
+    Args:
+        surely: a promise about speed is broken only where every round breaks it.
+    """
     ours, theirs = folder / "ours.out", folder / "theirs.out"
     command = shutil.which(case.command[0])
     assert command is not None
@@ -257,7 +261,8 @@ def compare(case: Case, source: Path, folder: Path, rounds: int) -> bool:
         f"{megabytes / statistics.median(cost.seconds for cost in own):5.0f} MB/s  "
         f"peak {peak / 1e6:5.0f} MB (inferno {max(c.peak_bytes for c in other) / 1e6:.0f} MB)"
     )
-    return (ratio >= LEAST_SPEED or not case.speed_counts) and (
+    speed = max(ratios) if surely else ratio
+    return (speed >= LEAST_SPEED or not case.speed_counts) and (
         peak < MOST_MEMORY or not case.memory_counts
     )
 
@@ -274,6 +279,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--mb", type=int, default=50, help="megabytes of each text")
     parser.add_argument("--rounds", type=int, default=5, help="how often each side is timed")
+    parser.add_argument(
+        "--surely", action="store_true", help="miss a speed only in every round: busy machines"
+    )
     parser.add_argument("--case", choices=[case.name for case in CASES], help="only this one")
     options = parser.parse_args()
     if shutil.which("inferno-collapse-perf") is None:
@@ -299,7 +307,7 @@ def main() -> int:
                 for old in texts:
                     (folder / old).unlink(missing_ok=True)
                 assert apart(partial(write, source, texts[case.text])), "no text was made"
-            kept = compare(case, source, folder, options.rounds) and kept
+            kept = compare(case, source, folder, options.rounds, surely=options.surely) and kept
     return 0 if kept else 1
 
 
