@@ -1,0 +1,59 @@
+"""The finished run that lies in the repository: everything in it follows from its own files.
+
+`PERFKIT_BLESS=1 pytest …` writes anew what follows: the report and the tables.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from perfkit import store
+from perfkit.profile import analyse
+from perfkit.records import Capture
+from perfkit.report import markdown, replay
+from perfkit.stacks.layers import Layers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMIT_BYTES = 300_000
+
+
+@pytest.fixture
+def example(repository: Path) -> store.Run:
+    (place,) = (path.parent for path in (repository / "profiles" / "examples").glob("*/run.json"))
+    return store.Run(directory=place)
+
+
+def follows(kept: Path, text: str) -> None:
+    if os.environ.get("PERFKIT_BLESS") == "1":
+        kept.write_text(text, encoding="utf-8")
+    assert text == kept.read_text(encoding="utf-8")
+
+
+def test_its_report_comes_again_from_the_directory(example: store.Run) -> None:
+    shown = markdown.render(replay.load(example).page)
+    follows(example.directory / replay.REPORT_FILE, shown)
+
+
+def test_its_tables_come_again_from_the_stacks(example: store.Run, tmp_path: Path) -> None:
+    run = store.Run(directory=tmp_path / "again")
+    shutil.copytree(example.directory / "stacks", run.directory / "stacks")
+    document = store.read_json(example.directory / replay.PROFILE_FILE)
+    for value in document["captures"]:
+        capture = store.from_json(Capture, value)
+        written = analyse.write_tables(capture, run, Layers(("perfkit_kernel",), ()))
+        assert set(written) == {"frames", "layers", "stacks"}
+        for kind, path in written.items():
+            assert path == capture.files[kind]
+            again = (run.directory / path).read_text(encoding="utf-8")
+            follows(example.directory / path, again)
+
+
+def test_it_is_small_and_names_no_other_place(example: store.Run) -> None:
+    assert store.folder_size(example.directory) < LIMIT_BYTES
+    assert store.read_json(example.directory / store.RUN_FILE)["project"] == "/home/user/perfkit"
