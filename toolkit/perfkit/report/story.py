@@ -72,7 +72,7 @@ def story_page(story: Story) -> Page:
 def _summary(replacements: Sequence[Replacement]) -> Verdict:
     """One sentence for each replacement, and whether every one of them has figures."""
     if not replacements:
-        sentence = "No workload in these runs takes the place of another one of the same work."
+        sentence = "None of these runs has figures of two workloads that do the same work."
         return Verdict(word="shown", tone=Tone.CAUTION, sentence=sentence)
     sentence = " ".join(_sentence(replacement) for replacement in replacements)
     if any(replacement.run is None for replacement in replacements):
