@@ -218,6 +218,7 @@ def _capture(
         builder=builder,
         assignment=subject.assignment,
         threads=subject.threads,
+        split_only=True,
         progress=subject.progress,
     )
 

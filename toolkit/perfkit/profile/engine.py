@@ -59,6 +59,7 @@ def profile_workload(
     assignment: Assignment | None = None,
     threads: int | None = None,
     python_frames: bool = False,
+    split_only: bool = False,
     progress: Callable[[str, float | None], None] = quiet,
 ) -> tuple[Capture, ...]:
     """Profile one workload at one size.
@@ -71,6 +72,8 @@ def profile_workload(
         duration: seconds under the profiler; the config's by default.
         builder: for the profilers that need a criterion bench.
         python_frames: see `CaptureRequest`.
+        split_only: what is wanted is a split by layer, which only the first of the fallback order
+            gives: when its capture is not believed, the next one would tell nothing more.
 
     Returns:
         One capture for each profiler that left one, accepted or not.
@@ -94,7 +97,7 @@ def profile_workload(
     )
     if names is not None:
         return tuple(choose(wanted).capture(request, run) for wanted in names)
-    return _fall_back(request, run)
+    return _fall_back(request, run, split_only=split_only)
 
 
 def request_for(
@@ -148,7 +151,7 @@ def label_of(workload: str, size: int) -> str:
     return f"{workload}-{format_count(size)}"
 
 
-def _fall_back(request: CaptureRequest, run: Run) -> tuple[Capture, ...]:
+def _fall_back(request: CaptureRequest, run: Run, *, split_only: bool) -> tuple[Capture, ...]:
     captures: list[Capture] = []
     tried: list[Note] = []
     refused: PerfkitError | None = None
@@ -163,7 +166,7 @@ def _fall_back(request: CaptureRequest, run: Run) -> tuple[Capture, ...]:
             tried.append(Note(id="tried", text=text, where=error.where, remedy=error.remedy))
             continue
         captures.append(dataclasses.replace(capture, notes=(*tried, *capture.notes)))
-        if capture.accepted:
+        if capture.accepted or split_only:
             break
         tried.append(Note(id="tried", text=f"{name}: {capture.reason}"))
     if not captures and refused is not None:
