@@ -65,7 +65,7 @@ unit: $(DEVELOP)
 
 test: require-test lint $(KERNEL)
 	cargo test --quiet --workspace --release
-	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest tests/unit tests/integration tests/truth
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest --durations=15 tests/unit tests/integration tests/truth
 
 bench: $(KERNEL)
 	$(BIN)/python -m pip install --quiet --group bench
