@@ -539,18 +539,30 @@ class Worker:
         }
 
     def _fixed_work_on(self, threads: int, rounds: int) -> float:
+        """Seconds for the work on so many threads at once, each on a core of its own.
+
+        Left to itself, the system wakes a thread on the core that woke it and moves it away only
+        after some milliseconds: two such threads share one core beside another that is free.
+        """
+        cores = sorted(self.cores)
         while len(self.helpers) < threads - 1:
-            self.helpers.append(_Helper())
+            number = len(self.helpers) + 1
+            self.helpers.append(_Helper({cores[number % len(cores)]} if cores else set()))
         helpers = self.helpers[: threads - 1]
         for helper in helpers:
             helper.ready(rounds)
+        if helpers and cores:
+            os.sched_setaffinity(0, {cores[0]})
         begin = time.perf_counter_ns()
         for helper in helpers:
             helper.go.release()
         _fixed_work(rounds)
         for helper in helpers:
             helper.done.acquire()
-        return (time.perf_counter_ns() - begin) * 1e-9
+        seconds = (time.perf_counter_ns() - begin) * 1e-9
+        if helpers and cores:
+            os.sched_setaffinity(0, self.cores)
+        return seconds
 
     def _calibrate_sentinel(self) -> int:
         rounds = 64
@@ -568,9 +580,10 @@ class Worker:
 
 
 class _Helper:
-    """A thread that does the sentinel's work when it is let go."""
+    """A thread that does the sentinel's work when it is let go, on the given cores if any."""
 
-    def __init__(self) -> None:
+    def __init__(self, cores: set[int]) -> None:
+        self.cores = cores
         self.go = threading.Semaphore(0)
         self.done = threading.Semaphore(0)
         self.rounds = 0
@@ -580,6 +593,8 @@ class _Helper:
         self.rounds = rounds
 
     def _serve(self) -> None:
+        if self.cores:
+            os.sched_setaffinity(0, self.cores)  # of this thread alone
         while True:
             self.go.acquire()
             _fixed_work(self.rounds)
