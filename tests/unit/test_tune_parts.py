@@ -85,6 +85,7 @@ def test_a_time_limit_shortens_the_measuring_but_not_below_sense() -> None:
     assert quick_enough(settings, time_limit_s=600, trials=10, sizes=4).time_limit_s == 6.25
     brief = quick_enough(settings, time_limit_s=60, trials=10, sizes=4)
     assert brief.time_limit_s == LEAST_SECONDS_PER_SIZE
+    assert (settings.sessions, brief.sessions) == (5, 3)
     assert (
         quick_enough(Measure(time_limit_s=1.0), time_limit_s=60, trials=10, sizes=4).time_limit_s
         == 1.0

@@ -22,6 +22,7 @@ from perfkit.errors import (
     WorkerError,
 )
 from perfkit.measure.plan import Plan, Variant
+from perfkit.measure.results import LEAST_SESSIONS
 from perfkit.measure.session import measure
 from perfkit.profile.engine import profile_workload
 from perfkit.records import MeasureVerdict, ModuleFile, Note, Profile, Role, TrialSize
@@ -328,14 +329,19 @@ def quick_enough(
     settings: Measure, *, time_limit_s: float | None, trials: int, sizes: int
 ) -> Measure:
     """Measuring settings that leave half of a time limit to the builds, but never so short that
-    a size could not be measured at all.
+    a size could not be measured at all. Where the limit leaves no more than that, no more sets of
+    processes are started than a verdict needs: their start takes as long as the measuring.
     """
     if time_limit_s is None:
         return settings
     share = time_limit_s / 2 / (max(trials, 1) + 2) / max(sizes, 1)
-    per_size_s = min(settings.time_limit_s, max(LEAST_SECONDS_PER_SIZE, share))
-    return settings.model_copy(update={"time_limit_s": per_size_s})
+    update: dict[str, float] = {
+        "time_limit_s": min(settings.time_limit_s, max(LEAST_SECONDS_PER_SIZE, share))
+    }
+    if share < LEAST_SECONDS_PER_SIZE:
+        update["sessions"] = min(settings.sessions, LEAST_SESSIONS)
+    return settings.model_copy(update=update)
 
 
-LEAST_SECONDS_PER_SIZE = 3.0
+LEAST_SECONDS_PER_SIZE = 2.0
 """A round of four processes at a call of 50 ms takes 0.2 s, and an interval needs some rounds."""
