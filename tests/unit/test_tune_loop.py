@@ -22,9 +22,10 @@ from tune_tables import (
 )
 
 from perfkit.errors import BuildError, StoreError, UsageError, WrongResultError
-from perfkit.records import ModuleFile, TrialOutcome, TuneStatus
+from perfkit.records import Confirmed, Interval, ModuleFile, TrialOutcome, TuneStatus
 from perfkit.store import Run
 from perfkit.tune import space
+from perfkit.tune.conclusions import closing_notes
 from perfkit.tune.log import SUMMARY_FILE, TRIALS_FILE, Header, Journal, read_trials
 
 if TYPE_CHECKING:
@@ -247,6 +248,15 @@ def test_success_asks_for_the_targets_alone_and_names_every_loss(tmp_path: Path)
         assert text.startswith("confirmed, but surely slower")
         assert text.endswith("0.790x [0.786, 0.794]")
     assert "not surely faster than the starting values: 0.984x" in notes["no_gain_over_all", ""]
+
+
+def test_a_mean_gain_below_the_noise_floor_is_said_to_be_that(tmp_path: Path) -> None:
+    gain = Interval(estimate=1.15, low=1.03, high=1.25)
+    size = Confirmed(workload="price", size=10_000, speedup=None, change_vs_start=gain)
+    rows = [row({}, 1.0), row({"SMALL": 8_000}, EIGHT)]
+    trials = bench(tmp_path, rows, base_grid=GRID).loop.run().trials
+    (note,) = closing_notes((), (size,), trials[1], 0.17)
+    assert "values by more than the noise floor of 17.0 %: 1.150x [1.030, 1.250]" in note.text
 
 
 def test_a_best_within_the_noise_when_measured_afresh_keeps_the_start(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def closing_notes(
         notes += [_slower_note(size) for size in slower]
         whole = mean([one.change_vs_start for one in confirmed]) if confirmed else None
         if whole is not None and not is_faster(whole, noise_floor):
-            notes.append(_no_gain_note(whole))
+            notes.append(_no_gain_note(whole, noise_floor))
     unproved = [
         proof.name for proof in (best.proofs if best else ()) if proof.proof is Proof.UNPROVED
     ]
@@ -137,11 +137,15 @@ def _dead_note(name: str) -> Note:
     )
 
 
-def _no_gain_note(whole: Interval) -> Note:
+def _no_gain_note(whole: Interval, noise_floor: float | None) -> Note:
+    beyond = ""
+    if noise_floor is not None and whole.low > 1:
+        beyond = f" by more than the noise floor of {100 * noise_floor:.1f} %"
     return Note(
         id="no_gain_over_all",
-        text=f"confirmed by its targets, but over all sizes not surely faster than the starting "
-        f"values: {whole.estimate:.3f}x [{whole.low:.3f}, {whole.high:.3f}] (geometric mean)",
+        text="confirmed by its targets, but over all sizes not surely faster than the starting "
+        f"values{beyond}: {whole.estimate:.3f}x [{whole.low:.3f}, {whole.high:.3f}] (geometric "
+        "mean)",
         remedy="weigh what the targets are worth against the other sizes",
     )
 
