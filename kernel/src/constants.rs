@@ -41,13 +41,13 @@ pub const UNROLL_FACTOR: usize = 4;
 ///
 /// | options | back to back | after 2 ms asleep | others' share of the machine |
 /// |---|---|---|---|
-/// | 16 384 | 0.65 (0.60 to 0.99) | 1.32 (1.05 to 1.67) | 29 % |
-/// | 65 536 | 0.53 (0.50 to 0.97) | 1.03 (0.98 to 1.09) | 7 % |
-/// | 65 537 | 0.53 (0.50 to 0.96) | 1.05 (0.99 to 1.10) | 7 % |
-/// | 100 000 | 0.52 (0.51 to 1.02) | 1.01 (0.93 to 1.07) | 7 % |
+/// | 65 536 | 0.52 (0.51 to 0.58) | 1.01 (0.99 to 1.05) | none |
+/// | 65 537 | 0.52 (0.51 to 0.58) | 1.03 (1.00 to 1.05) | none |
+/// | 100 000 | 0.51 (0.49 to 0.90) | 1.01 (0.98 to 1.05) | none |
+/// | 1 000 000 | 0.73 (0.68 to 0.74) | 0.74 (0.70 to 0.80) | none |
 ///
-/// Neither run was on an idle machine, so neither is a verdict, and `perfkit tune` gave none either,
-/// for the same reason.
+/// With a threshold of 16 384, beside programs that used 29 % of the machine, a sleeping pool cost 1.32
+/// (1.05 to 1.67) there: no verdict, but reason enough to look higher.
 pub const FAST_PARALLEL_THRESHOLD: usize = 65_536;
 
 /// Options per chunk that the fast kernel's threads take from their common counter.
