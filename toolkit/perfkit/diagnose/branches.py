@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from perfkit.config import Backend, Kind
 from perfkit.diagnose.model import crossover
 from perfkit.diagnose.observed import Branches
-from perfkit.measure.plan import Plan, Variant
+from perfkit.measure.plan import Variant
 from perfkit.measure.results import LEAST_FLOOR
 from perfkit.measure.session import measure
 from perfkit.records import Build, Crossing, Crossover, MeasureVerdict, Outcome, Pattern, Role
@@ -134,20 +134,16 @@ def force(
         (COPY, Role.COPY, beyond, builder.copy(below)),
     )
     points = len(probed) * len(PATTERNS)
-    plan = Plan(
-        workload_name=subject.name,
-        workload=subject.workload,
-        sizes=tuple(probed),
-        variants=tuple(
+    plan = subject.plan(
+        probed,
+        [
             Variant(name=branch, role=role, spec=_spec(subject, name, extreme, start, build))
             for branch, role, extreme, build in variants
-        ),
-        threads=subject.threads,
-        settings=subject.settings(limit_s=min(LIMIT_S, BUDGET_S / points), width=WIDTH, blocks=12),
+        ],
+        limit_s=min(LIMIT_S, BUDGET_S / points),
+        width=WIDTH,
+        blocks=12,
         patterns=PATTERNS,
-        seed=subject.seed,
-        run=subject.run,
-        gated=subject.gated,
     )
     found = measure(plan, progress=subject.progress)
     if found.verdict is MeasureVerdict.BUSY:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from perfkit.checks.audit import subject_line
 from perfkit.diagnose.observed import Flags
 from perfkit.errors import BuildError
-from perfkit.measure.plan import Plan, Variant
+from perfkit.measure.plan import Variant
 from perfkit.measure.session import measure
 from perfkit.measure.subject import SUBJECT
 from perfkit.records import MeasureVerdict, Role
@@ -60,17 +60,7 @@ def measure_flags(
     variants = [Variant(name=name, role=Role.SUBJECT, spec=spec) for name, spec in specs.items()]
     if subject.copy is not None:
         variants.append(Variant(name=COPY, role=Role.COPY, spec=subject.spec(subject.copy)))
-    plan = Plan(
-        workload_name=subject.name,
-        workload=subject.workload,
-        sizes=tuple(sizes),
-        variants=tuple(variants),
-        threads=subject.threads,
-        settings=subject.settings(limit_s=LIMIT_S, width=WIDTH, blocks=20),
-        seed=subject.seed,
-        run=subject.run,
-        gated=subject.gated,
-    )
+    plan = subject.plan(sizes, variants, limit_s=LIMIT_S, width=WIDTH, blocks=20)
     found = measure(plan, progress=subject.progress)
     if found.verdict is not MeasureVerdict.OK and subject.gated:
         return {}

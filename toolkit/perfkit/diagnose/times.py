@@ -17,7 +17,7 @@ from perfkit.measure import statistics
 from perfkit.measure.plan import Plan, Variant, quick
 from perfkit.measure.session import measure
 from perfkit.measure.subject import SUBJECT, variants_for
-from perfkit.records import Interval, MeasureVerdict, Note, Role
+from perfkit.records import Interval, MeasureVerdict, Note, Pattern, Role
 from perfkit.subject.child import spec_for, worker
 from perfkit.subject.workloads import verify
 from perfkit.units import format_count
@@ -89,6 +89,35 @@ class Subject:
             update["patience_s"] = self.patience_s
         return own.model_copy(update=update)
 
+    def plan(
+        self,
+        sizes: Sequence[int],
+        variants: Sequence[Variant],
+        *,
+        limit_s: float,
+        width: float,
+        blocks: int,
+        threads: int | None = None,
+        patterns: tuple[Pattern, ...] = (Pattern.HOT,),
+    ) -> Plan:
+        """Variants of this workload in the same blocks.
+
+        Args:
+            threads: as many cores must be free; those of the subject when None.
+        """
+        return Plan(
+            workload_name=self.name,
+            workload=self.workload,
+            sizes=tuple(sizes),
+            variants=tuple(variants),
+            threads=self.threads if threads is None else threads,
+            settings=self.settings(limit_s=limit_s, width=width, blocks=blocks),
+            patterns=patterns,
+            seed=self.seed,
+            run=self.run,
+            gated=self.gated,
+        )
+
 
 def quick_project(project: Project) -> Project:
     """The project with the settings of `--quick`: a first look, whose intervals are wider.
@@ -136,17 +165,7 @@ def measure_main(subject: Subject, sizes: Sequence[int]) -> tuple[Plan, Measurem
         variants.append(Variant(name=TWIN, role=Role.TWIN, spec=spec, which="twin"))
     if subject.workload.inner_timer is not None:
         variants.append(Variant(name=INNER, role=Role.TWIN, spec=spec, which="inner_timer"))
-    plan = Plan(
-        workload_name=subject.name,
-        workload=subject.workload,
-        sizes=tuple(sizes),
-        variants=tuple(variants),
-        threads=subject.threads,
-        settings=subject.settings(limit_s=LIMIT_S, width=WIDTH, blocks=20),
-        seed=subject.seed,
-        run=subject.run,
-        gated=subject.gated,
-    )
+    plan = subject.plan(sizes, variants, limit_s=LIMIT_S, width=WIDTH, blocks=20)
     return plan, measure(plan, progress=subject.progress)
 
 
@@ -190,17 +209,13 @@ def measure_small(subject: Subject) -> SmallTimes:
     usable, refused = sizes_taken(subject, SMALL_SIZES)
     if not usable:
         return SmallTimes(times={}, reason=refused)
-    plan = Plan(
-        workload_name=subject.name,
-        workload=subject.workload,
-        sizes=usable,
-        variants=(Variant(name=SUBJECT, role=Role.SUBJECT, spec=subject.spec()),),
-        # Below any pool's use: one free core is enough.
-        threads=1,
-        settings=subject.settings(limit_s=SMALL_LIMIT_S, width=WIDTH, blocks=12),
-        seed=subject.seed,
-        run=subject.run,
-        gated=subject.gated,
+    plan = subject.plan(
+        usable,
+        (Variant(name=SUBJECT, role=Role.SUBJECT, spec=subject.spec()),),
+        limit_s=SMALL_LIMIT_S,
+        width=WIDTH,
+        blocks=12,
+        threads=1,  # below any pool's use: one free core is enough
     )
     found = measure(plan, progress=subject.progress)
     if found.verdict is MeasureVerdict.BUSY:
@@ -292,17 +307,7 @@ def measure_delays(subject: Subject, size: int, fixed_s: float) -> tuple[Respons
                     which=which,
                 )
             )
-    plan = Plan(
-        workload_name=subject.name,
-        workload=subject.workload,
-        sizes=(size,),
-        variants=tuple(variants),
-        threads=subject.threads,
-        settings=subject.settings(limit_s=LIMIT_S, width=WIDTH, blocks=20),
-        seed=subject.seed,
-        run=subject.run,
-        gated=subject.gated,
-    )
+    plan = subject.plan((size,), variants, limit_s=LIMIT_S, width=WIDTH, blocks=20)
     found = measure(plan, progress=subject.progress)
     if found.verdict is MeasureVerdict.BUSY:
         raise found.refusal()
