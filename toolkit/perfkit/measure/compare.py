@@ -111,6 +111,17 @@ def _report(run: Run) -> MeasureReport:
     return report
 
 
+def _refuse(before: Run, after: Run, differing: list[str], message: str, *, remedy: str) -> None:
+    """Refuse when anything differs, with all of it."""
+    if differing:
+        raise UsageError(
+            message,
+            where=f"{before.id} and {after.id}",
+            details="\n".join(differing),
+            remedy=remedy,
+        )
+
+
 def refuse_other_machines(before: Run, after: Run) -> None:
     """See that two runs come from one machine and toolchain.
 
@@ -123,14 +134,13 @@ def refuse_other_machines(before: Run, after: Run) -> None:
         for name in sorted({*first, *second} - _IGNORED_FIELDS)
         if first.get(name) != second.get(name)
     ]
-    if differing:
-        message = "the runs come from different machines or toolchains"
-        raise UsageError(
-            message,
-            where=f"{before.id} and {after.id}",
-            details="\n".join(differing),
-            remedy="measure both states here: perfkit measure --against REVISION",
-        )
+    _refuse(
+        before,
+        after,
+        differing,
+        "the runs come from different machines or toolchains",
+        remedy="measure both states here: perfkit measure --against REVISION",
+    )
 
 
 def refuse_other_work(before: Run, after: Run, workloads: set[str]) -> None:
@@ -154,14 +164,13 @@ def refuse_other_work(before: Run, after: Run, workloads: set[str]) -> None:
         for file in sorted(named & {*files, *others})
         if files.get(file) != others.get(file)
     ]
-    if differing:
-        message = "the runs do different work"
-        raise UsageError(
-            message,
-            where=f"{before.id} and {after.id}",
-            details="\n".join(differing),
-            remedy="measure both with one config and the same files of workloads",
-        )
+    _refuse(
+        before,
+        after,
+        differing,
+        "the runs do different work",
+        remedy="measure both with one config and the same files of workloads",
+    )
 
 
 def _short(hashes: dict[str, str], file: str) -> str:
@@ -178,14 +187,13 @@ def _refuse_other_libraries(
         for name in sorted({*one, *two})
         if one.get(name) != two.get(name)
     ]
-    if differing:
-        message = "the runs come from different interpreters or libraries"
-        raise UsageError(
-            message,
-            where=f"{before.id} and {after.id}",
-            details="\n".join(differing),
-            remedy="measure both in one environment",
-        )
+    _refuse(
+        before,
+        after,
+        differing,
+        "the runs come from different interpreters or libraries",
+        remedy="measure both in one environment",
+    )
 
 
 def _pythons(report: MeasureReport) -> dict[str, str]:
