@@ -27,7 +27,7 @@ mod ports {
     use std::hint::black_box;
 
     /// Products, fused or plain, that one vector of eight calls with one rate takes: counted in the
-    /// disassembly of the kernel's three loops (28 + 40 + 80 for a pair of vectors), as
+    /// disassembly of the kernel's two loops (28 + 120 for a pair of vectors), as
     /// `tests/integration/test_kernel_instructions.py` does again. They can run on the ports for
     /// fused products and on no other.
     pub const PRODUCTS: usize = 74;

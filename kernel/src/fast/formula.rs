@@ -14,6 +14,7 @@
 //! prices right. It all holds for options `in_domain`; the others are priced again by `scalar`.
 
 use std::f64::consts::{LN_2, LOG2_E};
+use std::hint::black_box;
 use std::mem::MaybeUninit;
 
 use super::coefficients::{EXP2, EXP2_EIGHTH, LOG, MILLS_LIMIT, MILLS_P, MILLS_Q};
@@ -123,15 +124,34 @@ unsafe fn monic<T: Lanes, const COUNT: usize>(coefficients: &[f64; COUNT], x: T)
     }
 }
 
+/// What the divider is needed for before anything else is known: `q = (s - K)/(s + K)` with `s` the
+/// spot brought within a binade around the strike, and the root of the time.
+#[inline(always)]
+unsafe fn divisions<T: Lanes>(spot: T, strike: T, time: T) -> [T; 2] {
+    // SAFETY: the caller keeps the contract of `Lanes`.
+    unsafe {
+        let bits = |value: u64| T::splat(f64::from_bits(value));
+        let near = spot.sub_bits(binades(spot, strike).and_bits(bits(UPPER_TWELVE)));
+        [near.sub(strike).div(near.add(strike)), time.sqrt()]
+    }
+}
+
+/// By how many powers of two the spot exceeds the strike, in the upper twelve bits.
+#[inline(always)]
+unsafe fn binades<T: Lanes>(spot: T, strike: T) -> T {
+    // SAFETY: the caller keeps the contract of `Lanes`.
+    unsafe {
+        let half = T::splat(f64::from_bits(HALF_BINADE));
+        spot.sub_bits(strike).add_bits(half)
+    }
+}
+
 /// First phase: `d1`, `d2`, the exponent of the discount in parts of a power of two, and the lanes
 /// for which the price is not to be used.
 #[inline(always)]
 unsafe fn arguments<T: Lanes>(
-    spot: T,
-    strike: T,
-    time: T,
-    rate: T,
-    volatility: T,
+    [spot, strike, time, rate, volatility]: [T; 5],
+    [q, root]: [T; 2],
 ) -> ([T; 3], T::Flags) {
     // SAFETY: the caller keeps the contract of `Lanes`.
     unsafe {
@@ -148,22 +168,21 @@ unsafe fn arguments<T: Lanes>(
         let magnitude = exponent.and_bits(bits(!SIGN));
         let flags = T::flags(windows, magnitude, RATE_TIME_LIMIT * LOG2_E * parts);
 
-        let binades = spot.sub_bits(strike).add_bits(bits(HALF_BINADE));
-        let near = spot.sub_bits(binades.and_bits(bits(UPPER_TWELVE)));
-        let q = near.sub(strike).div(near.add(strike));
         let u = q.mul(q);
         let log_near = u.mul(q).mul_add(short_polynomial(&LOG, u), q.add(q));
-        let log_ratio = binades.upper_twelve().mul_add(T::splat(LN_2), log_near);
+        let log_ratio = binades(spot, strike)
+            .upper_twelve()
+            .mul_add(T::splat(LN_2), log_near);
         let moneyness = time.mul_add(rate, log_ratio);
 
-        let deviation = volatility.mul(time.sqrt());
+        let deviation = volatility.mul(root);
         let half = deviation.sub_bits(bits(ONE_BINADE));
         let middle = moneyness.div(deviation);
         ([middle.add(half), middle.sub(half), exponent], flags)
     }
 }
 
-/// Second phase: `g = S exp(-d1^2/2)`, and the part of the price that needs no Mills ratio.
+/// Second phase, first half: `g = S exp(-d1^2/2)`, and the part of the price that needs no Mills ratio.
 #[inline(always)]
 unsafe fn exponentials<T: Lanes, const PUT: bool>(
     spot: T,
@@ -187,16 +206,20 @@ unsafe fn exponentials<T: Lanes, const PUT: bool>(
     }
 }
 
-/// Third phase: the difference of the Mills ratios, and the price.
+/// Second phase, second half: the difference of the Mills ratios, and the price.
 #[inline(always)]
-unsafe fn ratios<T: Lanes>([d1, d2]: [T; 2], [density, certain]: [T; 2]) -> T {
+unsafe fn ratios<T: Lanes>(
+    (numerator, denominator): (&[f64; MILLS_P.len()], &[f64; MILLS_Q.len()]),
+    [d1, d2]: [T; 2],
+    [density, certain]: [T; 2],
+) -> T {
     // SAFETY: the caller keeps the contract of `Lanes`.
     unsafe {
         let (x1, x2) = (magnitude(d1), magnitude(d2));
         let sign = T::splat(f64::from_bits(SIGN));
-        let p1 = polynomial(&MILLS_P, x1).xor_bits(d1.and_bits(sign));
-        let p2 = polynomial(&MILLS_P, x2).xor_bits(d2.and_bits(sign));
-        let (q1, q2) = (monic(&MILLS_Q, x1), monic(&MILLS_Q, x2));
+        let p1 = polynomial(numerator, x1).xor_bits(d1.and_bits(sign));
+        let p2 = polynomial(numerator, x2).xor_bits(d2.and_bits(sign));
+        let (q1, q2) = (monic(denominator, x1), monic(denominator, x2));
         let ratios = p1.neg_mul_add(q2, p2.mul(q1)).div(q1.mul(q2));
         // Rounding may leave a price of nothing at -1e-17 of the spot.
         density.mul_add(ratios, certain).max(T::splat(0.0))
@@ -217,42 +240,100 @@ unsafe fn magnitude<T: Lanes>(d: T) -> T {
 /// first-level cache.
 const BLOCK: usize = 128;
 
-/// Room for what the phases leave each other, one column each.
+/// Room for what the phases leave each other, one column each. The alignment is a cache line's: a
+/// vector that lies in two of them is stored and loaded in two steps.
+#[repr(align(64))]
 struct Between {
+    q: [f64; BLOCK],
+    root: [f64; BLOCK],
     d1: [f64; BLOCK],
     d2: [f64; BLOCK],
-    exponent_then_certain: [f64; BLOCK],
-    density: [f64; BLOCK],
+    exponent: [f64; BLOCK],
 }
 
-/// Prices `count` options from `start` on, a multiple of `T::LANES` and at most `BLOCK`; those that
-/// the formula does not hold for, one by one.
+/// How many blocks ahead the columns are fetched: for data that other work has displaced from the
+/// caches, where the processor's own prefetcher begins anew at each page. One block ahead comes too
+/// late, because the divisions already read there.
+const FETCHED_AHEAD: usize = 2;
+const VALUES_PER_CACHE_LINE: usize = 8;
+
+/// Asks for `count` values to be brought near. They need not exist: this reads nothing.
+#[inline(always)]
+fn fetch(from: *const f64, count: usize) {
+    for value in (0..count).step_by(VALUES_PER_CACHE_LINE) {
+        let address = from.wrapping_add(value);
+        // SAFETY: every x86-64 processor has the instruction, and it faults on no address.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = address;
+    }
+}
+
+impl Between {
+    /// Does the divisions of `count` options from `start` on, as many as a block has at most.
+    #[inline(always)]
+    unsafe fn divide<T: Lanes>(between: *mut Self, columns: &Columns, start: usize, count: usize) {
+        for i in (0..count).step_by(T::LANES) {
+            // SAFETY: the caller keeps the contract of `Lanes`, and the options are readable.
+            unsafe { Self::divide_one::<T>(between, columns, start, i) }
+        }
+    }
+
+    /// The same for one vector of them.
+    #[inline(always)]
+    unsafe fn divide_one<T: Lanes>(between: *mut Self, columns: &Columns, start: usize, i: usize) {
+        // SAFETY: as above.
+        unsafe {
+            let at = start + i;
+            let [q, root] = divisions(
+                T::load(columns.spot.add(at)),
+                T::load(columns.strike.add(at)),
+                T::load(columns.time.add(at)),
+            );
+            q.store((&raw mut (*between).q).cast::<f64>().add(i));
+            root.store((&raw mut (*between).root).cast::<f64>().add(i));
+        }
+    }
+}
+
+/// Prices `count` options from `start` on, a multiple of `T::LANES` and at most `BLOCK`, whose
+/// divisions are done; those that the formula does not hold for, one by one. Does the divisions of
+/// as many options from `ahead` on.
 ///
-/// Three short loops, not one long one: the processor looks some two hundred instructions ahead,
-/// which is several turns of a short loop, whose divisions and chains of products then overlap, but
-/// less than one turn of a long one.
+/// Two short loops, not one long one: the processor looks some two hundred instructions ahead,
+/// which is several turns of a short loop, whose chains of products then overlap, but less than one
+/// turn of a long one. The divisions are done a block ahead because the second loop has little else
+/// for the divider, and the first would wait for them.
 #[inline(always)]
 unsafe fn price_block<T: Lanes, const PUT: bool, const RATES: bool>(
     columns: &Columns,
     between: *mut Between,
-    start: usize,
+    [start, ahead]: [usize; 2],
     count: usize,
     out: *mut f64,
 ) {
-    // SAFETY: the caller keeps the contract of `Lanes`, and `count` values from `start` on are
-    // readable in each column and writable in `out`; each phase reads of `between` what the one
-    // before wrote.
+    // SAFETY: the caller keeps the contract of `Lanes`, and `count` values from `start` and from
+    // `ahead` on are readable in each column, and from `start` on writable in `out`; each phase
+    // reads of `between` what the one before wrote, and the second loop writes what the first read.
     unsafe {
+        let qs = (&raw mut (*between).q).cast::<f64>();
+        let roots = (&raw mut (*between).root).cast::<f64>();
         let d1s = (&raw mut (*between).d1).cast::<f64>();
         let d2s = (&raw mut (*between).d2).cast::<f64>();
-        let exponents = (&raw mut (*between).exponent_then_certain).cast::<f64>();
-        let densities = (&raw mut (*between).density).cast::<f64>();
+        let exponents = (&raw mut (*between).exponent).cast::<f64>();
         let uniform = T::splat(*columns.rate);
+        // Read from memory in each turn: a compiler that knows them keeps them in registers, and
+        // puts the turn's own values on the stack for want of room. That costs more: on Zen 5 a
+        // store of 512 bits keeps fused products waiting.
+        let mills = (black_box(&MILLS_P), black_box(&MILLS_Q));
 
         let mut flagged = false;
         for i in (0..count).step_by(T::LANES) {
             let at = start + i;
-            let ([d1, d2, exponent], flags) = arguments(
+            let option = [
                 T::load(columns.spot.add(at)),
                 T::load(columns.strike.add(at)),
                 T::load(columns.time.add(at)),
@@ -262,29 +343,31 @@ unsafe fn price_block<T: Lanes, const PUT: bool, const RATES: bool>(
                     uniform
                 },
                 T::load(columns.volatility.add(at)),
-            );
+            ];
+            let ([d1, d2, exponent], flags) =
+                arguments(option, [T::load(qs.add(i)), T::load(roots.add(i))]);
             d1.store(d1s.add(i));
             d2.store(d2s.add(i));
             exponent.store(exponents.add(i));
             flagged |= T::any(flags);
         }
         for i in (0..count).step_by(T::LANES) {
-            let [density, certain] = exponentials::<T, PUT>(
+            let d = [T::load(d1s.add(i)), T::load(d2s.add(i))];
+            let terms = exponentials::<T, PUT>(
                 T::load(columns.spot.add(start + i)),
                 T::load(columns.strike.add(start + i)),
-                [
-                    T::load(d1s.add(i)),
-                    T::load(d2s.add(i)),
-                    T::load(exponents.add(i)),
-                ],
+                [d[0], d[1], T::load(exponents.add(i))],
             );
-            density.store(densities.add(i));
-            certain.store(exponents.add(i));
-        }
-        for i in (0..count).step_by(T::LANES) {
-            let d = [T::load(d1s.add(i)), T::load(d2s.add(i))];
-            ratios(d, [T::load(densities.add(i)), T::load(exponents.add(i))])
-                .store(out.add(start + i));
+            ratios(mills, d, terms).store(out.add(start + i));
+            Between::divide_one::<T>(between, columns, ahead, i);
+            let later = start + FETCHED_AHEAD * BLOCK + i;
+            fetch(columns.spot.wrapping_add(later), T::LANES);
+            fetch(columns.strike.wrapping_add(later), T::LANES);
+            fetch(columns.time.wrapping_add(later), T::LANES);
+            fetch(columns.volatility.wrapping_add(later), T::LANES);
+            if RATES {
+                fetch(columns.rate.wrapping_add(later), T::LANES);
+            }
         }
         if flagged {
             price_again(columns, PUT, RATES, start, count, out);
@@ -340,9 +423,16 @@ pub(super) unsafe fn price_run<V: Lanes, const PUT: bool, const RATES: bool>(
     // SAFETY: every index below `count` is inside the columns; the padded copies have TAIL values.
     unsafe {
         let mut start = 0;
+        let mut divided = false;
         while start < whole {
             let count = (whole - start).min(BLOCK);
-            price_block::<Pair<V>, PUT, RATES>(columns, between, start, count, out);
+            if !divided {
+                Between::divide::<Pair<V>>(between, columns, start, count);
+            }
+            // Where no whole block follows, this one's divisions are done once more, to no end.
+            divided = start + 2 * BLOCK <= whole;
+            let ahead = if divided { start + BLOCK } else { start };
+            price_block::<Pair<V>, PUT, RATES>(columns, between, [start, ahead], count, out);
             start += count;
         }
         if whole == count {
@@ -370,7 +460,8 @@ pub(super) unsafe fn price_run<V: Lanes, const PUT: bool, const RATES: bool>(
             rate: rates.as_ptr(),
         };
         let first = prices.as_mut_ptr();
-        price_block::<Pair<V>, PUT, RATES>(&padded, between, 0, lanes, first);
+        Between::divide::<Pair<V>>(between, &padded, 0, lanes);
+        price_block::<Pair<V>, PUT, RATES>(&padded, between, [0, 0], lanes, first);
         std::slice::from_raw_parts_mut(out.add(whole), rest).copy_from_slice(&prices[..rest]);
     }
 }
