@@ -71,7 +71,7 @@ def live(project: Project, builder: Builder, run: Run) -> LiveEvaluator:
     return LiveEvaluator(
         project,
         "histogram",
-        start=start_values(project),
+        start=start_values(project, "histogram"),
         builder=builder,
         run=run,
         settings=project.config.measure,
@@ -99,7 +99,7 @@ def test_each_kind_of_value_reaches_the_subject_its_own_way(
     project: Project, builder: Builder, tmp_path: Path
 ) -> None:
     evaluator = live(project, builder, Run(directory=tmp_path))
-    start = start_values(project)
+    start = start_values(project, "histogram")
     assert start["CHUNK_BYTES"] == 32_768, "an expression is read as the number it is"
     first = evaluator.prepare(start)
     constant = evaluator.prepare({**start, "PARALLEL_THRESHOLD": 65_536})
@@ -121,7 +121,7 @@ def test_a_trial_is_measured_beside_the_start_and_the_reference(
     project: Project, builder: Builder, tmp_path: Path
 ) -> None:
     evaluator = live(project, builder, Run(directory=tmp_path))
-    start = start_values(project)
+    start = start_values(project, "histogram")
     evaluator.prepare(start)
     prepared = evaluator.prepare({**start, "tables": 2})
     measured = evaluator.measure(prepared, label="trial_001", fresh=False)
@@ -138,7 +138,9 @@ def test_a_value_that_does_not_compile_is_a_build_error(
 ) -> None:
     evaluator = live(project, builder, Run(directory=tmp_path))
     with pytest.raises(BuildError) as caught:
-        evaluator.prepare({**start_values(project), "PARALLEL_THRESHOLD": "no_such_name"})
+        evaluator.prepare(
+            {**start_values(project, "histogram"), "PARALLEL_THRESHOLD": "no_such_name"}
+        )
     assert "no_such_name" in str(caught.value)
 
 
@@ -257,7 +259,7 @@ def test_a_profiler_that_cannot_look_leaves_the_other_one(
     known = {name: Missing() if name in missing else real[name] for name in real}
     monkeypatch.setattr(engine, "profilers", known)
     evaluator = live(project, builder, Run(directory=tmp_path))
-    prepared = evaluator.prepare(start_values(project))
+    prepared = evaluator.prepare(start_values(project, "histogram"))
     if len(missing) == 2:
         with pytest.raises(ToolMissingError):
             evaluator.profile(prepared, 1_000, label="trial_003")
@@ -275,7 +277,7 @@ def test_a_profiled_trial_has_hot_frames_and_a_flame_graph(
 ) -> None:
     run = Run(directory=tmp_path)
     evaluator = live(project, builder, run)
-    prepared = evaluator.prepare(start_values(project))
+    prepared = evaluator.prepare(start_values(project, "histogram"))
     profiled = evaluator.profile(prepared, 1_000, label="trial_003")
     flames = [path for kind, path in profiled.files.items() if kind.endswith("/flame")]
     assert {kind for kind in profiled.files if kind.endswith(("/flame", "/folded"))} == {

@@ -80,7 +80,7 @@ def test_every_part_may_fail_by_itself(
         (collect, "profile_workload"),
     ):
         monkeypatch.setattr(place, name, failing(error))
-    monkeypatch.setattr(collect, "start_values", lambda _project: {"SMALL": 30_000})
+    monkeypatch.setattr(collect, "start_values", lambda _project, _workload: {"SMALL": 30_000})
     monkeypatch.setattr(collect, "worker_threads", lambda _configured: 2)
     notes: list[Note] = []
     taken = subject()
@@ -181,7 +181,7 @@ def test_a_threshold_that_takes_no_build_is_always_forced(
     config = SimpleNamespace(parameters_of=lambda _name: {"SMALL": parameter})
     answer = branches.not_measured("SMALL", 30_000, "asked")
     monkeypatch.setattr(collect, "_force", lambda *_arguments: answer)
-    monkeypatch.setattr(collect, "start_values", lambda _project: {"SMALL": 30_000})
+    monkeypatch.setattr(collect, "start_values", lambda _project, _workload: {"SMALL": 30_000})
     taken = subject(project=SimpleNamespace(config=config))
     (found,) = collect._thresholds(taken, [10], Any, verify=verify)  # type: ignore[arg-type]
     (crossing,) = found.crossings

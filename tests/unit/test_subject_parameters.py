@@ -43,7 +43,10 @@ def project(root: Path, manifest: str = "Cargo.toml", **named: Parameter) -> Pro
     config = Config.model_validate(
         {
             "subject": {"module": "demo", "manifest": manifest},
-            "workloads": {"w": {"call": "demo:f", "setup": "w.py:s", "sizes": [1]}},
+            "workloads": {
+                name: {"call": "demo:f", "setup": "w.py:s", "sizes": [1]}
+                for name in ("w", "another")
+            },
             "parameters": {name: item.model_dump() for name, item in named.items()},
         }
     )
@@ -70,7 +73,7 @@ def test_start_values_are_read_from_the_sources(root: Path) -> None:
         small=const("inner::SMALL"),
         tables=Parameter(kind=Kind.INTEGER, backend=Backend.ENV, start=4),
     )
-    assert parameters.start_values(known) == {
+    assert parameters.start_values(known, "w") == {
         "chunk": 1024,
         "FAST": True,
         "RATE": 0.5,
@@ -79,6 +82,17 @@ def test_start_values_are_read_from_the_sources(root: Path) -> None:
         "small": 7,
         "tables": 4,
     }
+
+
+def test_what_decides_other_workloads_alone_has_no_start_here(root: Path) -> None:
+    known = project(
+        root,
+        chunk=const("CHUNK"),
+        other=Parameter(
+            kind=Kind.INTEGER, backend=Backend.ARGUMENT, start=4, workloads=("another",)
+        ),
+    )
+    assert parameters.start_values(known, "w") == {"chunk": 1024}
 
 
 @pytest.mark.parametrize(
@@ -224,7 +238,7 @@ def test_a_config_inside_the_crate_finds_a_constant_once(root: Path) -> None:
     (root / "src" / "perf" / "more.rs").write_text("const NEAR: u8 = 1;", encoding="utf-8")
     place = root / "src" / "perf"
     known = project(place, "../../Cargo.toml", NEAR=const(file=None), MASK=const(file=None))
-    assert parameters.start_values(known) == {"NEAR": 1, "MASK": 255}
+    assert parameters.start_values(known, "w") == {"NEAR": 1, "MASK": 255}
 
 
 def test_values_are_sorted_by_how_they_reach_the_subject(root: Path) -> None:

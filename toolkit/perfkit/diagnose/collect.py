@@ -292,7 +292,7 @@ def _thresholds(
 
     A constant takes builds of its own, so it is only forced with `--verify`.
     """
-    start = start_values(subject.project)
+    start = start_values(subject.project, subject.name)
     parameters = subject.project.config.parameters_of(subject.name)
     found = []
     for name, parameter in branches.thresholds(parameters, sizes):
@@ -369,7 +369,7 @@ def _force(
         subject,
         name,
         [size for size in wanted if size in probed],
-        start_values(subject.project),
+        start_values(subject.project, subject.name),
         builder,
         probed=probed,
     )

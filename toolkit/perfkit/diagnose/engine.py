@@ -100,7 +100,7 @@ def diagnose(
         workload=config,
         build=build,
         copy=builder.copy(build),
-        assignment=assign(project, start_values(project)),
+        assignment=assign(project, start_values(project, name)),
         threads=worker_threads(project.config.subject.threads),
         seed=seed,
         run=run,
@@ -174,7 +174,7 @@ def _conclude(
         slowdown_limit=subject.project.config.profiling.slowdown_limit,
     )
     notes += unasked(observations)
-    start = start_values(subject.project)
+    start = start_values(subject.project, subject.name)
     tune = subject.project.config.tune
     crossings = [*against_reference(report.results, measured.noise_floor), *seen.crossings]
     return Diagnosis(

@@ -74,8 +74,11 @@ def source_name(name: str, parameter: Parameter) -> str:
     return parameter.name or name
 
 
-def start_values(project: Project) -> dict[str, Value]:
-    """The value that each parameter starts from, by name in the config.
+def start_values(project: Project, workload: str) -> dict[str, Value]:
+    """The value that each parameter of a workload starts from, by name in the config.
+
+    Parameters that decide the time of other workloads alone are left out: this one's call need not
+    take their arguments.
 
     A constant's is read from the user's sources: as a number or truth value where the initialiser
     is one, or is whole-number arithmetic over constants of the same file; else its text.
@@ -85,7 +88,7 @@ def start_values(project: Project) -> dict[str, Value]:
         BuildError: the source that should hold it is no Rust.
     """
     values: dict[str, Value] = {}
-    for name, parameter in project.config.parameters.items():
+    for name, parameter in project.config.parameters_of(workload).items():
         if parameter.start is not None:
             values[name] = parameter.start
             continue

@@ -68,7 +68,7 @@ def plan_command(project: Project, options: TuneOptions) -> TunePlan:
         SourceError: a constant is not in the sources.
     """
     name, workload = _workload(project, options)
-    start = _start(project, name)
+    start = start_values(project, name)
     return TunePlan(
         workload=name,
         sizes=workload.sizes,
@@ -105,7 +105,7 @@ def tune_command(
     """
     begun = time.monotonic()
     name, workload = _workload(project, options)
-    start = _start(project, name)
+    start = start_values(project, name)
     evaluator = LiveEvaluator(
         project,
         name,
@@ -156,12 +156,6 @@ def _workload(project: Project, options: TuneOptions) -> tuple[str, Workload]:
         remedy = "describe the constants to tune under [parameters.NAME]"
         raise ConfigError(message, where=str(project.file), remedy=remedy)
     return name, workload
-
-
-def _start(project: Project, workload: str) -> dict[str, Value]:
-    """The starting values of the parameters that decide the time of a workload."""
-    names = project.config.parameters_of(workload)
-    return {name: value for name, value in start_values(project).items() if name in names}
 
 
 def _search(project: Project, workload: str, start: Mapping[str, Value]) -> GridSearch:
