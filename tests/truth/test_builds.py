@@ -186,7 +186,10 @@ def test_every_constant_of_the_kernel_that_perfkit_tunes_is_live(
 ) -> None:
     builder = Builder(kernel, cache=shared_cache)
     start = builder.build()
-    live = live_constants(parameters.start_values(kernel))
+    values: dict[str, Value] = {}
+    for workload in kernel.config.workloads:
+        values |= parameters.start_values(kernel, workload)
+    live = live_constants(values)
     assert {one.name for one in live} | {UNROLL} == set(kernel.config.parameters)
     loop = inner_loop_bytes(start)
     assert loop

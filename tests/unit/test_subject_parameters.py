@@ -200,7 +200,7 @@ def test_a_source_that_is_no_rust_is_a_failed_build(
 ) -> None:
     (root / "src" / "tuning.rs").write_bytes(content)
     known = project(root, CHUNK=const(file=file))
-    for read in (lambda: edited(root, known), lambda: parameters.start_values(known)):
+    for read in (lambda: edited(root, known), lambda: parameters.start_values(known, "w")):
         with pytest.raises(BuildError, match=told) as caught:
             read()
         assert caught.value.exit_code == 5
@@ -210,12 +210,12 @@ def test_a_source_that_is_no_rust_is_a_failed_build(
 
 def test_a_constant_that_is_missing_is_no_failed_build(root: Path) -> None:
     known = project(root, NOSUCH=const(file=None))
-    for read in (lambda: edited(root, known), lambda: parameters.start_values(known)):
+    for read in (lambda: edited(root, known), lambda: parameters.start_values(known, "w")):
         with pytest.raises(SourceError, match="no Rust source defines") as caught:
             read()
         assert caught.value.exit_code == 2
     with pytest.raises(SourceError, match="is not there"):
-        parameters.start_values(project(root, CHUNK=const(file="src/other.rs")))
+        parameters.start_values(project(root, CHUNK=const(file="src/other.rs")), "w")
 
 
 @pytest.mark.parametrize("file", ["src/tuning.rs", None])
