@@ -41,20 +41,30 @@ pub const UNROLL_FACTOR: usize = 4;
 ///
 /// | options | back to back | after 2 ms asleep | others' share of the machine |
 /// |---|---|---|---|
-/// | 65 536 | 0.52 (0.51 to 0.58) | 1.01 (0.99 to 1.05) | none |
-/// | 65 537 | 0.52 (0.51 to 0.58) | 1.03 (1.00 to 1.05) | none |
-/// | 100 000 | 0.51 (0.49 to 0.90) | 1.01 (0.98 to 1.05) | none |
-/// | 1 000 000 | 0.73 (0.68 to 0.74) | 0.74 (0.70 to 0.80) | none |
+/// | 65 536 | 0.71 (0.62 to 0.87) | 1.06 (0.96 to 1.09) | none |
+/// | 65 537 | 0.63 (0.58 to 1.01) | 1.04 (0.95 to 1.20) | none |
+/// | 100 000 | 0.61 (0.57 to 0.96) | 1.04 (0.99 to 1.13) | none |
+/// | 1 000 000 | 0.61 (0.58 to 0.66) | 0.68 (0.66 to 0.71) | none |
 ///
-/// With a threshold of 16 384, beside programs that used 29 % of the machine, a sleeping pool cost 1.32
-/// (1.05 to 1.67) there: no verdict, but reason enough to look higher.
+/// All medians are within the tenth; the intervals of two are too wide to say so. At a threshold of
+/// 16 384, beside programs that used 29 % of the machine, a sleeping pool cost 1.32 (1.05 to 1.67).
 pub const FAST_PARALLEL_THRESHOLD: usize = 65_536;
 
 /// Options per chunk that the fast kernel's threads take from their common counter.
 ///
-/// Range: 256 to 65 536. Chosen by hand: `perfkit tune --workload call_price`, which measures it
-/// again, found the machine busy and gave no verdict.
-pub const FAST_CHUNK_SIZE: usize = 2_048;
+/// Range: 256 to 65 536. Found by perfkit: with targets out of reach, `perfkit tune --workload
+/// call_price` said of 512 and 1 024 that they are slower than the former 2 048, and of 4 096, 8 192
+/// and 16 384 that they are faster. `perfkit measure --workload call_price --sizes 100k,1M --against
+/// REVISION` says how much faster than 2 048 (95 % interval):
+///
+/// | chunk | at 100 000 options | at 1 000 000 |
+/// |---|---|---|
+/// | 4 096 | 1.02 (1.00 to 1.04) | 1.07 (1.04 to 1.11) |
+/// | 8 192 | 1.04 (1.03 to 1.05) | 1.12 (1.06 to 1.18) |
+///
+/// The smaller of the two is taken: when the pool wakes late, the caller waits for the last chunk that
+/// it took, and calls of a hundred thousand options are to bear that too.
+pub const FAST_CHUNK_SIZE: usize = 4_096;
 
 /// Every constant above by name, as compiled.
 #[must_use]
