@@ -18,7 +18,7 @@ KERNEL := $(VENV)/.installed-kernel
 ENGINE_SOURCES := $(shell find toolkit/engine -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock pyproject.toml
 KERNEL_SOURCES := $(shell find kernel -name '*.rs' -o -name '*.toml') Cargo.toml Cargo.lock
 
-.PHONY: help demo demo-full test lint lint-python lint-rust unit bench truth docs clean require require-test
+.PHONY: help demo demo-full test lint unit bench truth docs clean require require-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -52,25 +52,23 @@ demo: $(INSTALLED)
 demo-full: $(INSTALLED)
 	@PATH="$(BIN):$$PATH" bash .ci/demo
 
-lint: lint-python lint-rust
-
-lint-python: $(DEVELOP)
+# Rust and Python side by side, on a core each.
+lint: $(DEVELOP)
+	(cargo fmt --check && cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings) &
+	rust=$$!
+	trap 'kill "$$rust" 2>/dev/null || true' EXIT
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-
-lint-rust: $(DEVELOP)
-	cargo fmt --check
-	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+	wait "$$rust"
 
 # No unit test waits on a clock, so they may share the machine; the others must have it alone.
 unit: $(DEVELOP)
 	$(BIN)/python -m pytest --numprocesses 2 tests/unit
 
-test: require-test $(DEVELOP)
-	$(MAKE) --no-print-directory --jobs 2 --output-sync lint
-	$(MAKE) --no-print-directory $(KERNEL) unit
+test: require-test lint $(KERNEL)
+	$(BIN)/python -m pytest --numprocesses 2 tests/unit
 	cargo test --quiet --workspace --release
 	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest --durations=40 tests/integration tests/truth
 
