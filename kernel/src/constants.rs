@@ -41,12 +41,12 @@ pub const UNROLL_FACTOR: usize = 4;
 ///
 /// | options | back to back | after 2 ms asleep | others' share of the machine |
 /// |---|---|---|---|
-/// | 65 536 | 0.71 (0.62 to 0.87) | 1.06 (0.96 to 1.09) | none |
-/// | 65 537 | 0.63 (0.58 to 1.01) | 1.04 (0.95 to 1.20) | none |
-/// | 100 000 | 0.61 (0.57 to 0.96) | 1.04 (0.99 to 1.13) | none |
-/// | 1 000 000 | 0.61 (0.58 to 0.66) | 0.68 (0.66 to 0.71) | none |
+/// | 65 536 | 0.59 (0.57 to 0.74) | 1.04 (1.01 to 1.12) | none |
+/// | 65 537 | 0.65 (0.55 to 0.71) | 1.07 (1.01 to 1.14) | none |
+/// | 100 000 | 0.58 (0.50 to 0.64) | 1.03 (0.99 to 1.15) | none |
+/// | 1 000 000 | 0.57 (0.54 to 0.64) | 0.60 (0.55 to 0.63) | none |
 ///
-/// All medians are within the tenth; the intervals of two are too wide to say so. At a threshold of
+/// All medians are within the tenth; the intervals of three are too wide to say so. At a threshold of
 /// 16 384, beside programs that used 29 % of the machine, a sleeping pool cost 1.32 (1.05 to 1.67).
 pub const FAST_PARALLEL_THRESHOLD: usize = 65_536;
 
