@@ -67,8 +67,7 @@ lint: $(DEVELOP)
 unit: $(DEVELOP)
 	$(BIN)/python -m pytest --numprocesses 2 tests/unit
 
-test: require-test lint $(KERNEL)
-	$(BIN)/python -m pytest --numprocesses 2 tests/unit
+test: require-test lint unit $(KERNEL)
 	cargo test --quiet --workspace --release
 	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest --durations=40 tests/integration tests/truth
 
