@@ -34,7 +34,7 @@ THRESHOLD = kernel.parameters()["FAST_PARALLEL_THRESHOLD"]
 SIZES = sorted({THRESHOLD, THRESHOLD + 1, 20_000, 24_000, 32_000, 64_000, 100_000, 1_000_000})
 PAUSES = {"back to back": 0.0, "after 400 us": 400e-6, "after 2 ms asleep": 2e-3}
 CALLS = 60
-TURNS = 11
+TURNS = 31
 ONE, ALL = "1", "0"  # of Rayon's threads; 0 is as many as cores
 
 

@@ -41,16 +41,16 @@ pub const UNROLL_FACTOR: usize = 4;
 ///
 /// | options | back to back | after 2 ms asleep | others' share of the machine |
 /// |---|---|---|---|
-/// | 65 536 | 0.59 (0.57 to 0.74) | 1.04 (1.01 to 1.12) | none |
-/// | 65 537 | 0.65 (0.55 to 0.71) | 1.07 (1.01 to 1.14) | none |
-/// | 100 000 | 0.58 (0.50 to 0.64) | 1.03 (0.99 to 1.15) | none |
-/// | 1 000 000 | 0.57 (0.54 to 0.64) | 0.60 (0.55 to 0.63) | none |
+/// | 65 536 | 0.61 (0.58 to 0.66) | 1.02 (0.99 to 1.04) | 0.2 % |
+/// | 65 537 | 0.60 (0.54 to 0.63) | 1.03 (0.99 to 1.04) | 0.2 % |
+/// | 100 000 | 0.58 (0.53 to 0.60) | 1.02 (1.00 to 1.04) | 0.2 % |
+/// | 1 000 000 | 0.56 (0.55 to 0.58) | 0.60 (0.59 to 0.61) | 0.2 % |
 ///
-/// All medians are within the tenth; the intervals of three are too wide to say so. At a threshold of
-/// 16 384, beside programs that used 29 % of the machine, a sleeping pool cost 1.32 (1.05 to 1.67).
+/// At a threshold of 16 384, beside programs that used 29 % of the machine, a sleeping pool cost 1.32 (1.05 to 1.67).
 pub const FAST_PARALLEL_THRESHOLD: usize = 65_536;
 
-/// Options per chunk that the fast kernel's threads take from their common counter.
+/// Options per chunk that the fast kernel's threads take from their common counter; fewer where a call
+/// would have less than `LEAST_CHUNKS` of them.
 ///
 /// Range: 256 to 65 536. In `perfkit tune --workload call_price`, with targets out of reach, 512 was
 /// slower than the former 2 048 at 100 000 options, 1 024 not surely, and the intervals of 4 096, 8 192
@@ -64,7 +64,7 @@ pub const FAST_PARALLEL_THRESHOLD: usize = 65_536;
 /// | 8 192 | 1.04 (1.03 to 1.05) | 1.12 (1.06 to 1.18) |
 ///
 /// The smaller of the two is taken: when the pool wakes late, the caller waits for the last chunk that
-/// it took, and calls of a hundred thousand options are to bear that too.
+/// it took.
 pub const FAST_CHUNK_SIZE: usize = 4_096;
 
 /// Every constant above by name, as compiled.

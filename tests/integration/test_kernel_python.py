@@ -436,7 +436,11 @@ def test_constants_are_read_back_and_decide_the_plans() -> None:
     assert kernel.plan_plain(medium)[0] == "per_thread"
     threshold, chunk = values["FAST_PARALLEL_THRESHOLD"], values["FAST_CHUNK_SIZE"]
     assert kernel.plan(threshold - 1)[0] == "sequential"
-    assert kernel.plan(threshold)[:3] == ("shared", chunk, -(-threshold // chunk))
+    branch, smaller, pieces, _ = kernel.plan(threshold)
+    assert (branch, pieces) == ("shared", -(-threshold // smaller))
+    assert smaller <= chunk
+    large = max(threshold, 1_000 * chunk)
+    assert kernel.plan(large)[:3] == ("shared", chunk, 1_000)
 
 
 def test_the_build_says_what_it_is() -> None:

@@ -67,6 +67,10 @@ pub struct Plan {
     pub helpers: usize,
 }
 
+/// Pieces that a shared call is cut into at the least, as long as they are worth fetching: when the
+/// pool wakes late, the caller waits for a helper's last piece, and that must be little of the call.
+const LEAST_CHUNKS: usize = 32;
+const WORTH_FETCHING: usize = 256;
 /// Most options that are priced without looking up whether the call was interrupted.
 const LONGEST_CHUNK: usize = 1 << 18;
 
@@ -83,7 +87,7 @@ pub fn plan(n: usize, threads: impl FnOnce() -> usize) -> Plan {
             helpers: 0,
         };
     }
-    let chunk_len = FAST_CHUNK_SIZE;
+    let chunk_len = FAST_CHUNK_SIZE.min((n / LEAST_CHUNKS).max(WORTH_FETCHING));
     let chunks = n.div_ceil(chunk_len);
     let helpers = (threads().saturating_sub(1)).min(chunks.saturating_sub(1));
     Plan {

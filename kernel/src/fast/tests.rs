@@ -211,10 +211,21 @@ fn the_threshold_chooses_the_branch_and_the_chunk_their_number() {
     );
     let at = plan(threshold, || 4);
     assert_eq!(at.branch, Branch::Shared);
-    assert_eq!(at.chunks, threshold.div_ceil(FAST_CHUNK_SIZE));
+    assert_eq!(at.chunks, threshold.div_ceil(at.chunk_len));
+    assert!(at.chunk_len <= FAST_CHUNK_SIZE);
     assert_eq!(at.helpers, 3.min(at.chunks - 1));
+    let large = plan(threshold.max(1_000 * FAST_CHUNK_SIZE), || 4);
+    assert_eq!(large.chunk_len, FAST_CHUNK_SIZE);
     assert_eq!(plan(0, || 4).chunks, 0);
     assert_eq!(plan(threshold, || 1).helpers, 0);
+}
+
+#[test]
+fn a_small_call_is_cut_into_pieces_that_are_little_of_it() {
+    for n in [FAST_PARALLEL_THRESHOLD, 2 * FAST_PARALLEL_THRESHOLD] {
+        let plan = plan(n, || 4);
+        assert!(plan.chunks >= 32 || plan.chunk_len <= 256, "{plan:?}");
+    }
 }
 
 #[test]
