@@ -7,8 +7,9 @@ The kernel spins for a given number of nanoseconds in each call. Two questions, 
 diagnoses with the sentinels deciding which blocks count:
 
 - *cost*: a call whose work is a fraction of a microsecond is diagnosed with and without 200, 1,000
-  and 5,000 ns. What an estimator reports more with a delay than without is known by construction;
-  it may be off by a tenth of it or by 30 ns.
+  and 5,000 ns. What an estimator reports more with a delay than without is known: a spin ends up to
+  one reading of the clock late, so how long it took is added up by the clock that ends it. An
+  estimator may be off by a tenth of it or by 30 ns.
 - *share*: a call of which a delay takes 5, 20, 40, 60 or 80 %. The truth is the delay over the time
   of the whole call; what the boundary takes by itself is below a hundredth of that call and counts
   as error. The share that is reported may be off by two points, and the verdict of the agreement is
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -28,6 +30,8 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import journal
+import numpy as np
+import perfkit_kernel
 
 from perfkit import store
 from perfkit.config import Backend, Kind, LayerRule, Parameter, Project, load_project
@@ -48,8 +52,8 @@ HOOK = "perfkit_kernel:set_boundary_delay_ns"
 
 SMALL, DELAYS_NS = 4, (200, 1_000, 5_000)
 BASE_NS = 100
-"""The spin ends after the clock has passed its end, so it is longer than asked for by one reading
-of the clock. Against another spin that cancels; against no spin at all it would not.
+"""A spin takes longer than it says of itself by its calls and one reading of the clock. Against
+another spin that cancels; against no spin at all it would not.
 """
 COST_ROUNDS = 2
 LARGE, SHARES = 4_000, (0.05, 0.20, 0.40, 0.60, 0.80)
@@ -92,6 +96,20 @@ def project_with(delay_ns: int, size: int, settings: dict[str, float]) -> Projec
         }
     )
     return dataclasses.replace(project, config=changed)
+
+
+def spent_s(delay_ns: int) -> float:
+    """How long a delay in a small call takes by its own clock."""
+    one = np.ones(SMALL)
+    perfkit_kernel.set_boundary_delay_ns(delay_ns)
+    batches = []
+    for _ in range(400):
+        before = perfkit_kernel.boundary_delay_spent_ns()
+        for _ in range(50):
+            perfkit_kernel.call_price_plain(one, one, one, 0.01, one)
+        batches.append((perfkit_kernel.boundary_delay_spent_ns() - before) / 50)
+    perfkit_kernel.set_boundary_delay_ns(0)
+    return statistics.median(batches) * 1e-9
 
 
 def look(delay_ns: int, size: int, settings: dict[str, float]) -> dict[str, Any] | None:
@@ -148,6 +166,8 @@ def run(minutes: float) -> None:
         if what == "cost":
             delay = BASE_NS + round(value)
             found = look(delay, SMALL, COST_SETTINGS)
+            if found is not None:
+                found["spent_s"] = spent_s(delay)
         else:
             plain_s = plain_s or _plain()
             if plain_s is None:
@@ -177,11 +197,12 @@ def costs() -> tuple[list[str], bool]:
     done = [row for row in journal.rows(JOURNAL) if row["what"] == "cost"]
     errors: dict[tuple[str, float], list[float]] = {}
     for number in range(COST_ROUNDS):
-        by_delay = {row["value"]: row["estimators"] for row in done if row["round"] == number}
-        base = by_delay.pop(0.0, {})
-        for delay, estimators in by_delay.items():
-            for name in estimators.keys() & base.keys():
-                error = estimators[name] - base[name] - delay * 1e-9
+        by_delay = {row["value"]: row for row in done if row["round"] == number}
+        base = by_delay.pop(0.0, {"estimators": {}})
+        for delay, row in by_delay.items():
+            for name in row["estimators"].keys() & base["estimators"].keys():
+                found_s = row["estimators"][name] - base["estimators"][name]
+                error = found_s - (row["spent_s"] - base["spent_s"])
                 errors.setdefault((name, delay), []).append(error)
     # An estimator that gave no answer, such as samples that were refused, is not wrong.
     lines, good = [], len(done) == COST_ROUNDS * (1 + len(DELAYS_NS))
