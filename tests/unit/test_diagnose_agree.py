@@ -86,6 +86,28 @@ def test_samples_and_twin_are_compared_over_what_the_twin_covers() -> None:
     assert found.covers is Covers.FFI
 
 
+def test_the_narrower_of_two_ways_to_the_ffi_alone_gives_the_share() -> None:
+    # A timed reading of what is nearly all FFI is narrower than a count of the same in samples.
+    split = samples(60.5e-6, output=0.5e-6)
+    found = judge([reading(Method.TWIN, 60e-6), sampled_reading(split)], CALL, sampled=split)
+    assert found.ffi.share == pytest.approx(0.595)
+    assert found.ffi.low is not None
+    assert found.ffi.high is not None
+    assert (found.ffi.low, found.ffi.high) == pytest.approx((0.595, 0.595), abs=0.005)
+    assert found.covers is Covers.FFI
+    # A wide one is not, and an inner timer holds a reading of the clock.
+    for other in (reading(Method.TWIN, 60e-6, half=4e-6), reading(Method.INNER_TIMER, 60e-6)):
+        found = judge([other, sampled_reading(split)], CALL, sampled=split)
+        assert found.ffi.share == pytest.approx(0.605)
+
+
+def test_an_interval_holds_both_ways_where_they_differ_by_more_than_they_leave_open() -> None:
+    split = samples(31.5e-6)
+    found = judge([reading(Method.TWIN, 30e-6), sampled_reading(split)], CALL, sampled=split)
+    assert found.ffi.share == pytest.approx(0.30)
+    assert found.ffi.high == pytest.approx(0.315)
+
+
 def test_an_intercept_below_agreeing_others_names_the_growing_conversion() -> None:
     split = samples(45e-6)
     found = judge(

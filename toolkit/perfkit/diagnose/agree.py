@@ -12,7 +12,15 @@ from enum import StrEnum
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from perfkit.diagnose.estimators import Answer, Covers, Method, Reading, Response, Sampled
+from perfkit.diagnose.estimators import (
+    Answer,
+    Covers,
+    Method,
+    Reading,
+    Response,
+    Sampled,
+    difference,
+)
 from perfkit.records import Estimate, FfiEstimate, Interval
 from perfkit.units import format_seconds, format_share
 
@@ -98,7 +106,7 @@ def judge(
     """Find two independent readings that agree, and explain the others.
 
     Samples are compared with each timed reading over what that one covers. Where they agree, the
-    share is the samples' own FFI, because only they tell it from the output's allocation.
+    share is that of the FFI alone, because they tell it from the output's allocation.
 
     Args:
         readings: one per estimator.
@@ -134,7 +142,7 @@ def judge(
     if best is not None and not _one_camp(pairs):
         codes |= dict.fromkeys(agreed, Code.TWO_CAMPS)
         best = None
-    share, covers = _value(best, pairs, call_s) if best else (None, Covers.FFI)
+    share, covers = _value(best, pairs, call_s, sampled) if best else (None, Covers.FFI)
     estimators = tuple(_estimate(reading, codes.get(reading.method)) for reading in readings)
     estimators += tuple(_response_estimate(found) for found in responses)
     return Agreement(
@@ -195,16 +203,22 @@ def _comparable(reading: Reading, other: Reading, sampled: Sampled | None) -> In
     return reading.seconds
 
 
-def _value(best: _Pair, pairs: Sequence[_Pair], call_s: Interval) -> tuple[Interval, Covers]:
+def _value(
+    best: _Pair, pairs: Sequence[_Pair], call_s: Interval, sampled: Sampled | None
+) -> tuple[Interval, Covers]:
     """The share of the call that the agreeing readings stand for.
 
-    Samples that agree with anybody give the value, for they alone tell the FFI from the output.
+    Where samples agree with anybody it is the FFI alone, for they tell it from the output: by their
+    own count of it, or by a timed reading less their count of the output, whichever is narrower;
+    the interval holds the other one too where they differ by more than both leave open.
     Else it is the mean of the best pair, with an interval that holds both of theirs.
     """
-    for pair in sorted(pairs, key=lambda pair: pair.apart):
-        for reading in (pair.first, pair.second):
-            if reading.method is Method.SAMPLES and reading.seconds is not None:
-                return _share(reading.seconds, call_s), Covers.FFI
+    confirmed = {
+        r.method: r for p in pairs if _has_samples(p) for r in (p.first, p.second) if r.seconds
+    }
+    if confirmed:
+        alone = [_ffi_alone(reading, sampled) for reading in confirmed.values()]
+        return _share(_narrowest([i for i in alone if i is not None]), call_s), Covers.FFI
     both = [r.seconds for r in (best.first, best.second) if r.seconds is not None]
     mean = Interval(
         estimate=sum(i.estimate for i in both) / len(both),
@@ -213,6 +227,31 @@ def _value(best: _Pair, pairs: Sequence[_Pair], call_s: Interval) -> tuple[Inter
     )
     pure = Covers.FFI in (best.first.covers, best.second.covers)
     return _share(mean, call_s), Covers.FFI if pure else Covers.BOUNDARY
+
+
+def _has_samples(pair: _Pair) -> bool:
+    return Method.SAMPLES in (pair.first.method, pair.second.method)
+
+
+def _ffi_alone(reading: Reading, sampled: Sampled | None) -> Interval | None:
+    """The FFI by one reading; None of one that confirms and is no exact count of it: the intercept
+    does not see a conversion that grows, and the inner timer holds a reading of the clock.
+    """
+    if reading.seconds is None or reading.method in (Method.INTERCEPT, Method.INNER_TIMER):
+        return None
+    if reading.covers is Covers.FFI or sampled is None:
+        return reading.seconds
+    return difference(reading.seconds, sampled.output())
+
+
+def _narrowest(known: Sequence[Interval]) -> Interval:
+    chosen = min(known, key=_half_width)
+    for other in known:
+        joint = math.hypot(_half_width(chosen), _half_width(other))
+        if abs(chosen.estimate - other.estimate) > joint:
+            low, high = min(chosen.low, other.estimate), max(chosen.high, other.estimate)
+            chosen = Interval(estimate=chosen.estimate, low=low, high=high)
+    return chosen
 
 
 def _share(seconds: Interval, call_s: Interval) -> Interval:
