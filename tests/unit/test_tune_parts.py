@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,7 @@ from perfkit.tune import space
 from perfkit.tune.frames import hottest
 from perfkit.tune.live import LEAST_SECONDS_PER_SIZE, quick_enough
 from perfkit.tune.log import summary
-from perfkit.tune.score import UNCHANGED, gain, mean, meets, score
+from perfkit.tune.score import UNCHANGED, gain, mean, meets, score, score_floor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,19 @@ def test_a_ratio_must_clear_one_and_the_noise_floor() -> None:
     assert is_slower(slow, 0.005)
     assert not is_slower(slow, 0.02)
     assert not is_faster(Interval(estimate=1.2, low=0.99, high=1.4), None)
+
+
+def test_the_floor_of_a_score_is_the_mean_of_the_sizes_floors_as_the_score_is() -> None:
+    three = sizes({10_000: 1.1, 100_000: 1.1, 1_000_000: 1.1})
+    floors = (0.005, 0.005, 0.13)
+    known = [replace(size, noise_floor=floor) for size, floor in zip(three, floors, strict=True)]
+    found = score_floor(known)
+    assert found == pytest.approx((1.005 * 1.005 * 1.13) ** (1 / 3) - 1)
+    # One noisy size does not drown a gain that all of them show.
+    assert is_faster(score(known), found)
+    assert not is_faster(score(known), 0.13)
+    assert score_floor([*known[:2], three[2]]) is None
+    assert score_floor([]) is None
 
 
 def test_a_target_without_a_reference_is_missed_and_without_a_target_nothing_is() -> None:

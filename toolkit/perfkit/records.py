@@ -534,7 +534,7 @@ class TrialOutcome(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSize:
     """One size of a trial. `change` is start time over trial time: the only figure compared
-    between trials.
+    between trials. `noise_floor` is what this size's ratios must leave one by, as a fraction.
     """
 
     workload: str
@@ -543,6 +543,7 @@ class TrialSize:
     change: Interval
     target: float | None
     time_s: Interval | None = None
+    noise_floor: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -563,7 +564,7 @@ class Trial:
     profile: tuple[Mapping[str, object], ...] = ()  # rows of the hot-frame table, every third one
     files: Mapping[str, str] = field(default_factory=dict)
     signature: str = ""  # equal for equal code, data and values handed over at run time
-    noise_floor: float | None = None  # of this trial's own measurement, as a fraction
+    noise_floor: float | None = None  # of this trial's score, as a fraction
 
 
 class TuneStatus(StrEnum):
@@ -589,6 +590,7 @@ class Confirmed:
     change_vs_start: Interval
     target: float | None = None
     met: bool | None = None  # by the lower bound of `speedup`; None without a target
+    noise_floor: float | None = None  # of this size, as a fraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -623,7 +625,7 @@ class TuneReport:
     start_params: Mapping[str, Value] | None = None
     best_iteration: int | None = None  # 0 is the starting build
     best_build: ModuleFile | None = None  # with the best parameters; those of other backends apart
-    noise_floor: float | None = None  # as a fraction; None while no A/A stands behind the figures
+    noise_floor: float | None = None  # of scores, as a fraction; None while no A/A stands behind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

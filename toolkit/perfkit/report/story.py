@@ -214,7 +214,7 @@ def _tuning(tuned: TuneReport, replacement: Replacement) -> list[Block]:
             (
                 format_count(size.size),
                 "the start itself" if kept else ratio_interval(change),
-                UNKNOWN if kept else change_text(change, tuned.noise_floor),
+                UNKNOWN if kept else change_text(change, size.noise_floor),
                 ratio_interval(step.change if step else None),
             )
         )

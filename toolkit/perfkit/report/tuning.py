@@ -185,7 +185,7 @@ def _confirmed_table(report: TuneReport) -> Table:
             ratio_interval(size.speedup),
             format_ratio(size.target) if size.target is not None else UNKNOWN,
             met_text(size.target, size.met),
-            *(_change_cells(size.change_vs_start, report) if with_change else ()),
+            *(_change_cells(size.change_vs_start, size.noise_floor) if with_change else ()),
         )
         for size in report.confirmed
     ]
@@ -206,8 +206,8 @@ def _confirmed_table(report: TuneReport) -> Table:
     return Table(columns=columns(*titles), rows=tuple(rows), caption=caption)
 
 
-def _change_cells(change: Interval, report: TuneReport) -> tuple[str, str]:
-    return ratio_interval(change), change_text(change, report.noise_floor)
+def _change_cells(change: Interval, noise_floor: float | None) -> tuple[str, str]:
+    return ratio_interval(change), change_text(change, noise_floor)
 
 
 def _mean_row(report: TuneReport, *, with_change: bool) -> tuple[str, ...]:
@@ -220,7 +220,7 @@ def _mean_row(report: TuneReport, *, with_change: bool) -> tuple[str, ...]:
         ratio_interval(mean(speedups) if whole else None),
         UNKNOWN,
         UNKNOWN,
-        *(_change_cells(change, report) if with_change else ()),
+        *(_change_cells(change, report.noise_floor) if with_change else ()),
     )
 
 

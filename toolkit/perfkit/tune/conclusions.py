@@ -30,6 +30,7 @@ def confirmed_sizes(sizes: Sequence[TrialSize]) -> tuple[Confirmed, ...]:
             change_vs_start=size.change,
             target=size.target,
             met=meets(size),
+            noise_floor=size.noise_floor,
         )
         for size in sizes
     )
@@ -61,7 +62,7 @@ def closing_notes(
     """What the reader of the result has to know about it."""
     notes = [_dead_note(name) for name in dead]
     if best is not None and best.iteration:
-        slower = [one for one in confirmed if is_slower(one.change_vs_start, noise_floor)]
+        slower = [one for one in confirmed if is_slower(one.change_vs_start, one.noise_floor)]
         notes += [_slower_note(size) for size in slower]
         whole = mean([one.change_vs_start for one in confirmed]) if confirmed else None
         if whole is not None and not is_faster(whole, noise_floor):

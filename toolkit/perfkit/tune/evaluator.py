@@ -43,7 +43,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What one measurement of a candidate, the starting build and the reference found."""
+    """What one measurement of a candidate, the starting build and the reference found.
+
+    Attributes:
+        noise_floor: of the score; each size has its own.
+    """
 
     verdict: MeasureVerdict
     sizes: tuple[TrialSize, ...]

@@ -32,6 +32,7 @@ from perfkit.subject.parameters import assign, prove
 from perfkit.subject.workloads import verify
 from perfkit.tune import frames, space
 from perfkit.tune.evaluator import Measured, Prepared, Profiled
+from perfkit.tune.score import score_floor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -150,7 +151,7 @@ class LiveEvaluator:
         return Measured(
             verdict=found.verdict,
             sizes=sizes,
-            noise_floor=found.noise_floor,
+            noise_floor=score_floor(sizes),
             bench_s=time.monotonic() - begun,
             notes=(*notes, *found.notes),
         )
@@ -256,6 +257,7 @@ class LiveEvaluator:
         """The starting build is its own start: what is compared there is its copy."""
         names = [variant.name for variant in plan.variants]
         against = _START if _START in names else _COPY
+        checked = found.noise_floor is not None
         sizes = []
         for size in plan.sizes:
             point = found.at(size)
@@ -268,6 +270,7 @@ class LiveEvaluator:
                     change=point.ratio(_SUBJECT, against),
                     target=self._workload.targets.get(size),
                     time_s=point.absolute(_SUBJECT),
+                    noise_floor=point.noise_floor(_SUBJECT, _COPY) if checked else None,
                 )
             )
         return tuple(sizes)

@@ -48,6 +48,19 @@ def mean(ratios: Sequence[Interval]) -> Interval:
     )
 
 
+def score_floor(sizes: Sequence[TrialSize]) -> float | None:
+    """What a score must leave one by to count, as a fraction; None while no A/A stands behind it.
+
+    The geometric mean of the sizes' floors, as a score is of their changes: as far as the mean
+    moves when each of them is off by its own floor, all in one direction. One size that is noisy
+    does not drown what many quiet ones say.
+    """
+    floors = [size.noise_floor for size in sizes if size.noise_floor is not None]
+    if not floors or len(floors) < len(sizes):
+        return None
+    return math.expm1(sum(math.log1p(floor) for floor in floors) / len(floors))
+
+
 def gain(challenger: Interval, incumbent: Interval) -> Interval:
     """How many times faster the challenger is than the incumbent, from their scores.
 
