@@ -106,7 +106,7 @@ def found_parts(split: Split) -> dict[str, float]:
     return {**shares, "rest": 1 - sum(shares.values())}
 
 
-def allowed(share: float, samples: int) -> float:
+def allowed(share: float, samples: float) -> float:
     """How far a right split may be from the truth: the promise, or chance where that is more."""
     share = min(max(share, 0.0), 1.0)  # a difference of times may come out below zero
     return max(POINTS, CHANCE * (share * (1 - share) / samples) ** 0.5 + TRUTH_ERROR)
@@ -115,12 +115,12 @@ def allowed(share: float, samples: int) -> float:
 def check_parts(
     truth: Mapping[str, float],
     found: Mapping[str, float],
-    samples: int,
+    samples: float,
     exactly: float | None = None,
 ) -> None:
-    """Each part within what is given, or within what the number of samples allows."""
+    """Each part within what is given, or within what so many independent samples allow."""
     told = ", ".join(f"{name} {found[name]:.3f} for {truth[name]:.3f}" for name in truth)
-    print(f"{samples} samples: {told}")
+    print(f"{samples:.0f} independent samples: {told}")
     for name, share in truth.items():
         room = allowed(share, samples) if exactly is None else exactly
         assert abs(found[name] - share) <= room, f"{name}: {told}"

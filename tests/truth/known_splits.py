@@ -8,6 +8,7 @@ captures that perfkit believes count. Takes minutes and needs a machine with roo
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,10 +30,18 @@ pytestmark = pytest.mark.truth
 
 SAMPLES = 10_000
 SECONDS = 7.0
+RATE_HZ = 499
 TRIES = 30
 """Captures of one mix at the most: a busy machine has few that are believed, and calls that hand
 work to threads are only sampled at low rates.
 """
+DEAR = {"200us": 0.05}
+"""The cost that is allowed where the promised 2 % cannot be had: perf is switched with each thread,
+and a call of 200 µs that hands work to two of them is made 1.2 to 2.4 % slower even at 61 samples/s
+(2026-11, three threads on 2 vCPU). perfkit refuses such captures as it is configured; their split
+must be right all the same.
+"""
+DEAR_RATE_HZ = 127
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +71,14 @@ class Seen:
 
 
 def look(
-    project: Project, build: Build, folder: Path, workload: str, length: str, size: int
+    project: Project,
+    build: Build,
+    folder: Path,
+    workload: str,
+    length: str,
+    size: int,
+    *,
+    rate: int = RATE_HZ,
 ) -> Seen:
     """Captures of one mix until those that are believed have the samples."""
     run = create_run(folder / "profiles", "profile", {})
@@ -72,7 +88,7 @@ def look(
     for _ in range(TRIES):
         truth = known_split.true_shares(project, build, length, size)
         capture, split = known_split.take(
-            project, build, run, f"{workload}_{length}", size, seconds=SECONDS, rate=499
+            project, build, run, f"{workload}_{length}", size, seconds=SECONDS, rate=rate
         )
         why.append(capture.reason)
         if not capture.accepted:
@@ -109,7 +125,13 @@ def test_each_layer_is_within_two_points(
 def test_each_layer_is_within_two_points_beside_two_workers(
     project: Project, build: Build, tmp_path: Path, length: str, size: int
 ) -> None:
-    seen = look(project, build, tmp_path, "joined", length, size)
+    rate = RATE_HZ
+    if length in DEAR:
+        rate = DEAR_RATE_HZ
+        profiling = project.config.profiling.model_copy(update={"slowdown_limit": DEAR[length]})
+        config = project.config.model_copy(update={"profiling": profiling})
+        project = dataclasses.replace(project, config=config)
+    seen = look(project, build, tmp_path, "joined", length, size, rate=rate)
     known_split.check_parts(seen.truth, seen.found, seen.samples, exactly=known_split.POINTS)
     for split in seen.splits:
         known_split.check_workers(project, build, length, size, split)

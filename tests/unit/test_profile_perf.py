@@ -10,10 +10,11 @@ import pytest
 from perfkit import _engine
 from perfkit.errors import CaptureError, StoreError, UnreadableOutputError
 from perfkit.profile import agreement, engine_errors, observer, perf_fold, perf_jit
-from perfkit.profile.perf import unexplained
+from perfkit.profile.perf import in_step, unexplained
 from perfkit.records import Interval, Layer
 from perfkit.stacks.layers import Layers
-from perfkit.stacks.split import CALLING_THREAD
+from perfkit.stacks.perf_script import Window
+from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 from perfkit.store import create_run
 
 if TYPE_CHECKING:
@@ -51,6 +52,17 @@ def test_samples_without_a_frame_stay_samples(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x.perf.txt"]
 
 
+def test_stacks_are_also_kept_window_by_window(tmp_path: Path) -> None:
+    windows = [Window(begin=0.5, end=1.5), Window(begin=2.5, end=4.5)]
+    samples = [(SAMPLE, 7, 1), (SAMPLE, 7, 2), (SAMPLE, 7, 3), (SAMPLE, 8, 4), (SAMPLE, 7, 4.2)]
+    found = perf_fold.fold(script(tmp_path, *samples), windows=windows)
+    own, other = ((root, "_start", "spins::compute") for root in (CALLING_THREAD, OTHER_THREADS))
+    assert sorted(found.stacks) == [(own, 3), (other, 1)]
+    assert [sorted(cluster) for cluster in found.clusters] == [[(own, 1)], [(own, 2), (other, 1)]]
+    whole = perf_fold.fold(script(tmp_path, *samples))
+    assert whole.clusters == [whole.stacks]
+
+
 @pytest.mark.parametrize("event", ["cpu-clock", "cpu-clock:u", "task-clock:upp"])
 def test_the_event_is_what_perf_says_not_what_was_asked_for(tmp_path: Path, event: str) -> None:
     assert perf_fold.fold(script(tmp_path, (SAMPLE, 7, 1), event=event)).event == event
@@ -72,6 +84,13 @@ def test_what_the_engine_refuses_has_its_place_and_a_remedy(tmp_path: Path) -> N
     assert caught.value.remedy
     with pytest.raises(StoreError), engine_errors.named():
         _engine.Folded.from_stacks([(["a"], 1)]).write(tmp_path / "absent" / "x.folded")
+
+
+def test_samples_in_step_with_the_calls_are_told_by_what_they_are_worth() -> None:
+    said = in_step(2000, 4.0)
+    assert said is not None
+    assert "2000 tell as much as 500" in said.text
+    assert in_step(2000, 1.2) is None
 
 
 # -- two recordings --------------------------------------------------------------------------------
@@ -100,6 +119,7 @@ def test_a_layer_that_moved_is_named() -> None:
     assert "compute, glue" in said.text
     assert said.remedy
     assert agreement.note((499, before), (997, before)).id == "rates_agree"
+    assert agreement.note((499, before), (997, after), design_effect=1000.0).id == "rates_agree"
     # Too few to say anything about, and nothing at all.
     assert agreement.apart({"compute": 900, "glue": 1}, {"compute": 900}) == ()
     assert agreement.apart({}, {"compute": 3}) == ()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from perfkit.errors import CaptureError
 from perfkit.records import Layer
-from perfkit.stacks.intervals import median_interval, wilson
+from perfkit.stacks.intervals import design_effect, median_interval, wilson
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import (
     CALLING_THREAD,
@@ -83,3 +85,77 @@ def test_the_median_has_its_rank_interval() -> None:
     # Binomial(20, 1/2): ranks 6 and 15 cover 95.9 %.
     assert (found.estimate, found.low, found.high) == (10.5, 6.0, 15.0)
     assert median_interval([1.0, 2.0, 3.0]).high == math.inf
+
+
+# -- samples that resemble their neighbours --------------------------------------------------------
+
+CALL = (("interpreter", 0.29), ("convert", 0.53), ("compute", 0.18))
+
+
+def kind_at(phase: float) -> str:
+    """What runs at a point of a call, from 0 to 1."""
+    for kind, share in CALL:
+        phase -= share
+        if phase < 0:
+            return kind
+    return CALL[-1][0]
+
+
+def sampled(lots: random.Random, calls_per_sample: float, jitter: float) -> list[Counter[str]]:
+    """Windows of a sampler with a fixed period, each begun anywhere in a call; `jitter` is how far
+    off the calls' point is from one sample to the next.
+    """
+    windows = []
+    for _ in range(60):
+        phase = lots.random()
+        window = Counter[str]()
+        for _ in range(20):
+            window[kind_at(phase % 1)] += 1
+            phase += calls_per_sample + lots.gauss(0, jitter)
+        windows.append(window)
+    return windows
+
+
+def test_samples_out_of_step_are_independent_ones() -> None:
+    lots = random.Random(3)
+    found = [design_effect(sampled(lots, 9.0, jitter=1.0)) for _ in range(40)]
+    assert sum(found) / 40 < 1.15
+    assert min(found) == 1.0  # never narrower than independent samples
+
+
+def test_intervals_of_samples_in_step_hold_the_truth_as_often_as_they_say() -> None:
+    """And those that take them as independent do not: that is why the effect is measured."""
+    lots = random.Random(4)
+    held = Counter[bool]()
+    for _ in range(300):
+        windows = sampled(lots, 9.0, jitter=0.05)
+        effect = design_effect(windows)
+        hits, total = sum(window["convert"] for window in windows), 60 * 20
+        for known in (True, False):
+            interval = wilson(hits, total, effect if known else 1.0)
+            held[known] += interval.low <= 0.53 <= interval.high
+    assert held[True] / 300 > 0.91
+    assert held[False] / 300 < 0.6
+
+
+def test_one_window_or_one_kind_tells_nothing_of_the_effect() -> None:
+    assert design_effect([]) == 1.0
+    assert design_effect([{"a": 3, "b": 4}, {}]) == 1.0
+    assert design_effect([{"a": 3}, {"a": 9}]) == 1.0
+    assert design_effect([{"a": 5}, {"b": 5}]) == pytest.approx(10.0)
+
+
+def test_the_design_effect_widens_every_interval_of_a_split_and_moves_no_share() -> None:
+    stacks = [(COMPUTE, 600), (PYTHON, 200), (OTHER, 900)]
+    plain, wide = (
+        split(
+            stacks, layers=LAYERS, rate_hz=1e3, region_s=1.0, calls=500, windows=9, design_effect=by
+        )
+        for by in (1.0, 4.0)
+    )
+    for before, after in zip(
+        (*plain.layers, *plain.workers), (*wide.layers, *wide.workers), strict=True
+    ):
+        assert after.share == before.share
+        assert after.high - after.low > 1.4 * (before.high - before.low)
+    assert wide.ffi.high > plain.ffi.high

@@ -88,6 +88,7 @@ def collapse_perf(
     strict: bool = True,
     pid: int | None = None,
     windows: Sequence[tuple[float, float]] | None = None,
+    by_window: bool = False,
     chains: tuple[str, Mapping[int, Sequence[str]]] | None = None,
     roots: tuple[str, str] | None = None,
     main_tid: int | None = None,
@@ -109,6 +110,7 @@ def collapse_perf(
         pid: the process to keep; all of them when None.
         windows: spans of the clock that the samples carry, seconds, in order, of which samples
             are kept; all of them when None.
+        by_window: put the number of its window, from 0, below the root frame of each stack.
         chains: a module as perf prints it, and the functions inlined at addresses of it,
             innermost first: they are written above the frames at these addresses.
         roots: names of the calling thread's and of all others' root frames.

@@ -246,6 +246,8 @@ class Capture:
         calls: calls of the workload inside the region, or None where it is not known.
         region_s: wall clock of the region, seconds.
         windows: parts that the region was cut into; each end of one may be off by one sample.
+        design_effect: how many samples tell as much as one independent one; their intervals are
+            as wide as this asks for.
         unresolved_share: of the samples, those whose leaf has no name.
         slowdown: profiled over bare time, minus one; None where it was not measured.
         accepted: the capture may be turned into a table.
@@ -268,6 +270,7 @@ class Capture:
     main_tid: int | None = None
     pid: int | None = None
     windows: int = 1
+    design_effect: float = 1.0
     notes: tuple[Note, ...] = ()
 
 

@@ -19,7 +19,7 @@ use crate::guard::guard;
 use crate::lines::{excerpt, for_each_line};
 use crate::naming::{Feed, names_by_number};
 use crate::perf_script::{FIELDS, process_and_thread};
-use crate::samples::{Capture, Reader};
+use crate::samples::{Capture, Reader, Sample};
 use crate::select::{Roots, Selection};
 use crate::{Error, Result};
 
@@ -223,12 +223,17 @@ fn named_by_inferno(
     }
     let mut stack = Vec::new();
     for (sample, count) in capture.samples.iter() {
-        if sample[0] != event || sample.len() == 2 {
+        let sample = Sample::of(sample);
+        if sample.event != event || sample.frames.is_empty() {
             continue;
         }
         stack.clear();
-        stack.push(numbers[0][sample[1] as usize]);
-        stack.extend(sample[2..].iter().rev().map(|id| numbers[1][*id as usize]));
+        if settings.selection.by_window {
+            stack.push(folded.intern(sample.window.to_string().as_bytes())?);
+        }
+        stack.push(numbers[0][sample.thread as usize]);
+        let frames = sample.frames.iter().rev();
+        stack.extend(frames.map(|id| numbers[1][*id as usize]));
         folded.push(&stack, count)?;
     }
     Ok(folded)

@@ -128,7 +128,7 @@ impl PyCollapseStats {
 #[pyfunction]
 #[pyo3(signature = (
     script, output, *, include_tid = true, event = None, strict = true,
-    pid = None, windows = None, chains = None, roots = None, main_tid = None
+    pid = None, windows = None, by_window = false, chains = None, roots = None, main_tid = None
 ))]
 #[allow(clippy::too_many_arguments)] // keywords of a Python function
 fn collapse_perf(
@@ -140,6 +140,7 @@ fn collapse_perf(
     strict: bool,
     pid: Option<i64>,
     windows: Option<Vec<(f64, f64)>>,
+    by_window: bool,
     chains: Option<(String, HashMap<u64, Vec<String>>)>,
     roots: Option<(String, String)>,
     main_tid: Option<i64>,
@@ -151,6 +152,7 @@ fn collapse_perf(
         selection: Selection {
             pid,
             windows,
+            by_window,
             chains: chains.map(|(module, by_place)| Chains { module, by_place }),
             roots: roots.map(|(calling, others)| Roots {
                 calling,

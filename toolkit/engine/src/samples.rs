@@ -14,7 +14,30 @@ use crate::naming::{fed, thread_name};
 use crate::perf_script::{self, FrameLine, event_line, frame_line, process_and_thread};
 use crate::select::{Chains, LeftOut, Selection, is_thread_entry};
 
-/// The samples of a text, equal ones counted once.
+/// How a sample lies in [`Capture::samples`]: three numbers, then those of its frames, leaf first.
+pub(crate) struct Sample<'a> {
+    pub(crate) event: u32,
+    pub(crate) thread: u32,
+    /// The window of the selection that it lies in.
+    pub(crate) window: u32,
+    pub(crate) frames: &'a [u32],
+}
+
+impl<'a> Sample<'a> {
+    pub(crate) fn of(numbers: &'a [u32]) -> Self {
+        Self {
+            event: numbers[0],
+            thread: numbers[1],
+            window: numbers[2],
+            frames: &numbers[Self::HEAD..],
+        }
+    }
+
+    /// Numbers before the frames.
+    const HEAD: usize = 3;
+}
+
+/// The samples of a text, equal ones of one window counted once.
 #[derive(Default)]
 pub(crate) struct Capture {
     /// Root frames as inferno reads them: `comm PID/TID`.
@@ -26,7 +49,7 @@ pub(crate) struct Capture {
     /// By frame: a thread may begin with it.
     entry: Vec<bool>,
     pub(crate) events: Vec<String>,
-    /// Event, thread, frames with the leaf first.
+    /// A [`Sample`] each.
     pub(crate) samples: Sequences,
     pub(crate) stats: Stats,
 }
@@ -36,10 +59,11 @@ impl Capture {
     pub(crate) fn settle(&mut self, event: u32) {
         self.stats.event = self.events.get(event as usize).cloned();
         for (sample, count) in self.samples.iter() {
-            if sample[0] != event {
+            let sample = Sample::of(sample);
+            if sample.event != event {
                 continue;
             }
-            let frames = &sample[2..];
+            let frames = sample.frames;
             if frames.is_empty() {
                 self.stats.no_stack += count;
                 continue;
@@ -148,7 +172,7 @@ impl<'a> Reader<'a> {
         if line.first() == Some(&b'#') {
             return Ok(());
         }
-        if self.sample.len() == 2 && event_line(&String::from_utf8_lossy(line)).is_ok() {
+        if self.sample.len() == Sample::HEAD && event_line(&String::from_utf8_lossy(line)).is_ok() {
             // A sample without frames need not have an empty line after it.
             self.end_of_sample();
             return self.event(line);
@@ -165,12 +189,13 @@ impl<'a> Reader<'a> {
         let checked = self.selection.check(process, time);
         self.kept = checked.is_ok();
         match checked {
-            Ok(()) => self.capture.stats.first_pid = self.capture.stats.first_pid.or(process),
+            Ok(_) => self.capture.stats.first_pid = self.capture.stats.first_pid.or(process),
             Err(LeftOut::Foreign) => self.capture.stats.foreign += 1,
             Err(LeftOut::Outside) => self.capture.stats.outside += 1,
         }
+        let window = checked.unwrap_or_default() as u32;
         let (thread, _) = self.capture.threads.add(thread.as_bytes());
-        self.sample = vec![self.event_number(event.event), thread];
+        self.sample = vec![self.event_number(event.event), thread, window];
         let single = frame_line(event.rest);
         if let Some(frame) = single {
             let id = self.frame(frame);
@@ -216,7 +241,7 @@ impl<'a> Reader<'a> {
     /// perf ends every stack with an empty line. Without it the callers may be missing, and a
     /// stack without its root would be shown under the wrong parent.
     pub(crate) fn end_of_text(&mut self) {
-        if self.sample.len() > 2 {
+        if self.sample.len() > Sample::HEAD {
             self.capture.stats.truncated = u64::from(self.kept);
             self.sample.clear();
         } else if !self.sample.is_empty() {

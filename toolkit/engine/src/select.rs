@@ -11,6 +11,8 @@ pub struct Selection {
     pub pid: Option<i64>,
     /// Spans of the clock that the samples carry, seconds, in order.
     pub windows: Option<Vec<(f64, f64)>>,
+    /// Put the number of a sample's window, from zero, below its root frame.
+    pub by_window: bool,
     /// Functions inlined into one module.
     pub chains: Option<Chains>,
     /// Names for the root frames.
@@ -47,21 +49,21 @@ pub enum LeftOut {
 }
 
 impl Selection {
-    /// Whether a sample of this process (or thread, where perf printed no process) at this time
-    /// counts.
+    /// The window that a sample of this process (or thread, where perf printed no process) at this
+    /// time counts in, from zero; zero for all where there are no windows.
     ///
     /// # Errors
-    /// Why not.
-    pub fn check(&self, process: Option<i64>, time: f64) -> Result<(), LeftOut> {
+    /// Why it does not count.
+    pub fn check(&self, process: Option<i64>, time: f64) -> Result<usize, LeftOut> {
         if self.pid.is_some() && self.pid != process {
             return Err(LeftOut::Foreign);
         }
         let Some(windows) = &self.windows else {
-            return Ok(());
+            return Ok(0);
         };
         let after = windows.partition_point(|(begin, _)| *begin <= time);
-        match after.checked_sub(1).map(|index| windows[index].1) {
-            Some(end) if time <= end => Ok(()),
+        match after.checked_sub(1) {
+            Some(index) if time <= windows[index].1 => Ok(index),
             _ => Err(LeftOut::Outside),
         }
     }
@@ -105,15 +107,15 @@ mod tests {
             windows: Some(vec![(1.0, 2.0), (3.0, 4.0)]),
             ..Selection::default()
         };
-        for time in [1.0, 1.5, 2.0, 3.0, 4.0] {
-            assert_eq!(selection.check(Some(7), time), Ok(()), "{time}");
+        for (time, window) in [(1.0, 0), (1.5, 0), (2.0, 0), (3.0, 1), (4.0, 1)] {
+            assert_eq!(selection.check(Some(7), time), Ok(window), "{time}");
         }
         for time in [0.9, 2.1, 4.1] {
             assert_eq!(selection.check(Some(7), time), Err(LeftOut::Outside));
         }
         assert_eq!(selection.check(Some(8), 1.5), Err(LeftOut::Foreign));
         assert_eq!(selection.check(None, 1.5), Err(LeftOut::Foreign));
-        assert_eq!(Selection::default().check(None, 1.5), Ok(()));
+        assert_eq!(Selection::default().check(None, 1.5), Ok(0));
     }
 
     #[test]

@@ -240,6 +240,7 @@ def _observed(
         ffi=ffi,
         stacks=taken.stacks if taken else (),
         region_samples=taken.region_samples if taken else 0.0,
+        design_effect=taken.capture.design_effect if taken else 1.0,
         layers=by_layer(taken.split.layers) if taken else {},
         workers_s=taken.split.workers_s if taken else None,
         threads=subject.threads,

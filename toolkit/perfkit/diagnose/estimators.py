@@ -84,6 +84,7 @@ class Sampled:
         boundary_allocation_s: the part of `allocation` and `page_fault` that was asked for outside
             compute.
         loop_s: what the timing loop itself takes per call; part of `interpreter`.
+        design_effect: of the samples, see `stacks.intervals.design_effect`.
     """
 
     layers: Mapping[Layer, float]
@@ -91,10 +92,11 @@ class Sampled:
     sample_s: float
     boundary_allocation_s: float
     loop_s: float
+    design_effect: float = 1.0
 
     def interval(self, seconds: float) -> Interval:
         """Seconds per call with the counting error of their samples (Wilson at 95 %)."""
-        share = wilson(seconds / self.sample_s, self.samples)
+        share = wilson(seconds / self.sample_s, self.samples, self.design_effect)
         total = self.samples * self.sample_s
         return Interval(estimate=seconds, low=share.low * total, high=share.high * total)
 

@@ -88,6 +88,7 @@ class Observed:
     Attributes:
         call_s: time per call without any profiler.
         region_samples: samples that the profiled region has at its rate: the base of all shares.
+        design_effect: of the samples, see `stacks.intervals.design_effect`.
         layers: of the calling thread, by layer.
         workers_s: on-CPU seconds per call of other threads; None where nothing could see them.
         threads: threads the subject may use.
@@ -110,6 +111,7 @@ class Observed:
     ffi: FfiEstimate | None = None
     stacks: tuple[StackTime, ...] = ()
     region_samples: float = 0.0
+    design_effect: float = 1.0
     layers: Mapping[Layer, LayerTime] = field(default_factory=dict)
     workers_s: float | None = None
     threads: int = 1
@@ -143,7 +145,8 @@ class Observed:
         """Share of the call's wall clock; None without a profile."""
         if self.region_samples <= 0:
             return None
-        return wilson(sum(stack.count for stack in chosen), self.region_samples)
+        count = sum(stack.count for stack in chosen)
+        return wilson(count, self.region_samples, self.design_effect)
 
     def where(self, rule: Callable[[StackTime], bool]) -> list[StackTime]:
         """The stacks that a rule picks."""

@@ -88,7 +88,7 @@ def threads_of(seen: Observed) -> Threads | None:
         caller_s=caller * per_sample_s,
         workers_s=useful * per_sample_s,
         pieces_s=sum(s.count for s in pool if handles_a_piece(s)) * per_sample_s,
-        error=Z / math.sqrt(max(caller + useful, 1)),
+        error=Z * math.sqrt(seen.design_effect / max(caller + useful, 1)),
     )
 
 

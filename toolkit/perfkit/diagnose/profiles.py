@@ -50,6 +50,7 @@ class Profiled:
         return Sampled(
             layers={row.layer: row.seconds for row in self.split.layers},
             samples=self.region_samples,
+            design_effect=self.capture.design_effect,
             sample_s=self.split.call_s / self.region_samples,
             boundary_allocation_s=self.boundary_allocation_s,
             loop_s=loop_s,
@@ -99,6 +100,8 @@ def read(capture: Capture, run: Run, layers: Layers) -> Profiled:
         rate_hz=capture.rate_hz,
         region_s=capture.region_s,
         calls=capture.calls,
+        windows=capture.windows,
+        design_effect=capture.design_effect,
     )
     stacks = tuple(stack_time(frames, count, layers) for frames, count in raw)
     region_samples = capture.region_s * capture.rate_hz

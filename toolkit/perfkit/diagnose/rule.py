@@ -82,7 +82,9 @@ def upto(high: float) -> Interval:
 def share_of_work(seen: Observed, chosen: Sequence[StackTime]) -> Interval | None:
     """Share of the CPU time of all threads: the base for work that runs on several."""
     total = sum(stack.count for stack in seen.stacks)
-    return wilson(sum(stack.count for stack in chosen), total) if total else None
+    if not total:
+        return None
+    return wilson(sum(stack.count for stack in chosen), total, seen.design_effect)
 
 
 def bound(seen: Observed, chosen: Sequence[StackTime]) -> float:

@@ -33,11 +33,16 @@ def by_layer(stacks: Iterable[tuple[Sequence[str], int]], layers: Layers) -> Map
     return found
 
 
-def apart(first: Mapping[str, int], second: Mapping[str, int]) -> tuple[str, ...]:
+def apart(
+    first: Mapping[str, int], second: Mapping[str, int], design_effect: float = 1.0
+) -> tuple[str, ...]:
     """The kinds whose shares of the samples differ by more than counting explains.
 
     Two proportions each, the level divided by how many are compared (Bonferroni): with eight layers
     at 5 % each, one comparison in three of equal recordings would raise an alarm.
+
+    Args:
+        design_effect: of the samples, see `stacks.intervals.design_effect`.
     """
     totals = (sum(first.values()), sum(second.values()))
     if not all(totals):
@@ -48,7 +53,8 @@ def apart(first: Mapping[str, int], second: Mapping[str, int]) -> tuple[str, ...
         pooled = sum(counts) / sum(totals)
         if pooled * min(totals) < LEAST_EXPECTED or pooled == 1.0:
             continue
-        spread = math.sqrt(pooled * (1 - pooled) * (1 / totals[0] + 1 / totals[1]))
+        variance = pooled * (1 - pooled) * (1 / totals[0] + 1 / totals[1])
+        spread = math.sqrt(variance * design_effect)
         compared.append((kind, abs(counts[0] / totals[0] - counts[1] / totals[1]) / spread))
     if not compared:
         return ()
@@ -56,9 +62,13 @@ def apart(first: Mapping[str, int], second: Mapping[str, int]) -> tuple[str, ...
     return tuple(kind for kind, distance in compared if distance > limit)
 
 
-def note(first: tuple[int, Mapping[str, int]], second: tuple[int, Mapping[str, int]]) -> Note:
+def note(
+    first: tuple[int, Mapping[str, int]],
+    second: tuple[int, Mapping[str, int]],
+    design_effect: float = 1.0,
+) -> Note:
     """What to say about the samples by layer at two rates."""
-    differ = apart(first[1], second[1])
+    differ = apart(first[1], second[1], design_effect)
     rates = f"{first[0]} and {second[0]} samples/s"
     if not differ:
         text = f"the shares at {rates} agree within what counting leaves open"

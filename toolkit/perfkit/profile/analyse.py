@@ -70,6 +70,7 @@ def split_unchecked(capture: Capture, run: Run, layers: Layers) -> Split:
         region_s=capture.region_s,
         calls=capture.calls,
         windows=capture.windows,
+        design_effect=capture.design_effect,
     )
 
 
@@ -83,14 +84,17 @@ def write_tables(capture: Capture, run: Run, layers: Layers) -> dict[str, Path]:
     stacks = stacks_of(capture, run)
     stem = Path(capture.files["folded"]).name.removesuffix(".folded")
     base, call_s = None, None
+    clumped = capture.design_effect
     written = {}
     if capture.region_s is not None and capture.calls and capture.rate_hz:
         base = capture.region_s * capture.rate_hz
         call_s = capture.region_s / capture.calls
-    frames = tables.frame_table(stacks, layers=layers, base=base, call_s=call_s)
+    frames = tables.frame_table(
+        stacks, layers=layers, base=base, call_s=call_s, design_effect=clumped
+    )
     path = run.write(f"tables/{stem}.frames.csv", export.table_csv(frames))
     written["frames"] = run.relative(path)
-    whole = tables.stack_table(stacks, layers, base=base)
+    whole = tables.stack_table(stacks, layers, base=base, design_effect=clumped)
     path = run.write(f"tables/{stem}.stacks.csv", export.table_csv(whole))
     written["stacks"] = run.relative(path)
     if capture.profiler == "perf" and capture.accepted and base is not None:

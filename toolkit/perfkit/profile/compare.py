@@ -233,4 +233,5 @@ def _sampled(capture: Capture, run: Run, per: str) -> Sampled:
         rate_hz=capture.rate_hz,
         calls=capture.calls or 0,
         elements=(capture.size or 0) if per == PER_ELEMENT else 1,
+        design_effect=capture.design_effect,
     )

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from perfkit.subject.child import Worker, WorkerSpec
 
 OPTION_COST = "raw/perf-jit-cost.jsonl"
+IN_STEP = 1.5
+"""Design effect that is worth a note: with independent samples three captures of a hundred reach
+it, of the fewest windows that there are (36).
+"""
 
 
 class Perf:
@@ -174,6 +178,10 @@ def _judged(session: Session, settled: Settled, slowdown: Interval | None) -> Ca
     if not read.inlined:
         text = "inlined functions are not told apart: there is no addr2line"
         notes.append(Note(id="no_inlined", text=text, remedy="apt-get install binutils"))
+    design_effect = session.design_effect(read)
+    resembling = in_step(found.samples, design_effect)
+    if resembling is not None:
+        notes.append(resembling)
     dropped = artefacts.bound_raw(recorded.data)
     files = {"text": artefacts.compress(read.script)}
     if dropped is None:
@@ -203,6 +211,7 @@ def _judged(session: Session, settled: Settled, slowdown: Interval | None) -> Ca
         calls=recorded.calls,
         region_s=recorded.region_s,
         windows=len(recorded.windows),
+        design_effect=design_effect,
         unresolved_share=found.unresolved_share,
         slowdown=slowdown,
         accepted=verdict.accepted,
@@ -212,3 +221,16 @@ def _judged(session: Session, settled: Settled, slowdown: Interval | None) -> Ca
         pid=session.running.pid,
         notes=tuple(notes),
     )
+
+
+def in_step(samples: int, design_effect: float) -> Note | None:
+    """What to say of samples that tell less than so many independent ones; None where they do."""
+    if design_effect < IN_STEP:
+        return None
+    worth = round(samples / design_effect)
+    text = (
+        f"neighbouring samples resemble each other, as where the calls are nearly in step with the "
+        f"sampling clock: {samples} tell as much as {worth} independent ones, and the intervals "
+        "are those of so many"
+    )
+    return Note(id="in_step", text=text, remedy="another --rate may be out of step")

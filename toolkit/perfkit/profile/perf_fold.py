@@ -5,6 +5,7 @@ without a name: dropped, its time would look like waiting.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,19 +22,24 @@ if TYPE_CHECKING:
 _EVENT = re.compile(r"\s\d+\.\d+:\s+(?:\d+\s+)?(?P<event>\S+?):\s*$")
 
 
+Stack = tuple[tuple[str, ...], int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
     """The kept samples of one text.
 
     Attributes:
         stacks: root first, from the calling thread's name or the others'.
+        clusters: the same by window, where there are windows.
         unresolved: samples whose leaf has no name, or that have no frame at all.
         event: what perf counted in truth: it takes `cpu-clock:u` by itself where the system does
             not let it see the kernel; None where the text does not tell.
     """
 
     selection: perf_script.Selection
-    stacks: list[tuple[tuple[str, ...], int]]
+    stacks: list[Stack]
+    clusters: list[list[Stack]]
     unresolved: int
     event: str | None
 
@@ -55,17 +61,30 @@ def fold(
     folded = script.with_suffix(".kept.folded")
     try:
         selection = perf_script.fold(
-            script, folded, pid=pid, windows=windows, inlined=inlined, main_tid=main_tid
+            script,
+            folded,
+            pid=pid,
+            windows=windows,
+            by_window=True,
+            inlined=inlined,
+            main_tid=main_tid,
         )
-        stacks = read_stacks(folded)
+        found = read_stacks(folded)
     finally:
         folded.unlink(missing_ok=True)
+    clusters: dict[str, list[Stack]] = {}
+    together: Counter[tuple[str, ...]] = Counter()
+    for (window, *stack), count in found:
+        clusters.setdefault(window, []).append((tuple(stack), count))
+        together[tuple(stack)] += count
+    stacks = list(together.items())
     if selection.empty:
         # Whose they are is not told. The calling thread's part is what must not look too small.
         stacks.append(((CALLING_THREAD, UNKNOWN), selection.empty))
     return Folded(
         selection=selection,
         stacks=stacks,
+        clusters=list(clusters.values()),
         unresolved=selection.unresolved + selection.empty,
         event=event_of(script),
     )

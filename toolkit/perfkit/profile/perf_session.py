@@ -12,8 +12,9 @@ from perfkit.errors import CaptureError, PermissionRefusedError, ToolError
 from perfkit.profile import agreement, observer, perf_fold, perf_record, quality
 from perfkit.profile.perf_record import RecordSettings
 from perfkit.records import Note
-from perfkit.stacks import inline, perf_script
+from perfkit.stacks import inline, intervals, perf_script
 from perfkit.stacks.layers import Layers, crate_names
+from perfkit.stacks.split import CALLING_THREAD
 from perfkit.store import read_journal
 from perfkit.units import format_share
 
@@ -78,10 +79,15 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """A recording as stacks."""
+    """A recording as stacks.
+
+    Attributes:
+        clusters: the stacks window by window.
+    """
 
     selection: perf_script.Selection
-    stacks: list[tuple[tuple[str, ...], int]]
+    stacks: list[perf_fold.Stack]
+    clusters: list[list[perf_fold.Stack]]
     unresolved: int
     event: str
     script: Path
@@ -237,6 +243,7 @@ class Session:
         return Read(
             selection=found.selection,
             stacks=found.stacks,
+            clusters=found.clusters,
             unresolved=found.unresolved,
             event=found.event or recorded.settings.event,
             script=script,
@@ -294,14 +301,24 @@ class Session:
             text = f"the shares were not compared at {settings.rate_hz} samples/s: {error.message}"
             return Note(id="rates_unchecked", text=text, remedy=error.remedy)
         return agreement.note(
-            (rate, self._by_layer(read)), (settings.rate_hz, self._by_layer(other))
+            (rate, self._by_layer(read)),
+            (settings.rate_hz, self._by_layer(other)),
+            self.design_effect(read),
         )
 
+    def design_effect(self, read: Read) -> float:
+        """Of the calling thread's samples in their layers, between windows."""
+        layers = self._layers()
+        own = ([row for row in cluster if row[0][0] == CALLING_THREAD] for cluster in read.clusters)
+        return intervals.design_effect(agreement.by_layer(cluster, layers) for cluster in own)
+
     def _by_layer(self, read: Read) -> Mapping[str, int]:
+        return agreement.by_layer(read.stacks, self._layers())
+
+    def _layers(self) -> Layers:
         build = self.request.build
         crates = crate_names(build.rustc, build.module)
-        layers = Layers(crates, self.request.project.config.layers)
-        return agreement.by_layer(read.stacks, layers)
+        return Layers(crates, self.request.project.config.layers)
 
     def _inlined(self, script: Path) -> inline.Inlined | None:
         """The functions inlined into the subject's module, where addr2line is there to ask."""

@@ -31,12 +31,14 @@ class Sampled:
     Attributes:
         stacks: of all threads, with the thread's root frame.
         elements: that a call has, where times are to be per element; one otherwise.
+        design_effect: of the samples, see `intervals.design_effect`.
     """
 
     stacks: tuple[tuple[tuple[str, ...], int], ...]
     rate_hz: float
     calls: int
     elements: int = 1
+    design_effect: float = 1.0
 
     def seconds(self, samples: float) -> float:
         """Sampled CPU seconds per call, or per element."""
@@ -140,4 +142,4 @@ def _self_samples(stacks: Iterable[tuple[Sequence[str], int]]) -> Counter[str]:
 
 def _error(capture: Sampled, samples: int) -> float:
     """Standard error of a frame's seconds per call; counts as Poisson, one sample at the least."""
-    return capture.seconds(math.sqrt(max(samples, 1)))
+    return capture.seconds(math.sqrt(max(samples, 1) * capture.design_effect))

@@ -70,6 +70,7 @@ def fold(
     *,
     pid: int | None = None,
     windows: Sequence[Window] | None = None,
+    by_window: bool = False,
     inlined: Inlined | None = None,
     main_tid: int | None = None,
     threads: bool = True,
@@ -81,6 +82,7 @@ def fold(
         output: the folded file.
         pid: the process to keep; all of them when None.
         windows: spans of the clock that the samples carry, in order; the whole text when None.
+        by_window: below each root frame stands the number of the sample's window, from 0.
         inlined: functions to write above the frames that they were inlined into.
         main_tid: the calling thread; the first kept sample's process when None.
         threads: root frames are the calling thread and the others, and not each thread's own name.
@@ -96,6 +98,7 @@ def fold(
             output,
             pid=pid,
             windows=spans,
+            by_window=by_window,
             chains=(inlined.module, inlined.chains) if inlined is not None else None,
             roots=(CALLING_THREAD, OTHER_THREADS) if threads else None,
             main_tid=main_tid,

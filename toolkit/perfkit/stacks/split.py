@@ -68,6 +68,7 @@ def split(
     region_s: float,
     calls: int,
     windows: int = 1,
+    design_effect: float = 1.0,
 ) -> Split:
     """Put each stack into its layer.
 
@@ -77,6 +78,7 @@ def split(
         region_s: wall clock of the region, seconds.
         calls: calls inside the region.
         windows: parts that the region was cut into; each end may be off by one sample.
+        design_effect: of the samples, see `intervals.design_effect`.
 
     Raises:
         CaptureError: the region is empty.
@@ -92,17 +94,21 @@ def split(
     total = region_s * rate_hz  # the samples that a thread on a CPU all the time would have
     call_s = region_s / calls
     on_cpu = sum(main.values())
-    rows = [_row(layer, count, total, call_s) for layer, count in main.most_common()]
-    rows.append(_waiting(on_cpu, total, call_s, windows))
+
+    def rows_of(counted: Counter[Layer]) -> list[LayerTime]:
+        shares = ((layer, wilson(n, total, design_effect)) for layer, n in counted.most_common())
+        return [_row(layer, share, call_s) for layer, share in shares]
+
+    waiting = _waiting(on_cpu, total, call_s, windows, design_effect)
     return Split(
-        layers=tuple(rows),
-        workers=tuple(_row(layer, count, total, call_s) for layer, count in others.most_common()),
+        layers=(*rows_of(main), waiting),
+        workers=tuple(rows_of(others)),
         call_s=call_s,
         on_cpu_s=on_cpu / rate_hz / calls,
         workers_s=sum(others.values()) / rate_hz / calls,
         samples=on_cpu,
         worker_samples=sum(others.values()),
-        ffi=wilson(sum(main[layer] for layer in FFI_LAYERS), total),
+        ffi=wilson(sum(main[layer] for layer in FFI_LAYERS), total, design_effect),
     )
 
 
@@ -116,8 +122,7 @@ def by_layer(rows: Iterable[LayerTime]) -> Mapping[Layer, LayerTime]:
     return {row.layer: row for row in rows}
 
 
-def _row(layer: Layer, count: int, total: float, call_s: float) -> LayerTime:
-    share = wilson(count, total)
+def _row(layer: Layer, share: Interval, call_s: float) -> LayerTime:
     return LayerTime(
         layer=layer,
         seconds=share.estimate * call_s,
@@ -127,14 +132,16 @@ def _row(layer: Layer, count: int, total: float, call_s: float) -> LayerTime:
     )
 
 
-def _waiting(on_cpu: int, total: float, call_s: float, windows: int) -> LayerTime:
+def _waiting(
+    on_cpu: int, total: float, call_s: float, windows: int, design_effect: float
+) -> LayerTime:
     """Wall clock minus on-CPU time. It can come out below zero by the clock's phase at the ends of
     the windows; that is shown as it is.
     """
     busy = min(on_cpu / total, 1.0)
     # Each end of a window cuts a sampling period at a random point: standard deviation 1/sqrt(12).
     edges = Z * math.sqrt(2 * windows / 12) / total
-    half = Z * math.sqrt(busy * (1 - busy) / total) + edges
+    half = Z * math.sqrt(busy * (1 - busy) / total * design_effect) + edges
     share = 1 - on_cpu / total
     return LayerTime(
         layer=Layer.WAITING,

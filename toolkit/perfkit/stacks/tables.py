@@ -43,6 +43,7 @@ def frame_table(
     layers: Layers,
     base: float | None = None,
     call_s: float | None = None,
+    design_effect: float = 1.0,
 ) -> pd.DataFrame:
     """One row per frame, hottest self time first.
 
@@ -54,6 +55,7 @@ def frame_table(
         base: samples that make up a share of one; all samples when None. For shares of a call's
             wall clock this is the region's seconds times the rate.
         call_s: wall clock per call, seconds; without it the columns per call are empty.
+        design_effect: of the samples, see `intervals.design_effect`.
 
     Returns:
         A table with `FRAME_COLUMNS`; shares are of `base`.
@@ -76,8 +78,8 @@ def frame_table(
     denominator = base if base is not None else float(everything)
     rows = []
     for frame, count in total.items():
-        self_share = wilson(own[frame], denominator)
-        total_share = wilson(count, denominator)
+        self_share = wilson(own[frame], denominator, design_effect)
+        total_share = wilson(count, denominator, design_effect)
         alone = layers.of_frame(frame)
         named = of_layer[frame].most_common(1)[0][0] if frame in of_layer else str(alone or "")
         rows.append(
@@ -113,16 +115,20 @@ def layer_table(layers: Sequence[LayerTime], workers: Sequence[LayerTime] = ()) 
 
 
 def stack_table(
-    stacks: Iterable[tuple[Sequence[str], int]], layers: Layers, *, base: float | None = None
+    stacks: Iterable[tuple[Sequence[str], int]],
+    layers: Layers,
+    *,
+    base: float | None = None,
+    design_effect: float = 1.0,
 ) -> pd.DataFrame:
-    """One row per stack, most samples first; shares are of `base`, as in `frame_table`."""
+    """One row per stack, most samples first; shares and their intervals as in `frame_table`."""
     import pandas as pd
 
     found = sorted(((";".join(s), s, n) for s, n in stacks), key=lambda row: (-row[2], row[0]))
     denominator = base if base is not None else float(sum(count for *_, count in found))
     rows = []
     for text, stack, count in found:
-        share = wilson(count, denominator)
+        share = wilson(count, denominator, design_effect)
         layer = str(layers.classify(stack[1:]))
         rows.append((text, layer, count, share.estimate, share.low, share.high))
     return pd.DataFrame(rows, columns=list(STACK_COLUMNS))
