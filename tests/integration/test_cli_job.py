@@ -165,7 +165,7 @@ def test_diagnose(subject: Subject) -> None:
 
 def test_tune(subject: Subject) -> None:
     before = subject.dirt()
-    words = ("--max-iterations", "2", "--time-limit", "90s", "--patience", "0s")
+    words = ("--max-iterations", "1", "--time-limit", "90s", "--patience", "0s")
     document, run = subject.ask("tune", *words)
     wanted = {"status", "builds", "evaluations", "wall_s", "trials", "best", "confirmed"}
     assert wanted | {"dead_parameters"} <= set(document)

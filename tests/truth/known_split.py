@@ -72,16 +72,22 @@ def spent(project: Project, build: Build, names: tuple[str, ...], size: int) -> 
     ]
 
 
-def true_shares(project: Project, build: Build, length: str, size: int) -> dict[str, float]:
-    """What each part is of a call of `mixed`; nothing is in no part."""
-    names = ("in_python", "unconverted", "converted", "mixed")
+def true_shares(
+    project: Project, build: Build, length: str, size: int, of: str = "mixed"
+) -> dict[str, float]:
+    """What each part is of the calling thread's CPU time in a call; nothing is in no part.
+
+    Args:
+        of: `mixed`, or `joined`, whose compute also holds what handing the work to threads takes.
+    """
+    names = ("in_python", "unconverted", "converted", of)
     words = tuple(f"{name}_{length}" for name in names)
-    python, crossed, converted, mixed = (row.own_s for row in spent(project, build, words, size))
+    python, crossed, converted, whole = (row.own_s for row in spent(project, build, words, size))
     return {
-        "interpreter": python / mixed,
-        "crossing": (crossed - python) / mixed,
-        "convert_in": (converted - crossed) / mixed,
-        "compute": (mixed - converted) / mixed,
+        "interpreter": python / whole,
+        "crossing": (crossed - python) / whole,
+        "convert_in": (converted - crossed) / whole,
+        "compute": (whole - converted) / whole,
         "rest": 0.0,
     }
 

@@ -35,11 +35,11 @@ TRIES = 30
 """Captures of one mix at the most: a busy machine has few that are believed, and calls that hand
 work to threads are only sampled at low rates.
 """
-DEAR = {"200us": 0.05}
+DEAR = {"200us": 0.10}
 """The cost that is allowed where the promised 2 % cannot be had: perf is switched with each thread,
-and a call of 200 µs that hands work to two of them is made 1.2 to 2.4 % slower even at 61 samples/s
-(2026-11, three threads on 2 vCPU). perfkit refuses such captures as it is configured; their split
-must be right all the same.
+and a call of 200 µs that hands work to two of them is made 3 % slower at 127 samples/s and still
+2 % at 61 (2026-11, three threads on 2 vCPU). perfkit refuses such captures as it is configured;
+their split must be right all the same.
 """
 DEAR_RATE_HZ = 127
 
@@ -81,12 +81,13 @@ def look(
     rate: int = RATE_HZ,
 ) -> Seen:
     """Captures of one mix until those that are believed have the samples."""
-    run = create_run(folder / "profiles", "profile", {})
     splits: list[Split] = []
     truths: list[Mapping[str, float]] = []
     why = []
     for _ in range(TRIES):
-        truth = known_split.true_shares(project, build, length, size)
+        truth = known_split.true_shares(project, build, length, size, of=workload)
+        # Each begins at the rate asked for: within a run it would go on at what one settled on.
+        run = create_run(folder / "profiles", "profile", {})
         capture, split = known_split.take(
             project, build, run, f"{workload}_{length}", size, seconds=SECONDS, rate=rate
         )

@@ -9,7 +9,7 @@ use std::arch::x86_64::{
     _mm256_sub_epi64, _mm256_sub_pd, _mm256_testz_si256, _mm256_xor_si256,
 };
 
-use super::formula::{Columns, Run, price_run};
+use super::blocks::{Columns, Run, price_run};
 use super::lanes::Lanes;
 
 #[derive(Clone, Copy)]

@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 };
 
 use super::coefficients::EXP2_EIGHTHS;
-use super::formula::{Columns, Run, price_run};
+use super::blocks::{Columns, Run, price_run};
 use super::lanes::Lanes;
 
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@
 use std::array;
 
 use super::Kind;
-use super::formula::{Columns, Run};
+use super::blocks::{Columns, Run};
 use super::path::runner;
 use crate::error::KernelError;
 

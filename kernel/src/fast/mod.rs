@@ -1,6 +1,7 @@
 //! The fast kernel: the formula in vectors of the best instruction set that the processor has, and
 //! a parallel path in which the calling thread prices too.
 
+mod blocks;
 mod coefficients;
 mod crew;
 mod formula;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::formula::Run;
+use super::blocks::Run;
 use super::{Kind, portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};

@@ -1,7 +1,7 @@
 //! The formula's vocabulary without any instruction set in particular: a few lanes as an array,
 //! which the compiler turns into whatever vectors the target is sure to have.
 
-use super::formula::{Columns, Run, price_run};
+use super::blocks::{Columns, Run, price_run};
 use super::lanes::Lanes;
 
 const WIDTH: usize = 2;
