@@ -177,6 +177,9 @@ def test_tune(subject: Subject) -> None:
     lines = store.read_journal(run.directory / "iteration_summary.jsonl")
     assert len(lines) == len(document["trials"])
     assert list((run.directory / "iterations").glob("iter_*.json"))
+    for trial in store.read_json(run.directory / "tuning.json")["trials"]:
+        floors = [size["noise_floor"] for size in trial["sizes"]]
+        assert not floors or 0.005 <= min(floors) <= trial["noise_floor"] <= max(floors)
     report = (run.directory / "final_report.md").read_text(encoding="utf-8")
     assert subject.parameter in report
     assert subject.dirt() == before
