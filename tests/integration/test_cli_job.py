@@ -140,7 +140,8 @@ def test_profile(subject: Subject) -> None:
 
 def test_diagnose(subject: Subject) -> None:
     before = subject.dirt()
-    document, run = subject.ask("diagnose", "--sizes", subject.size, "--patience", "0s")
+    words = ("--quick", "--sizes", subject.size, "--patience", "0s")
+    document, run = subject.ask("diagnose", *words)
     verdicts = {"ok", "disagree", "distorted", "busy", "unchecked", "untrusted"}
     assert document["verdict"] in verdicts
     for size in document["sizes"]:

@@ -61,7 +61,7 @@ SHARE_ROUNDS = 4
 SHARE_OFF, COST_OFF, COST_OFF_S = 0.02, 0.10, 30e-9
 WANTED = 0.95
 TIMES = {"width": 0.01, "min_blocks": 8, "patience_s": 10.0}
-COST_SETTINGS = {"time_limit_s": 4.0, "profile_s": 4.0, "rate_hz": 997}
+COST_SETTINGS = {"time_limit_s": 4.0, "profile_s": 8.0, "rate_hz": 997}
 SHARE_SETTINGS = {"time_limit_s": 1.0, "profile_s": 2.0, "rate_hz": 997}
 
 

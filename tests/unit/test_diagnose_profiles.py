@@ -8,6 +8,7 @@ the same captures, rounded.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,17 @@ def test_what_a_twin_covers_is_at_least_the_ffi(array: Profiled, listed: Profile
         ffi, boundary = sampled.covering(Covers.FFI), sampled.covering(Covers.BOUNDARY)
         assert boundary.estimate >= ffi.estimate
         assert ffi.low <= ffi.estimate <= ffi.high
+
+
+def test_what_the_profiler_cost_is_no_part_of_what_samples_say(listed: Profiled) -> None:
+    slowdown = Interval(estimate=0.25, low=0.2, high=0.3)
+    slowed = replace(listed, capture=replace(listed.capture, slowdown=slowdown))
+    plain, found = listed.sampled(0.0), slowed.sampled(0.0)
+    for covers in (Covers.FFI, Covers.BOUNDARY):
+        before, after = plain.covering(covers), found.covering(covers)
+        assert after.estimate == pytest.approx(before.estimate / 1.25)
+        assert after.high == pytest.approx(before.high / 1.25)
+    assert sum(found.layers.values()) == pytest.approx(listed.split.call_s / 1.25)
 
 
 def test_the_rules_name_the_conversion_of_the_list_and_not_of_the_array(

@@ -46,13 +46,17 @@ class Profiled:
     boundary_allocation_s: float
 
     def sampled(self, loop_s: float) -> Sampled:
-        """As the estimator of sampled stacks wants it."""
+        """As the estimator of sampled stacks wants it: what the profiler cost is taken off each
+        layer alike, for the timed estimators it is compared with ran without one.
+        """
+        slowdown = self.capture.slowdown.estimate if self.capture.slowdown is not None else 0.0
+        bare = 1 / (1 + slowdown)
         return Sampled(
-            layers={row.layer: row.seconds for row in self.split.layers},
+            layers={row.layer: row.seconds * bare for row in self.split.layers},
             samples=self.region_samples,
             design_effect=self.capture.design_effect,
-            sample_s=self.split.call_s / self.region_samples,
-            boundary_allocation_s=self.boundary_allocation_s,
+            sample_s=self.split.call_s * bare / self.region_samples,
+            boundary_allocation_s=self.boundary_allocation_s * bare,
             loop_s=loop_s,
         )
 
