@@ -35,7 +35,15 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "data" / "diagnose" / "recordings"
 KERNEL = 6
 LOOP = "_PyEval_EvalFrameDefault"
-PLAIN = ("workload", "size", "region_samples", "workers_s", "threads", "smallest")
+PLAIN = (
+    "workload",
+    "size",
+    "region_samples",
+    "design_effect",
+    "workers_s",
+    "threads",
+    "smallest",
+)
 FFI = ("share", "low", "high", "agree")
 LISTS = ("crates", "grains")
 

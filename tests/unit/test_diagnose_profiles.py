@@ -8,7 +8,6 @@ the same captures, rounded.
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,15 +101,16 @@ def test_what_a_twin_covers_is_at_least_the_ffi(array: Profiled, listed: Profile
         assert ffi.low <= ffi.estimate <= ffi.high
 
 
-def test_what_the_profiler_cost_is_no_part_of_what_samples_say(listed: Profiled) -> None:
-    slowdown = Interval(estimate=0.25, low=0.2, high=0.3)
-    slowed = replace(listed, capture=replace(listed.capture, slowdown=slowdown))
-    plain, found = listed.sampled(0.0), slowed.sampled(0.0)
+def test_the_seconds_are_those_shares_of_the_call_as_it_was_timed(listed: Profiled) -> None:
+    timed = listed.of_a_call(listed.split.call_s / 1.25)
+    plain, found = listed.sampled(0.0), timed.sampled(0.0)
     for covers in (Covers.FFI, Covers.BOUNDARY):
         before, after = plain.covering(covers), found.covering(covers)
         assert after.estimate == pytest.approx(before.estimate / 1.25)
         assert after.high == pytest.approx(before.high / 1.25)
-    assert sum(found.layers.values()) == pytest.approx(listed.split.call_s / 1.25)
+    assert sum(found.layers.values()) == pytest.approx(timed.split.call_s)
+    for before, after in zip(listed.split.layers, timed.split.layers, strict=True):
+        assert (after.share, after.low, after.high) == (before.share, before.low, before.high)
 
 
 def test_the_rules_name_the_conversion_of_the_list_and_not_of_the_array(

@@ -34,7 +34,7 @@ from perfkit.records import (
 )
 from perfkit.stacks.split import by_layer
 from perfkit.subject.parameters import assign, start_values
-from perfkit.units import format_count
+from perfkit.units import format_count, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 
 _NATIVE = (*FFI_LAYERS, Layer.COMPUTE, Layer.MATH, Layer.POOL)
+_OTHER_SPEED = 0.05
+"""By how much the profiled call must differ from the timed one to be worth a note."""
 _STRAY_SHARE = 0.005
 """Samples whose stack was cut short land in a wrong layer now and then."""
 
@@ -146,6 +148,7 @@ def _conclude(
     splits: list[SizeSplit] = []
     observations: list[Observed] = []
     smallest = min(result.size for result in report.results)
+    seen = _timed(seen, report.results)
     for result in report.results:
         size = result.size
         taken = seen.profiled.get(size)
@@ -154,6 +157,7 @@ def _conclude(
         agreement = judge(readings, result.time_s, sampled=sampled, responses=seen.responses)
         notes += _agreement_notes(subject.name, size, readings, result.time_s, agreement)
         notes += _outside_notes(subject.name, size, taken)
+        notes += _speed_notes(subject.name, size, taken)
         readings_by = {reading.method: reading for reading in readings}
         splits.append(
             SizeSplit(
@@ -328,6 +332,31 @@ def _agreement_notes(
         Note(id="estimators_differ", text=text, where=where)
         for text in differences(readings, call_s)
     ]
+
+
+def _timed(seen: Seen, results: Sequence[SizeResult]) -> Seen:
+    """What was profiled, in seconds of the calls that were timed without a profiler."""
+    call_s = {result.size: result.time_s.estimate for result in results}
+    profiled = {
+        size: taken.of_a_call(call_s[size]) if size in call_s else taken
+        for size, taken in seen.profiled.items()
+    }
+    return dataclasses.replace(seen, profiled=profiled)
+
+
+def _speed_notes(name: str, size: int, taken: Profiled | None) -> list[Note]:
+    """The profiled process ran the call at another speed than the timed ones."""
+    if taken is None or not taken.capture.region_s or not taken.capture.calls:
+        return []
+    there, here = taken.capture.region_s / taken.capture.calls, taken.split.call_s
+    if abs(there / here - 1) <= _OTHER_SPEED:
+        return []
+    text = (
+        f"the profiled process took {format_seconds(there)} for the call that takes "
+        f"{format_seconds(here)} otherwise: the shares are its own, the seconds are those shares "
+        "of the call as it was timed"
+    )
+    return [Note(id="other_speed", text=text, where=f"{name} at {format_count(size)}")]
 
 
 def _outside_notes(name: str, size: int, taken: Profiled | None) -> list[Note]:

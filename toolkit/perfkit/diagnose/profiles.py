@@ -5,6 +5,7 @@ Profiling itself is in `perfkit.profile`, the layers in `perfkit.stacks`.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfkit.config import Project
-    from perfkit.records import Build, Capture
+    from perfkit.records import Build, Capture, LayerTime
     from perfkit.store import Run
 
 _FUNCTION = re.compile(
@@ -45,18 +46,35 @@ class Profiled:
     region_samples: float
     boundary_allocation_s: float
 
-    def sampled(self, loop_s: float) -> Sampled:
-        """As the estimator of sampled stacks wants it: what the profiler cost is taken off each
-        layer alike, for the timed estimators it is compared with ran without one.
+    def of_a_call(self, call_s: float) -> Profiled:
+        """The same shares of a call that takes so long: as it was timed without a profiler, and not
+        in the one process that was profiled, which may be faster or slower than others.
         """
-        slowdown = self.capture.slowdown.estimate if self.capture.slowdown is not None else 0.0
-        bare = 1 / (1 + slowdown)
+        by = call_s / self.split.call_s
+        found = self.split
+
+        def scaled(rows: Sequence[LayerTime]) -> tuple[LayerTime, ...]:
+            return tuple(dataclasses.replace(row, seconds=row.seconds * by) for row in rows)
+
+        split_ = dataclasses.replace(
+            found,
+            layers=scaled(found.layers),
+            workers=scaled(found.workers),
+            call_s=call_s,
+            on_cpu_s=found.on_cpu_s * by,
+            workers_s=found.workers_s * by,
+        )
+        boundary = self.boundary_allocation_s * by
+        return dataclasses.replace(self, split=split_, boundary_allocation_s=boundary)
+
+    def sampled(self, loop_s: float) -> Sampled:
+        """As the estimator of sampled stacks wants it."""
         return Sampled(
-            layers={row.layer: row.seconds * bare for row in self.split.layers},
+            layers={row.layer: row.seconds for row in self.split.layers},
             samples=self.region_samples,
             design_effect=self.capture.design_effect,
-            sample_s=self.split.call_s * bare / self.region_samples,
-            boundary_allocation_s=self.boundary_allocation_s * bare,
+            sample_s=self.split.call_s / self.region_samples,
+            boundary_allocation_s=self.boundary_allocation_s,
             loop_s=loop_s,
         )
 

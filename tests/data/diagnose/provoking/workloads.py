@@ -64,7 +64,7 @@ def product_then_call(matrix: np.ndarray) -> float:
     """Leaves another library's threads awake when the extension is called."""
     import provoking
 
-    return provoking.sound((matrix @ matrix)[0])
+    return provoking.sound(matrix @ matrix[0])
 
 
 def dot(values: np.ndarray) -> float:
