@@ -111,6 +111,7 @@ def test_the_seconds_are_those_shares_of_the_call_as_it_was_timed(listed: Profil
     assert sum(found.layers.values()) == pytest.approx(timed.split.call_s)
     for before, after in zip(listed.split.layers, timed.split.layers, strict=True):
         assert (after.share, after.low, after.high) == (before.share, before.low, before.high)
+    assert timed.split.workers_s == listed.split.workers_s
 
 
 def test_the_rules_name_the_conversion_of_the_list_and_not_of_the_array(

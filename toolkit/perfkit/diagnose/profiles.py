@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfkit.config import Project
-    from perfkit.records import Build, Capture, LayerTime
+    from perfkit.records import Build, Capture
     from perfkit.store import Run
 
 _FUNCTION = re.compile(
@@ -49,23 +49,19 @@ class Profiled:
     def of_a_call(self, call_s: float) -> Profiled:
         """The same shares of a call that takes so long: as it was timed without a profiler, and not
         in the one process that was profiled, which may be faster or slower than others.
+
+        CPU seconds of other threads stay as they were counted: a call that took longer because
+        another program had a core did not compute more.
         """
         by = call_s / self.split.call_s
-        found = self.split
-
-        def scaled(rows: Sequence[LayerTime]) -> tuple[LayerTime, ...]:
-            return tuple(dataclasses.replace(row, seconds=row.seconds * by) for row in rows)
-
-        split_ = dataclasses.replace(
-            found,
-            layers=scaled(found.layers),
-            workers=scaled(found.workers),
-            call_s=call_s,
-            on_cpu_s=found.on_cpu_s * by,
-            workers_s=found.workers_s * by,
+        layers = tuple(
+            dataclasses.replace(row, seconds=row.seconds * by) for row in self.split.layers
         )
-        boundary = self.boundary_allocation_s * by
-        return dataclasses.replace(self, split=split_, boundary_allocation_s=boundary)
+        return dataclasses.replace(
+            self,
+            split=dataclasses.replace(self.split, layers=layers, call_s=call_s),
+            boundary_allocation_s=self.boundary_allocation_s * by,
+        )
 
     def sampled(self, loop_s: float) -> Sampled:
         """As the estimator of sampled stacks wants it."""
