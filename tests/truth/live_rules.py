@@ -161,11 +161,14 @@ def show() -> tuple[str, bool]:
 
 
 def record() -> None:
-    """Put the first round of each case among the data of the unit tests."""
+    """Put the first round of each case that was right, and had its profile, among the data of the
+    unit tests.
+    """
     diagnose_recordings.FOLDER.mkdir(parents=True, exist_ok=True)
     for name in CASES:
-        seen = SEEN / f"{name}-1.json"
-        if seen.is_file():
+        rounds = (r for r in judged(name) if not r["refused"] and not wrong(name, r))
+        if (first := next(rounds, None)) is not None:
+            seen = SEEN / f"{name}-{first['round']}.json"
             shutil.copyfile(seen, diagnose_recordings.FOLDER / f"{name}.json")
 
 

@@ -51,6 +51,26 @@ def test_two_independent_answers_within_two_points_are_known() -> None:
     assert found.pair == (Method.TWIN, Method.INTERCEPT)
 
 
+@pytest.mark.parametrize(
+    ("call_s", "apart_s", "agree"),
+    [(300e-9, 15e-9, True), (300e-9, 31e-9, False), (100e-9, 11e-9, False), (10e-6, 25e-9, True)],
+)
+def test_answers_of_a_call_of_nanoseconds_may_differ_by_some_of_them(
+    call_s: float, apart_s: float, agree: bool
+) -> None:
+    call = Interval(estimate=call_s, low=0.99 * call_s, high=1.01 * call_s)
+    one, other = (
+        reading(method, 0.3 * call_s + more, half=2e-9)
+        for method, more in ((Method.TWIN, 0.0), (Method.INTERCEPT, apart_s))
+    )
+    found = judge([one, other], call).ffi
+    assert found.agree is agree
+    if agree:
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low <= 0.3 < 0.3 + apart_s / call_s <= found.high
+
+
 def test_one_answer_alone_is_not_known() -> None:
     found = judge([reading(Method.TWIN, 20e-6), unavailable(Method.BENCH, "no bench")], CALL)
     assert not found.ffi.agree

@@ -33,6 +33,11 @@ WIDEST = 0.05
 """An answer whose half width is above this share of the call confirms nothing: it would agree with
 anything.
 """
+ABSOLUTE_TOLERANCE_S = 30e-9
+"""What two answers may differ by in a call of less than 1.5 microseconds, of which two points are
+less: processes of one build differ by that much (methods, Design 3, for fixed costs). The interval
+that is reported holds both, and may still not be wider than `WIDEST`.
+"""
 
 _GROUPS = {
     Method.TWIN: "twin",
@@ -191,7 +196,8 @@ def _compare(
         return None
     apart = abs(one.estimate - other.estimate)
     joint = math.hypot(_half_width(one), _half_width(other))
-    if apart > max(SHARE_TOLERANCE * call_s.estimate, joint):
+    short = min(ABSOLUTE_TOLERANCE_S, 2 * WIDEST * call_s.estimate)
+    if apart > max(SHARE_TOLERANCE * call_s.estimate, short, joint):
         return None
     return _Pair(first=first, second=second, apart=apart)
 
