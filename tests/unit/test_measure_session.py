@@ -196,6 +196,9 @@ def test_without_room_and_patience_it_refuses_quickly() -> None:
     alone = judge(plan, run(plan, hands))
     assert set(alone.foreign_cores) == {1.0}
     assert "other programs used" in alone.refusal().details
+    # What others used is a difference of two clocks: nothing may come out as less than nothing.
+    quiet = dataclasses.replace(alone, foreign_cores=(-0.04, -0.01))
+    assert "0.0 to  0.1 cores ############################## 2" in quiet.refusal().details
 
 
 def sessions_of(plan: Plan, room: str) -> list[SessionResult]:

@@ -215,7 +215,9 @@ class Measurement:
         """The error that says that there was no room, with the histogram in place of a figure."""
         if self.foreign_cores:
             details = "cores that other programs used, by block:\n"
-            details += sentinels.histogram(self.foreign_cores, max(self.foreign_cores) * 1.25)
+            # A whole core at the least: what others used may come out as nothing, or below.
+            most = max(*self.foreign_cores, 1.0) * 1.25
+            details += sentinels.histogram(self.foreign_cores, most)
         else:
             details = "cores that were free, by block:\n"
             most = float(max(self.threads, 1)) * 1.25

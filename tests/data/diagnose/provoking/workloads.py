@@ -61,10 +61,13 @@ def square(n: int, seed: int) -> tuple[np.ndarray]:
 
 
 def product_then_call(matrix: np.ndarray) -> float:
-    """Leaves another library's threads awake when the extension is called."""
+    """Leaves another library's threads awake when the extension is called: they wait for more work
+    on a core. The product is short, because perf finds no caller of its own code.
+    """
     import provoking
 
-    return provoking.sound(matrix @ matrix[0])
+    corner = matrix[:160, :160]
+    return provoking.sound(matrix.reshape(-1)) + float((corner @ corner[0])[0])
 
 
 def dot(values: np.ndarray) -> float:
