@@ -61,13 +61,13 @@ def square(n: int, seed: int) -> tuple[np.ndarray]:
 
 
 def product_then_call(matrix: np.ndarray) -> float:
-    """Leaves another library's threads awake when the extension is called: they wait for more work
-    on a core. The product is short, because perf finds no caller of its own code.
+    """Has another library's threads at work beside the extension. A product of vectors: perf finds no
+    caller of what computes one of matrices.
     """
     import provoking
 
-    corner = matrix[:160, :160]
-    return provoking.sound(matrix.reshape(-1)) + float((corner @ corner[0])[0])
+    values = matrix.reshape(-1)
+    return provoking.sound(values[:50_000]) + float(values @ values)
 
 
 def dot(values: np.ndarray) -> float:
