@@ -67,7 +67,7 @@ def product_then_call(matrix: np.ndarray) -> float:
     import provoking
 
     values = matrix.reshape(-1)
-    return provoking.sound(values[:190_000]) + float(values @ values)
+    return provoking.sound(values[:300_000]) + float(values @ values)
 
 
 def dot(values: np.ndarray) -> float:
