@@ -161,12 +161,11 @@ def show() -> tuple[str, bool]:
 
 
 def record() -> None:
-    """Put the first round of each case that was right, and had its profile, among the data of the
-    unit tests.
-    """
+    """Put the first round of each case that found what it must among the data of the unit tests."""
     diagnose_recordings.FOLDER.mkdir(parents=True, exist_ok=True)
     for name in CASES:
-        rounds = (r for r in judged(name) if not r["refused"] and not wrong(name, r))
+        must = set(CASES[name].must)
+        rounds = (r for r in judged(name) if must <= set(r["found"]) and not wrong(name, r))
         if (first := next(rounds, None)) is not None:
             seen = SEEN / f"{name}-{first['round']}.json"
             shutil.copyfile(seen, diagnose_recordings.FOLDER / f"{name}.json")
