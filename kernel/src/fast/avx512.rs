@@ -11,8 +11,8 @@ use std::arch::x86_64::{
     _mm512_sub_pd, _mm512_test_epi64_mask, _mm512_xor_si512,
 };
 
-use super::coefficients::EXP2_EIGHTHS;
 use super::blocks::{Columns, Run, price_run};
+use super::coefficients::EXP2_EIGHTHS;
 use super::lanes::Lanes;
 
 #[derive(Clone, Copy)]
