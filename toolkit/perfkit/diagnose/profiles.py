@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from perfkit import _engine
 from perfkit.diagnose.estimators import Sampled
 from perfkit.diagnose.observed import StackTime
+from perfkit.profile import analyse
 from perfkit.records import FFI_LAYERS, Layer
 from perfkit.stacks.layers import Layers, crate_names
-from perfkit.stacks.split import CALLING_THREAD, Split, split
+from perfkit.stacks.split import CALLING_THREAD, Split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,15 +113,7 @@ def read(capture: Capture, run: Run, layers: Layers) -> Profiled:
         raise ValueError(message)
     folded = run.path(capture.files["folded"])
     raw = _engine.read_folded(folded).stacks()
-    found = split(
-        raw,
-        layers=layers,
-        rate_hz=capture.rate_hz,
-        region_s=capture.region_s,
-        calls=capture.calls,
-        windows=capture.windows,
-        design_effect=capture.design_effect,
-    )
+    found = analyse.split_unchecked(capture, run, layers, raw)
     stacks = tuple(stack_time(frames, count, layers) for frames, count in raw)
     region_samples = capture.region_s * capture.rate_hz
     boundary = sum(s.count for s in stacks if s.calling and _boundary_memory(s))

@@ -56,15 +56,24 @@ def split_of(capture: Capture, run: Run, layers: Layers) -> Split:
     return split_unchecked(capture, run, layers)
 
 
-def split_unchecked(capture: Capture, run: Run, layers: Layers) -> Split:
-    """Like `split_of` for a capture that failed the gate: for showing, never for a verdict."""
+def split_unchecked(
+    capture: Capture,
+    run: Run,
+    layers: Layers,
+    stacks: Sequence[tuple[tuple[str, ...], int]] | None = None,
+) -> Split:
+    """Like `split_of` for a capture that failed the gate: for showing, never for a verdict.
+
+    Args:
+        stacks: of the capture, where they have been read already.
+    """
     known = capture.region_s is not None and capture.calls is not None
     if capture.profiler != "perf" or not known or not capture.rate_hz:
         message = f"a split by layer needs perf's native stacks of a call, not {capture.profiler}'s"
         raise CaptureError(message, where=str(run.directory), remedy="profile with perf")
     assert capture.region_s is not None and capture.calls is not None  # noqa: PT018
     return split(
-        stacks_of(capture, run),
+        stacks_of(capture, run) if stacks is None else stacks,
         layers=layers,
         rate_hz=capture.rate_hz,
         region_s=capture.region_s,
