@@ -178,8 +178,7 @@ def _judged(session: Session, settled: Settled, slowdown: Interval | None) -> Ca
     if not read.inlined:
         text = "inlined functions are not told apart: there is no addr2line"
         notes.append(Note(id="no_inlined", text=text, remedy="apt-get install binutils"))
-    design_effect = session.design_effect(read)
-    resembling = in_step(found.samples, design_effect)
+    resembling = in_step(found.samples, read.design_effect)
     if resembling is not None:
         notes.append(resembling)
     dropped = artefacts.bound_raw(recorded.data)
@@ -211,7 +210,7 @@ def _judged(session: Session, settled: Settled, slowdown: Interval | None) -> Ca
         calls=recorded.calls,
         region_s=recorded.region_s,
         windows=len(recorded.windows),
-        design_effect=design_effect,
+        design_effect=read.design_effect,
         unresolved_share=found.unresolved_share,
         slowdown=slowdown,
         accepted=verdict.accepted,

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit.errors import CaptureError, PermissionRefusedError, ToolError
-from perfkit.profile import agreement, observer, perf_fold, perf_record, quality
+from perfkit.profile import agreement, analyse, observer, perf_fold, perf_record, quality
 from perfkit.profile.perf_record import RecordSettings
 from perfkit.records import Note
 from perfkit.stacks import inline, intervals, perf_script
-from perfkit.stacks.layers import Layers, crate_names
 from perfkit.stacks.split import CALLING_THREAD
 from perfkit.store import read_journal
 from perfkit.units import format_share
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from perfkit.profile.paired import Arm
     from perfkit.profile.request import CaptureRequest
     from perfkit.records import Interval
+    from perfkit.stacks.layers import Layers
     from perfkit.store import Run
     from perfkit.subject.child import LoopResult, Worker
 
@@ -82,12 +82,12 @@ class Read:
     """A recording as stacks.
 
     Attributes:
-        clusters: the stacks window by window.
+        design_effect: of the calling thread's samples in their layers, between windows.
     """
 
     selection: perf_script.Selection
     stacks: list[perf_fold.Stack]
-    clusters: list[list[perf_fold.Stack]]
+    design_effect: float
     unresolved: int
     event: str
     script: Path
@@ -243,7 +243,7 @@ class Session:
         return Read(
             selection=found.selection,
             stacks=found.stacks,
-            clusters=found.clusters,
+            design_effect=self._design_effect(found.clusters),
             unresolved=found.unresolved,
             event=found.event or recorded.settings.event,
             script=script,
@@ -303,22 +303,19 @@ class Session:
         return agreement.note(
             (rate, self._by_layer(read)),
             (settings.rate_hz, self._by_layer(other)),
-            self.design_effect(read),
+            read.design_effect,
         )
 
-    def design_effect(self, read: Read) -> float:
-        """Of the calling thread's samples in their layers, between windows."""
+    def _design_effect(self, clusters: Sequence[Sequence[perf_fold.Stack]]) -> float:
         layers = self._layers()
-        own = ([row for row in cluster if row[0][0] == CALLING_THREAD] for cluster in read.clusters)
+        own = ([row for row in cluster if row[0][0] == CALLING_THREAD] for cluster in clusters)
         return intervals.design_effect(agreement.by_layer(cluster, layers) for cluster in own)
 
     def _by_layer(self, read: Read) -> Mapping[str, int]:
         return agreement.by_layer(read.stacks, self._layers())
 
     def _layers(self) -> Layers:
-        build = self.request.build
-        crates = crate_names(build.rustc, build.module)
-        return Layers(crates, self.request.project.config.layers)
+        return analyse.layers_for(self.request.build, self.request.project.config.layers)
 
     def _inlined(self, script: Path) -> inline.Inlined | None:
         """The functions inlined into the subject's module, where addr2line is there to ask."""
