@@ -46,7 +46,8 @@ pub const UNROLL_FACTOR: usize = 4;
 /// | 100 000 | 0.58 (0.53 to 0.60) | 1.02 (1.00 to 1.04) | 0.2 % |
 /// | 1 000 000 | 0.56 (0.55 to 0.58) | 0.60 (0.59 to 0.61) | 0.2 % |
 ///
-/// At a threshold of 16 384, beside programs that used 29 % of the machine, a sleeping pool cost 1.32 (1.05 to 1.67).
+/// At a threshold of 16 384, beside programs that used 29 % of the machine, a sleeping pool cost 1.32
+/// (1.05 to 1.67).
 pub const FAST_PARALLEL_THRESHOLD: usize = 65_536;
 
 /// Options per chunk that the fast kernel's threads take from their common counter; fewer where a call

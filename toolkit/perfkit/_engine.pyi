@@ -110,7 +110,7 @@ def collapse_perf(
         pid: the process to keep; all of them when None.
         windows: spans of the clock that the samples carry, seconds, in order, of which samples
             are kept; all of them when None.
-        by_window: put the number of its window, from 0, below the root frame of each stack.
+        by_window: begin each stack with the number of its window, from 0, before its thread.
         chains: a module as perf prints it, and the functions inlined at addresses of it,
             innermost first: they are written above the frames at these addresses.
         roots: names of the calling thread's and of all others' root frames.

@@ -11,7 +11,7 @@ pub struct Selection {
     pub pid: Option<i64>,
     /// Spans of the clock that the samples carry, seconds, in order.
     pub windows: Option<Vec<(f64, f64)>>,
-    /// Put the number of a sample's window, from zero, below its root frame.
+    /// Begin each stack with the number of its window, from zero, before the thread's root frame.
     pub by_window: bool,
     /// Functions inlined into one module.
     pub chains: Option<Chains>,

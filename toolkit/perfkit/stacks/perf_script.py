@@ -82,7 +82,7 @@ def fold(
         output: the folded file.
         pid: the process to keep; all of them when None.
         windows: spans of the clock that the samples carry, in order; the whole text when None.
-        by_window: below each root frame stands the number of the sample's window, from 0.
+        by_window: each stack begins with the number of its window, from 0, before its thread.
         inlined: functions to write above the frames that they were inlined into.
         main_tid: the calling thread; the first kept sample's process when None.
         threads: root frames are the calling thread and the others, and not each thread's own name.
