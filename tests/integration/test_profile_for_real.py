@@ -102,6 +102,9 @@ def test_each_profiler_leaves_a_whole_capture(
         assert capture.slowdown is not None
         assert capture.slowdown.low <= capture.slowdown.estimate <= capture.slowdown.high
         assert f"{capture.rate_hz:g} samples/s" in picture
+    assert (set(capture.pace) == {"interpreter", "arithmetic", "memory"}) is (
+        profiler in {"perf", "py-spy"}
+    )
 
 
 def path_without(program: str, place: Path) -> str:

@@ -9,6 +9,7 @@ captures that perfkit believes count. Takes minutes and needs a machine with roo
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,6 @@ from perfkit.subject.build import Builder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from perfkit.stacks.split import Split
 
 pytestmark = pytest.mark.truth
 
@@ -56,18 +55,16 @@ def build(project: Project, shared_cache: Path) -> Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What believed captures of one mix have together, and the truth taken before each of them: two
-    processes of one build differ in speed by more than the clocks' own error.
-    """
+    """What believed captures of one mix have together, and the truth of their moments."""
 
     truth: Mapping[str, float]
     found: Mapping[str, float]
-    splits: tuple[Split, ...]
+    captures: tuple[known_split.Known, ...]
 
     @property
     def samples(self) -> int:
         """All samples of the calling thread."""
-        return sum(split.samples for split in self.splits)
+        return sum(known.split.samples for known in self.captures)
 
 
 def look(
@@ -81,27 +78,34 @@ def look(
     rate: int = RATE_HZ,
 ) -> Seen:
     """Captures of one mix until those that are believed have the samples."""
-    splits: list[Split] = []
-    truths: list[Mapping[str, float]] = []
+    seen: list[known_split.Known] = []
     why = []
     for _ in range(TRIES):
-        truth = known_split.true_shares(project, build, length, size, of=workload)
         # Each begins at the rate asked for: within a run it would go on at what one settled on.
         run = create_run(folder / "profiles", "profile", {})
-        capture, split = known_split.take(
-            project, build, run, f"{workload}_{length}", size, seconds=SECONDS, rate=rate
+        known = known_split.asked(
+            functools.partial(
+                known_split.take_known,
+                project,
+                build,
+                run,
+                f"{workload}_{length}",
+                size,
+                seconds=SECONDS,
+                rate=rate,
+            )
         )
-        why.append(capture.reason)
-        if not capture.accepted:
+        why.append(known.capture.reason)
+        if not known.capture.accepted:
             continue
-        truths.append(truth)
-        splits.append(split)
-        samples = sum(split.samples for split in splits)
+        seen.append(known)
+        samples = sum(one.split.samples for one in seen)
         if samples >= SAMPLES:
-            parts = [known_split.found_parts(split) for split in splits]
-            weights = [split.samples / samples for split in splits]
+            parts = [known_split.found_parts(one.split) for one in seen]
+            weights = [one.split.samples / samples for one in seen]
+            truths = [one.truth for one in seen]
             return Seen(
-                truth=_mean(truths, weights), found=_mean(parts, weights), splits=tuple(splits)
+                truth=_mean(truths, weights), found=_mean(parts, weights), captures=tuple(seen)
             )
     raise AssertionError("\n".join(why))
 
@@ -134,5 +138,5 @@ def test_each_layer_is_within_two_points_beside_two_workers(
         project = dataclasses.replace(project, config=config)
     seen = look(project, build, tmp_path, "joined", length, size, rate=rate)
     known_split.check_parts(seen.truth, seen.found, seen.samples, exactly=known_split.POINTS)
-    for split in seen.splits:
-        known_split.check_workers(project, build, length, size, split)
+    for known in seen.captures:
+        known_split.check_workers(known)

@@ -44,13 +44,15 @@ def run(tmp_path: Path) -> Run:
 def test_each_layer_of_a_call_is_where_its_time_is(
     project: Project, build: Build, run: Run, length: str, size: int
 ) -> None:
-    truth = known_split.true_shares(project, build, length, size)
-    capture, split = known_split.take(
-        project, build, run, f"mixed_{length}", size, seconds=4.0, rate=499
+    known = known_split.asked(
+        lambda: known_split.take_known(
+            project, build, run, f"mixed_{length}", size, seconds=4.0, rate=499
+        )
     )
+    capture = known.capture
     assert not known_split.faults(capture), capture.reason
     independent = capture.samples / capture.design_effect
-    known_split.check_parts(truth, known_split.found_parts(split), independent)
+    known_split.check_parts(known.truth, known_split.found_parts(known.split), independent)
     assert capture.unresolved_share is not None
     assert capture.unresolved_share < 0.02
 
@@ -60,14 +62,15 @@ def test_caller_and_workers_are_told_apart_and_each_layer_is_where_its_time_is(
 ) -> None:
     """The caller computes 40 % of the work, two threads 35 and 25 % of it."""
     length, size = "2000us", 3050
-    truth = known_split.true_shares(project, build, length, size, of="joined")
-    capture, split = known_split.take(
-        project, build, run, f"joined_{length}", size, seconds=4.0, rate=251
+    known = known_split.asked(
+        lambda: known_split.take_known(
+            project, build, run, f"joined_{length}", size, seconds=4.0, rate=251
+        )
     )
-    assert not known_split.faults(capture), capture.reason
-    independent = split.samples / capture.design_effect
-    known_split.check_parts(truth, known_split.found_parts(split), independent)
-    known_split.check_workers(project, build, length, size, split)
+    assert not known_split.faults(known.capture), known.capture.reason
+    independent = known.split.samples / known.capture.design_effect
+    known_split.check_parts(known.truth, known_split.found_parts(known.split), independent)
+    known_split.check_workers(known)
 
 
 def test_a_caller_that_sleeps_is_waiting_with_the_time_of_its_workers_beside_it(

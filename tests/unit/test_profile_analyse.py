@@ -13,7 +13,7 @@ from perfkit.cli.compare import compare as command
 from perfkit.cli.options import Format, Sizes
 from perfkit.errors import StoreError, UnreadableOutputError, UsageError
 from perfkit.profile import analyse, compare
-from perfkit.records import Capture, Layer
+from perfkit.records import Capture, Interval, Layer
 from perfkit.report import console, pages
 from perfkit.stacks.intervals import Z
 from perfkit.stacks.layers import Layers
@@ -47,6 +47,7 @@ def kept(run: Run, stacks: Stacks, **changes: object) -> Capture:
         "accepted": True,
         "reason": "",
         "files": {"folded": run.relative(path)},
+        "pace": {"interpreter": Interval(estimate=1e-3, low=0.99e-3, high=1.01e-3)},
         **changes,
     }
     return Capture(**fields)  # type: ignore[arg-type]

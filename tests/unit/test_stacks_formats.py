@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from perfkit.errors import CaptureError, UnreadableOutputError, UsageError
-from perfkit.records import Layer
+from perfkit.records import Interval, Layer
 from perfkit.stacks import export, inline, perf_script, py_spy_raw, tables
 from perfkit.stacks.diff import Sampled, compare, discoveries, scaled, whole
 from perfkit.stacks.folded import read_stacks
@@ -245,7 +245,18 @@ def test_two_captures_of_the_same_have_no_marked_frame_but_for_the_promised_rate
         any(row.significant for row in compare(noisy(chance, TIMES), noisy(chance, TIMES)))
         for _ in range(200)
     ]
-    assert sum(marked) <= 20
+    assert sum(marked) <= 10
+
+
+def test_a_machine_that_ran_slower_for_everybody_is_no_change() -> None:
+    """Half as fast again in the later capture, by fixed work: only what exceeds it is a change."""
+    pace = Interval(estimate=1.5, low=1.4, high=1.6)
+    rows = {row.frame: row for row in compare(side(1000, 100), side(1500, 100, same=6000), pace)}
+    assert rows["price"].change.estimate == pytest.approx(0.0)
+    assert not rows["price"].significant
+    assert rows["same"].significant
+    assert rows["same"].change.low < 6.0 / 1.6 / 100 * 1000 / 1000 - 0.01
+    assert whole(side(1000, 100), side(1500, 100, same=1500), "all", pace).significant is False
 
 
 def test_a_frame_that_takes_twice_as_long_is_marked_and_comes_first() -> None:

@@ -250,6 +250,8 @@ class Capture:
             as wide as this asks for.
         unresolved_share: of the samples, those whose leaf has no name.
         slowdown: profiled over bare time, minus one; None where it was not measured.
+        pace: CPU seconds of perfkit's fixed work by kind, taken between the windows; empty where
+            nothing tells how fast the machine ran.
         accepted: the capture may be turned into a table.
         files: artefacts, relative to the run directory, by kind (`raw`, `folded`, `flame`, …).
     """
@@ -271,6 +273,7 @@ class Capture:
     pid: int | None = None
     windows: int = 1
     design_effect: float = 1.0
+    pace: Mapping[str, Interval] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from perfkit import _engine, store
 from perfkit.errors import StoreError, UsageError
 from perfkit.measure.compare import refuse_other_machines, refuse_other_work
+from perfkit.profile import pace
 from perfkit.profile.analyse import stacks_of
 from perfkit.records import Capture, Note
 from perfkit.stacks.diff import FrameDifference, Sampled, compare, scaled, whole
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from perfkit.records import Interval
     from perfkit.store import Run
 
 PROFILE_FILE = "profile.json"
@@ -35,6 +37,7 @@ class ComparedCaptures:
         per: `call` or `element`: what the seconds are of.
         whole: all CPU time, of all threads.
         frames: each frame's own part of it, the largest change first.
+        pace: how much longer perfkit's fixed work took during the later one.
     """
 
     profiler: str
@@ -42,6 +45,7 @@ class ComparedCaptures:
     before: str
     after: str
     per: str
+    pace: Interval
     whole: FrameDifference
     frames: tuple[FrameDifference, ...]
 
@@ -196,6 +200,8 @@ def _believed(
                 why = f"not believed in {run.id}: {capture.reason}"
             elif not capture.calls or not capture.rate_hz:
                 why = f"{capture.profiler} does not know the calls behind its samples"
+            elif not capture.pace:
+                why = f"{run.id} does not tell how fast the machine ran: profile it again"
         if why:
             notes.append(Note(id="not_compared", text=why, where=" ".join(_key(after[0]))))
         else:
@@ -215,15 +221,18 @@ def _nothing(notes: Iterable[Note], where: str) -> None:
 
 def _compared(pair: Pair) -> ComparedCaptures:
     before, after = (_sampled(*side, pair.per) for side in (pair.before, pair.after))
-    capture, _ = pair.after
+    (earlier, _), (capture, _) = pair.before, pair.after
+    changed = pace.between(earlier.pace, capture.pace)
+    assert changed is not None, "captures without a pace make no pair"
     return ComparedCaptures(
         profiler=capture.profiler,
         workload=capture.workload,
         before=_name(pair.before[0]),
         after=_name(capture),
         per=pair.per,
-        whole=whole(before, after, "all frames"),
-        frames=compare(before, after),
+        pace=changed,
+        whole=whole(before, after, "all frames", changed),
+        frames=compare(before, after, changed),
     )
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit.measure.statistics import over_sessions
-from perfkit.profile import observer
+from perfkit.profile import observer, pace
 from perfkit.subject.child import worker
 from perfkit.subject.workloads import data_sets_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from perfkit.profile.request import CaptureRequest
     from perfkit.records import Interval
@@ -43,6 +43,7 @@ class Paired:
         threads: most threads of a changed process after its windows.
         main_tid: of the last pair.
         pids: the changed processes.
+        pace: what perfkit's fixed work took in the plain ones meanwhile, see `pace.py`.
     """
 
     slowdown: Interval
@@ -51,6 +52,7 @@ class Paired:
     main_tid: int
     pids: tuple[int, ...]
     threads: int
+    pace: Mapping[str, Interval]
 
 
 class Arm:
@@ -68,6 +70,7 @@ class Arm:
             name=request.name,
         )
         running.calibrate(self.arm, batch_s=BATCH_S)
+        self.looks: list[dict[str, float]] = []
 
     @property
     def per_call_s(self) -> float:
@@ -77,6 +80,10 @@ class Arm:
     def loop(self, seconds: float) -> LoopResult:
         """One window."""
         return self.running.loop(self.arm, seconds)
+
+    def look(self) -> None:
+        """Time the machine's pace; never inside a window, nor while a profiler is on."""
+        self.looks.append(self.running.pace())
 
     def uses_threads(self) -> bool:
         """Whether other threads than the calling one compute, also such that live for one call and
@@ -104,6 +111,7 @@ def compare(
     ratios: list[list[float]] = []
     region_s, calls, threads, tid = 0.0, 0, 1, 0
     pids: list[int] = []
+    looks: list[dict[str, float]] = []
     orders = observer.orders(request.seed)
     for index in range(PAIRS):
         with worker(plain) as bare, worker(changed(index)) as under:
@@ -119,8 +127,10 @@ def compare(
                 calls += sum(result.calls for result in on)
                 tid = on[0].tid
                 request.progress(stage, min(region_s / duration_s, 1.0))
+                arms[0].look()
                 if len(ratios[-1]) >= BLOCKS and region_s >= duration_s * (index + 1) / PAIRS:
                     break
+            looks += arms[0].looks
             threads = max(threads, len(under.native_thread_ids()))
             pids.append(under.pid)
     return Paired(
@@ -130,6 +140,7 @@ def compare(
         main_tid=tid,
         pids=tuple(pids),
         threads=threads,
+        pace=pace.over(looks),
     )
 
 

@@ -61,7 +61,7 @@ class Perf:
             session = _session(request, run, running, request.label)
             settled = session.settle()
             version = running.loaded.python
-        plain = _judged(session, settled, settled.recorded.slowdown)
+        plain = judged(session, settled, settled.recorded.slowdown)
         if not request.python_frames or not perf_jit.is_possible(version):
             return plain
         return _with_python(request, run, spec, settled, plain)
@@ -123,7 +123,7 @@ def _merged(request: CaptureRequest, run: Run, spec: WorkerSpec, settled: Settle
         "the slowdown of these stacks holds both"
     )
     notes = (*settled.notes, Note(id="perf_jit", text=text))
-    return _judged(session, Settled(recorded=recorded, read=read, notes=notes), cost)
+    return judged(session, Settled(recorded=recorded, read=read, notes=notes), cost)
 
 
 def _option_cost(request: CaptureRequest, run: Run, spec: WorkerSpec) -> Interval:
@@ -154,7 +154,8 @@ def unexplained(outside: int, samples: int, calls: int, windows: int) -> int:
     return max(0, outside - round(samples * UNTIMED_CALLS * windows / calls))
 
 
-def _judged(session: Session, settled: Settled, slowdown: Interval | None) -> Capture:
+def judged(session: Session, settled: Settled, slowdown: Interval | None) -> Capture:
+    """What was settled on as a capture, with its files, after its worker has ended."""
     request, run = session.request, session.run
     recorded, read = settled.recorded, settled.read
     sees_kernel = read.event == EVENTS[0]
@@ -218,6 +219,7 @@ def _judged(session: Session, settled: Settled, slowdown: Interval | None) -> Ca
         files={kind: run.relative(path) for kind, path in files.items()},
         main_tid=session.running.main_tid,
         pid=session.running.pid,
+        pace=recorded.pace,
         notes=tuple(notes),
     )
 

@@ -310,5 +310,6 @@ def _judged(
         },
         main_tid=paired.main_tid,
         pid=paired.pids[-1],
+        pace=paired.pace,
         notes=tuple(notes),
     )
