@@ -1,11 +1,11 @@
-"""How often `perfkit compare` marks a change between two captures of the same, and finds one of twice
-the work.
+"""How often `perfkit compare` marks a change between two captures of the same, and how often it
+finds one of twice the work.
 
     python tests/truth/compared_captures.py run --pairs 40    goes on where it was
-    python tests/truth/compared_captures.py show              the table; exit code 1 where it is missed
+    python tests/truth/compared_captures.py show              the table; code 1 where it is missed
 
-Every pair is two captures by perf of one build in two processes, one after the other, as two runs of
-`perfkit profile` are. Rows count only beside rows of the same CPU model and of the same sources.
+Every pair is two captures by perf of one build in two processes, one after the other, as those of
+two runs of `perfkit profile` are. Rows count beside rows of the same CPU model and sources alone.
 """
 
 from __future__ import annotations
