@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from perfkit.measure.statistics import over_sessions
 from perfkit.profile import observer, pace
+from perfkit.profile.artefacts import Region
 from perfkit.subject.child import worker
 from perfkit.subject.workloads import data_sets_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from perfkit.profile.request import CaptureRequest
     from perfkit.records import Interval
@@ -36,23 +37,20 @@ THREADS_LIMIT = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """What the pairs of processes did; the region is the changed ones'.
+    """What the pairs of processes did.
 
     Attributes:
         slowdown: changed over plain time, minus one, over the pairs.
+        region: the changed processes' loops, with the ids of the last one; the pace is that of the
+            plain processes meanwhile.
         threads: most threads of a changed process after its windows.
-        main_tid: of the last pair.
         pids: the changed processes.
-        pace: what perfkit's fixed work took in the plain ones meanwhile, see `pace.py`.
     """
 
     slowdown: Interval
-    region_s: float
-    calls: int
-    main_tid: int
+    region: Region
     pids: tuple[int, ...]
     threads: int
-    pace: Mapping[str, Interval]
 
 
 class Arm:
@@ -135,12 +133,11 @@ def compare(
             pids.append(under.pid)
     return Paired(
         slowdown=slowdown(ratios),
-        region_s=region_s,
-        calls=calls,
-        main_tid=tid,
+        region=Region(
+            calls=calls, seconds=region_s, pace=pace.over(looks), main_tid=tid, pid=pids[-1]
+        ),
         pids=tuple(pids),
         threads=threads,
-        pace=pace.over(looks),
     )
 
 
