@@ -62,7 +62,10 @@ def reference() -> str:
     ]
     for command in COMMANDS:
         parts += [f"### `perfkit {command}`", f"```text\n{help_text(command)}\n```"]
-    parts += ["## Configuration", markdown.render(settings.keys_page(describe_keys())).strip()]
+    parts += [
+        "## Configuration",
+        markdown.render(settings.keys_report(describe_keys()).page).strip(),
+    ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from perfkit import store
+from perfkit import run_files, store
 from perfkit.profile import analyse
-from perfkit.records import Capture
-from perfkit.report import markdown, replay
+from perfkit.report import finished, markdown
 from perfkit.stacks.layers import Layers
 
 if TYPE_CHECKING:
@@ -36,16 +35,14 @@ def follows(kept: Path, text: str) -> None:
 
 
 def test_its_report_comes_again_from_the_directory(example: store.Run) -> None:
-    shown = markdown.render(replay.load(example).page)
-    follows(example.directory / replay.REPORT_FILE, shown)
+    shown = markdown.render(finished.load(example).page)
+    follows(example.directory / run_files.REPORT_FILE, shown)
 
 
 def test_its_tables_come_again_from_the_stacks(example: store.Run, tmp_path: Path) -> None:
     run = store.Run(directory=tmp_path / "again")
     shutil.copytree(example.directory / "stacks", run.directory / "stacks")
-    document = store.read_json(example.directory / replay.PROFILE_FILE)
-    for value in document["captures"]:
-        capture = store.from_json(Capture, value)
+    for capture in run_files.PROFILE.load(example).captures:
         written = analyse.write_tables(capture, run, Layers(("perfkit_kernel",), ()))
         assert set(written) == {"frames", "layers", "stacks"}
         for kind, path in written.items():
@@ -56,4 +53,4 @@ def test_its_tables_come_again_from_the_stacks(example: store.Run, tmp_path: Pat
 
 def test_it_is_small_and_names_no_other_place(example: store.Run) -> None:
     assert store.folder_size(example.directory) < LIMIT_BYTES
-    assert store.read_json(example.directory / store.RUN_FILE)["project"] == "/home/user/perfkit"
+    assert run_files.HEADER.load(example).project == "/home/user/perfkit"

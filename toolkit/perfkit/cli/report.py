@@ -29,7 +29,7 @@ def report(
     from perfkit import store
     from perfkit.cli.context import check_output, emit, open_project
     from perfkit.errors import UsageError
-    from perfkit.report import replay
+    from perfkit.report import finished
 
     check_output(output)
     project = open_project(config)
@@ -39,7 +39,7 @@ def report(
         if len(found) > 1:
             message = "--path tells where the report of one run lies"
             raise UsageError(message, remedy="name one run, or write one report with --output")
-        print(replay.report_file(found[0]))
+        print(finished.report_file(found[0]))
         return
-    shown = replay.load(found[0]) if len(found) == 1 else replay.load_several(found)
-    emit(form=form, output=output, page=lambda: shown.page, document=lambda: shown.document)
+    shown = finished.load(found[0]) if len(found) == 1 else finished.load_several(found)
+    emit(shown, form=form, output=output)
