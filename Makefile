@@ -61,6 +61,9 @@ lint: $(DEVELOP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vulture
+	$(BIN)/deptry toolkit
+	cargo machete
 	wait "$$rust"
 
 # No unit test waits on a clock, so they may share the machine; so may tests that only build.

@@ -15,6 +15,7 @@ def doctor(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> No
     import os
     from pathlib import Path
 
+    from perfkit.checks.doctor import all_required_ok
     from perfkit.checks.doctor import doctor as examine
     from perfkit.cli.context import emit
     from perfkit.config import embedded_default, find_config, load_project
@@ -31,5 +32,5 @@ def doctor(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> No
     checks = examine(project, environ)
     report = Report(page=doctor_page(checks), document=machine.doctor_json(checks))
     emit(report, form=form, output=None)
-    if any(check.required and not check.ok for check in checks):
+    if not all_required_ok(checks):
         raise typer.Exit(int(ExitCode.MISSING))
