@@ -197,7 +197,7 @@ def test_a_whole_diagnosis_without_twin_bench_and_reference(
         assert named["call_minus_bench"].reason.startswith("not available")
         assert named["sampled_stacks"].seconds is not None
         assert sum(row.share for row in split.layers) == pytest.approx(1.0)
-        assert run.path(f"tables/from_list-{split.size // 1_000}k.frames.csv").is_file()
+        assert run.path(f"tables/from_list-{split.size // 1_000}k.perf.frames.csv").is_file()
         if split.ffi.agree:
             assert split.ffi.share is not None
             assert split.ffi.share > 0.5

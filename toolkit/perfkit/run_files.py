@@ -83,7 +83,7 @@ class RecordFile(Generic[Record]):
         name: relative to the run directory.
         record: the class of what it holds.
         what: what a run without it lacks, in words.
-        command: the command that writes it.
+        command: the command that writes it; empty where every command does.
     """
 
     name: str
@@ -109,7 +109,7 @@ class RecordFile(Generic[Record]):
         path = run.directory / self.name
         if not path.is_file():
             message = f"holds no {self.what}"
-            remedy = f"name a run of `perfkit {self.command}`"
+            remedy = f"name a run of `perfkit {self.command}`" if self.command else ""
             raise StoreError(message, where=str(run.directory), remedy=remedy)
         return store.from_json(self.record, store.read_json(path), where=str(path))
 
@@ -143,7 +143,7 @@ class JournalFile(Generic[Record]):
         )
 
 
-HEADER = RecordFile(name=store.RUN_FILE, record=RunHeader, what="run.json", command="measure")
+HEADER = RecordFile(name=store.RUN_FILE, record=RunHeader, what="run.json", command="")
 MEASUREMENT = RecordFile(
     name="measurement.json", record=MeasureReport, what="measurement", command="measure"
 )
