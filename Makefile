@@ -90,6 +90,7 @@ truth: $(KERNEL)
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_picture.py
 
 clean:
 	rm -rf $(VENV) target

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import pytest
 
 from perfkit import run_files, store
 from perfkit.profile import analyse
-from perfkit.report import finished, markdown
+from perfkit.report import console, finished, markdown
 from perfkit.stacks.layers import Layers
 
 if TYPE_CHECKING:
@@ -37,6 +38,19 @@ def follows(kept: Path, text: str) -> None:
 def test_its_report_comes_again_from_the_directory(example: store.Run) -> None:
     shown = markdown.render(finished.load(example).page)
     follows(example.directory / run_files.REPORT_FILE, shown)
+
+
+def test_the_picture_in_the_readme_shows_its_report(example: store.Run, repository: Path) -> None:
+    """By its words: how rich draws them is rich's."""
+    svg = ElementTree.parse(repository / "docs" / "report.svg")
+    shown = "".join(
+        "".join(text.itertext()) for text in svg.iter("{http://www.w3.org/2000/svg}text")
+    )
+    page = console.render(finished.load(example).page, width=92, colour=False)
+    drawn = "".join(shown.split())
+    missing = [line for line in page.splitlines() if "".join(line.split()) not in drawn]
+    assert page.strip()
+    assert missing == [], "run `make docs`"
 
 
 def test_its_tables_come_again_from_the_stacks(example: store.Run, tmp_path: Path) -> None:

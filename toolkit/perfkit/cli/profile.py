@@ -30,7 +30,7 @@ def profile(
         typer.Option(
             "--profiler",
             metavar="NAME",
-            help="perf, py-spy, cargo-flamegraph, scalene or callgrind; may be repeated.",
+            help="A profiler, such as perf, py-spy or callgrind; may be repeated.",
         ),
     ] = None,
     rate: RateOption = None,
