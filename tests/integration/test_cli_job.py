@@ -220,7 +220,7 @@ def test_what_a_command_left_is_read_by_every_other(workspace: Subject) -> None:
     at = ("--sizes", "10k,100k", "--profiler", "perf", "--duration", "1s")
     measured = [workspace.ask("measure", *quick)[1] for _ in range(2)]
     profiled = [workspace.ask("profile", *at)[1] for _ in range(2)]
-    short = ("--max-iterations", "1", "--time-limit", "3s", "--patience", "0s")
+    short = ("--max-iterations", "1", "--time-limit", "20s", "--patience", "0s")
     _, tuned = workspace.ask("tune", *short)
     _, again = workspace.ask("tune", "--resume", tuned.id, *short)
     assert again == tuned

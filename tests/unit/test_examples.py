@@ -1,4 +1,4 @@
-"""The finished run that lies in the repository: everything in it follows from its own files.
+"""The finished run in the repository: everything in it follows from its own files.
 
 `PERFKIT_BLESS=1 pytest …` writes anew what follows: the report and the tables.
 """

@@ -205,7 +205,7 @@ def test_a_change_without_a_verdict_behind_it_is_withheld(verdict: MeasureVerdic
 
 def test_the_page_says_where_the_files_of_the_run_are() -> None:
     text = markdown.render(measure_page(records.MEASURED, directory=Path("/runs/three")))
-    assert "Everything lies in /runs/three" in text
+    assert "All files are in /runs/three" in text
 
 
 def test_empty_reports_have_a_page() -> None:

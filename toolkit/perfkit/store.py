@@ -181,7 +181,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  # the JSON types
         message = f"cannot be read: {error}"
         raise StoreError(message, where=str(path)) from error
     except json.JSONDecodeError as error:
-        message = f"is no JSON: {error.msg}"
+        message = f"is not valid JSON: {error.msg}"
         raise StoreError(message, where=f"{path}:{error.lineno}") from error
     version = value.get("schema_version", SCHEMA_VERSION) if isinstance(value, dict) else None
     if version is not None and version != SCHEMA_VERSION:
@@ -209,7 +209,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             if number == len(lines):  # no newline behind it: the write was cut short
                 break
-            message = f"is no JSON: {error.msg}"
+            message = f"is not valid JSON: {error.msg}"
             raise StoreError(message, where=f"{path}:{number}") from error
     return records
 
@@ -254,7 +254,7 @@ class Run:
 def create_run(profiles: Path, command: str, header: Mapping[str, object]) -> Run:
     """Make a new run directory with its `run.json`.
 
-    Each one carries a `.gitignore` of its own, so that the user's repository stays clean whatever
+    Each one has its own `.gitignore`, so that the user's repository stays clean whatever
     it ignores.
 
     Args:

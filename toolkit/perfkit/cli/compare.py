@@ -25,8 +25,8 @@ def compare(
     For "did my edit help?" use `perfkit measure --against`, which measures both in the same blocks.
 
     Of profiled runs each frame's CPU time per call is compared, with an interval; with two --sizes
-    of one run, per element. With `-o FILE.svg` the differential flame graph is written instead; of
-    several captures each to a file of its own.
+    of one run, per element. With `-o FILE.svg` the differential flame graph is written instead,
+    one file per pair of captures.
 
     Refused when the runs' fingerprints, or the work that they did, differ.
     """

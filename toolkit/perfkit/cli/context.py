@@ -76,8 +76,8 @@ def working(
         config: the file that the user named, if any.
         workload: the one that the user named: an unknown one is refused before anything starts.
         overrides: dotted config keys from the command line.
-        resume: finds an earlier run in the folder of all runs, to go on with instead of a new one;
-            refuses it before anything is written.
+        resume: finds the run to resume in the folder of all runs, or refuses it before anything is
+            written; None starts a new one.
 
     Raises:
         typer.Exit: with code 130 after Ctrl-C; what was collected stays in the run directory.
@@ -99,11 +99,11 @@ def working(
             yield context
         except KeyboardInterrupt:
             _close(run, ExitCode.INTERRUPTED, "interrupted")
-            tell(f"Interrupted. What was collected lies in {run.directory}")
+            tell(f"Interrupted. What was collected is in {run.directory}")
             raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
         except PerfkitError as error:
             refused = resume is not None and error.exit_code is ExitCode.USAGE
-            if not refused:  # what is not gone on with ended as it says of itself
+            if not refused:  # a run that was not resumed keeps its own end
                 _close(run, error.exit_code, str(error))
             raise
         except typer.Exit as leaving:

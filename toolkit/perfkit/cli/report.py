@@ -15,7 +15,7 @@ def report(
         typer.Argument(metavar="[RUN]...", help="Names or paths, in order; the newest by default."),
     ] = None,
     path: Annotated[
-        bool, typer.Option("--path", help="Print where the report lies, and nothing else.")
+        bool, typer.Option("--path", help="Print the path of the report, and nothing else.")
     ] = False,
     config: ConfigOption = None,
     form: FormatOption = Format.HUMAN,
@@ -37,7 +37,7 @@ def report(
     found = [store.open_run(project.profiles, name) for name in names]
     if path:
         if len(found) > 1:
-            message = "--path tells where the report of one run lies"
+            message = "--path prints the path of one report"
             raise UsageError(message, remedy="name one run, or write one report with --output")
         print(finished.report_file(found[0]))
         return

@@ -44,7 +44,7 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bullets:
-    """Short points, each on lines of its own."""
+    """Short points, each on its own lines."""
 
     items: tuple[str, ...]
     ordered: bool = False

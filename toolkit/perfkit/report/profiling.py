@@ -42,7 +42,7 @@ def profile_page(report: ProfileReport, *, directory: Path | None = None) -> Pag
         if not capture.accepted
     )
     if refused:
-        blocks += [Heading(text="Not used, and why"), Bullets(items=refused)]
+        blocks += [Heading(text="Not used, with the reason"), Bullets(items=refused)]
     blocks += notes_blocks([note for capture in captures for note in capture.notes])
     blocks += build_blocks(report.build)
     files = tuple(

@@ -2,7 +2,7 @@
 
 `tune.json` says what the run is about; `trials.jsonl` has one whole trial per line, synced;
 `iteration_summary.jsonl` the same in few flat columns, for `pandas.read_json(lines=True)`;
-`confirmations.jsonl` what trials measured afresh came to; and
+`confirmations.jsonl` what trials measured again came to; and
 `iterations/iter_NNN_<params>.json` each trial by itself. Nothing is judged here.
 """
 
@@ -62,8 +62,8 @@ class Journal:
         """
         changed = _changes(run_files.TUNE_HEADER.load(self._run), header)
         if changed:
-            message = f"cannot be gone on with: {', '.join(changed)} changed since it began"
-            remedy = "start afresh, without --resume"
+            message = f"cannot be resumed: {', '.join(changed)} changed since it began"
+            remedy = "start again, without --resume"
             raise UsageError(message, where=str(self._run.directory), remedy=remedy)
         self._start = header.start
         trials = run_files.TRIALS.load(self._run)
@@ -73,12 +73,12 @@ class Journal:
         return trials
 
     def confirm(self, trial: Trial, sizes: Sequence[TrialSize]) -> None:
-        """Keep what a trial came to when it was measured afresh."""
+        """Keep what a trial came to when it was measured again."""
         again = Remeasured(iteration=trial.iteration, sizes=tuple(sizes))
         run_files.REMEASURED.append(self._run, again)
 
     def confirmed(self) -> dict[int, tuple[TrialSize, ...]]:
-        """What trials before an interruption came to when they were measured afresh; the last
+        """What trials before an interruption came to when they were measured again; the last
         figures of each.
         """
         return {again.iteration: again.sizes for again in run_files.REMEASURED.load(self._run)}
