@@ -1,9 +1,9 @@
 """The split by layer against a subject whose split is known (tests/subjects/spins): the short form.
 
-About 2000 samples a mix leave chance more room than the promised two points (`known_split.allowed`:
-four points for a half, three and a half for a fifth). `make truth` runs known_splits.py, which
-takes enough samples for two points and nothing else. Calls that hand work to threads are sampled at
-the rates that perfkit would go down to: perf is switched with each thread.
+With about 2000 samples per mix, chance leaves more than the promised two points
+(`known_split.allowed`: four points for a half, three and a half for a fifth). `make truth` runs
+known_splits.py, which takes enough samples for exactly two points. perf is switched with each
+thread, so calls that hand work to threads are sampled at the low rates that perfkit would choose.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ def test_a_caller_that_sleeps_is_waiting_with_the_time_of_its_workers_beside_it(
     assert split.share(Layer.WAITING) > 0.95
     assert sum(row.share for row in split.layers) == pytest.approx(1.0, abs=1e-12)
     assert sum(row.seconds for row in split.layers) == pytest.approx(split.call_s, rel=1e-12)
-    # Samples and the process's own clock agree, or the capture would carry this note.
+    # Samples and the process's own clock agree; otherwise the capture would have this note.
     assert "coverage" not in [note.id for note in capture.notes], capture.reason
 
 
 def test_threads_too_short_to_be_sampled_are_noticed(
     project: Project, build: Build, run: Run
 ) -> None:
-    """Threads that live for a part of a sampling period never get a sample: no table then."""
+    """Threads that live for part of a sampling period never get a sample, so there is no table."""
     capture, _ = known_split.take(project, build, run, "short_lived", 20, seconds=4.0, rate=251)
     assert not capture.accepted
     assert "of the process's CPU time" in capture.reason
