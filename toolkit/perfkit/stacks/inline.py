@@ -93,7 +93,7 @@ def resolve(
     done = process.run(
         [program, "-e", module, "-a", "-f", "-i"],
         env=environ,
-        stdin="".join(f"{address:#x}\n" for address in asked),
+        streams=process.Streams(stdin="".join(f"{address:#x}\n" for address in asked)),
         timeout_s=_TIMEOUT_S,
     )
     answers = parse(done.stdout, crate)
