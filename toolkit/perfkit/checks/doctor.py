@@ -132,23 +132,23 @@ def _perf(environ: Mapping[str, str], facts: SystemFacts) -> list[Check]:
     refused = permissions.probe_perf(program, environ, facts)
     if refused is not None:
         return [installed, _refused("perf.permitted", refused)]
-    permitted = _check("perf.permitted", "samples by the software clock (cpu-clock)")
+    permitted = _check("perf.permitted", "can sample by the software clock (cpu-clock)")
     kernel = _check(
         "perf.kernel",
         "frames of the kernel are visible"
         if facts.sees_kernel
-        else "frames of the kernel are hidden: page faults appear where they happen, unnamed",
+        else "frames of the kernel are hidden: page faults count where they happen, without a name",
         ok=facts.sees_kernel,
         remedy="sudo sysctl kernel.perf_event_paranoid=1",
     )
     counts = permissions.probe_counters(program, environ)
     counters = _check(
         "perf.counters",
-        "hardware counters are there"
+        "hardware counters are available"
         if counts
-        else "no hardware counters, as in most virtual machines; cpu-clock serves for sampling",
+        else "no hardware counters, as in most virtual machines; cpu-clock is used for sampling",
         ok=counts,
-        remedy="nothing needs them; a host can hand them on to its virtual machine",
+        remedy="perfkit does not need them; a host can pass them to its virtual machine",
     )
     return [installed, permitted, kernel, counters]
 
@@ -160,9 +160,9 @@ def _py_spy(environ: Mapping[str, str], facts: SystemFacts) -> list[Check]:
         return [installed]
     refused = permissions.probe_py_spy(program, environ, facts)
     if refused is None:
-        return [installed, _check("py-spy.permitted", "reads the stacks of another process")]
+        return [installed, _check("py-spy.permitted", "can read the stacks of another process")]
     if refused.id == "ptrace_scope" and facts.ptrace_scope == 1:
-        more = "; a program launched under it can be read all the same"
+        more = "; py-spy can still read a program that it starts"
         return [installed, _refused("py-spy.attach", refused, more)]
     return [installed, _refused("py-spy.permitted", refused)]
 
@@ -185,7 +185,7 @@ def _any_profiler(checks: list[Check]) -> Check:
         "profiler",
         f"{' and '.join(working)} can be used" if working else "no profiler can be used",
         ok=bool(working),
-        remedy="follow the line of perf or of py-spy above; one of them is enough",
+        remedy="fix perf or py-spy as told above; one of them is enough",
         required=True,
     )
 
@@ -230,7 +230,7 @@ def machine(
             "load",
             f"{busy:.2f} over the last minute on {cores} cores",
             ok=busy <= _QUIET_LOAD * cores,
-            remedy="stop what else runs; `perfkit measure` says `busy` rather than guess",
+            remedy="stop other programs; `perfkit measure` answers `busy` instead of guessing",
         )
     )
     governor = _governor()
