@@ -34,8 +34,6 @@ if TYPE_CHECKING:
         TuneReport,
     )
 
-Form = Literal["svg", "png"]
-
 _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "perfkit",
     "svg.fonttype": "path",
@@ -72,14 +70,14 @@ _DARK_LAYERS = (Layer.INTERPRETER, Layer.GLUE, Layer.GIL, Layer.POOL)
 _SMALLEST_LABELLED_SHARE = 0.06
 
 
-def times(report: MeasureReport, *, form: Form = "svg") -> bytes:
+def times(report: MeasureReport) -> bytes:
     """Time per call against size, subject and reference, and the speed-up with its targets.
 
     Both axes of the upper panels are logarithmic; one column of panels per workload.
     """
     groups = _by_workload(report.results)
     if not groups:
-        return _empty("No figure was measured", form)
+        return _empty("No figure was measured")
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(2, len(groups), squeeze=False, sharex="col")
@@ -88,14 +86,14 @@ def times(report: MeasureReport, *, form: Form = "svg") -> bytes:
             _draw_speedups(panels[1][column], results)
             _size_axis(panels[1][column], [result.size for result in results])
 
-    return _picture(draw, width=max(6.4, 5.2 * len(groups)), height=6.8, form=form)
+    return _picture(draw, width=max(6.4, 5.2 * len(groups)), height=6.8)
 
 
-def iterations(report: TuneReport, *, form: Form = "svg") -> bytes:
+def iterations(report: TuneReport) -> bytes:
     """Speed-up by trial: against the reference with the targets, and against the starting build."""
     measured = [trial for trial in report.trials if trial.sizes]
     if not measured:
-        return _empty("No trial was measured", form)
+        return _empty("No trial was measured")
     sizes = sorted({size.size for trial in measured for size in trial.sizes})
     with_reference = any(size.speedup for trial in measured for size in trial.sizes)
 
@@ -114,14 +112,14 @@ def iterations(report: TuneReport, *, form: Form = "svg") -> bytes:
         )
 
     height = 6.8 if with_reference else 4.0
-    return _picture(draw, width=max(6.4, 0.55 * len(report.trials) + 3), height=height, form=form)
+    return _picture(draw, width=max(6.4, 0.55 * len(report.trials) + 3), height=height)
 
 
-def layers(diagnosis: Diagnosis, *, form: Form = "svg") -> bytes:
+def layers(diagnosis: Diagnosis) -> bytes:
     """Shares of a call's wall clock by layer, one bar per workload and size."""
     splits = diagnosis.sizes
     if not splits:
-        return _empty("No split was made", form)
+        return _empty("No split was made")
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -151,27 +149,26 @@ def layers(diagnosis: Diagnosis, *, form: Form = "svg") -> bytes:
             handleheight=1.1,
         )
 
-    return _picture(draw, width=8.6, height=1.9 + 0.62 * len(splits), form=form)
+    return _picture(draw, width=8.6, height=1.9 + 0.62 * len(splits))
 
 
-def _picture(draw: Callable[[Figure], None], *, width: float, height: float, form: Form) -> bytes:
+def _picture(draw: Callable[[Figure], None], *, width: float, height: float) -> bytes:
     """Draw in perfkit's own settings, whatever the user's matplotlibrc says."""
-    metadata = {"Date": None, "Creator": "perfkit"} if form == "svg" else {"Software": "perfkit"}
     stream = io.BytesIO()
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_SETTINGS)
         figure = Figure(figsize=(width, height))
         draw(figure)
-        figure.savefig(stream, format=form, dpi=110, metadata=metadata)
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "perfkit"})
     return stream.getvalue()
 
 
-def _empty(text: str, form: Form) -> bytes:
+def _empty(text: str) -> bytes:
     def draw(figure: Figure) -> None:
         figure.text(0.5, 0.5, text, ha="center", va="center", color="#555555")
 
-    return _picture(draw, width=4.0, height=1.2, form=form)
+    return _picture(draw, width=4.0, height=1.2)
 
 
 def _by_workload(results: Sequence[SizeResult]) -> list[tuple[str, list[SizeResult]]]:
