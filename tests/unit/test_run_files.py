@@ -29,7 +29,7 @@ from perfkit.cli.report import report
 from perfkit.config import load_project
 from perfkit.errors import StoreError, UsageError
 from perfkit.records import RUN_VERSION, ProfileReport, Result
-from perfkit.report import finished, markdown
+from perfkit.report import console, finished, markdown
 from perfkit.tune.log import resumable
 
 if TYPE_CHECKING:
@@ -112,6 +112,15 @@ def test_report_shows_every_kind_of_run_as_it_was_first_shown(
     assert capsys.readouterr().out
     report([run.id], path=True)
     assert capsys.readouterr().out.strip().endswith(f"{run.id}/{run_files.REPORT_FILE}")
+
+
+@pytest.mark.parametrize("command", RESULTS)
+def test_a_command_says_where_the_files_of_its_run_are(make: Make, command: str) -> None:
+    run = make(command)
+    page = finished.keep(run, RESULTS[command]).page
+    said = f"All files are in {run.directory}"
+    assert said in console.render(page, width=500, colour=False)
+    assert said not in console.render(finished.load(run).page, width=500, colour=False)
 
 
 def test_one_report_over_runs_of_every_kind(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from perfkit.records import FFI_LAYERS, DiagnoseVerdict, Interval, Layer, MeasureVerdict
 from perfkit.report.building import build_blocks
 from perfkit.report.measuring import measure_table
-from perfkit.report.notes import notes_blocks, place_blocks
+from perfkit.report.notes import notes_blocks
 from perfkit.report.page import (
     Block,
     Bullets,
@@ -38,7 +38,6 @@ from perfkit.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from perfkit.records import Diagnosis, Finding, LayerTime, Recommendation, SizeSplit
 
@@ -51,7 +50,7 @@ SMALL_BOUNDARY = 0.10
 _FRAMES_PER_FINDING = 2
 
 
-def diagnose_page(diagnosis: Diagnosis, *, directory: Path | None = None) -> Page:
+def diagnose_page(diagnosis: Diagnosis) -> Page:
     """The report of `perfkit diagnose`."""
     blocks: list[Block] = [_verdict(diagnosis)]
     blocks += _findings(diagnosis)
@@ -79,7 +78,6 @@ def diagnose_page(diagnosis: Diagnosis, *, directory: Path | None = None) -> Pag
     blocks += notes_blocks(diagnosis.notes)
     blocks += build_blocks(diagnosis.build)
     blocks += _pictures(diagnosis)
-    blocks += place_blocks(directory)
     return Page(title="perfkit diagnose", blocks=tuple(blocks))
 
 

@@ -6,6 +6,7 @@ Nothing is measured or judged here.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from perfkit.diagnose.promises import Chapter, tell, workloads_of
 from perfkit.errors import StoreError
 from perfkit.measure.compare import config_values, refuse_other_machines, refuse_other_work
 from perfkit.report import diagnosis, final, machine, markdown, measuring, tuning
-from perfkit.report.page import Report
+from perfkit.report.page import Paragraph, Report
 from perfkit.report.profiling import profile_page
 from perfkit.report.story import story_page
 
@@ -33,14 +34,14 @@ class ResultKind:
     """One kind of result: where it is kept, and what it looks like.
 
     Attributes:
-        page: takes the record, and the run's `directory` where the report says where it is.
+        page: for people.
         document: for programs.
         draw: pictures by their names in the run directory.
         text: what `final_report.md` holds, where that is more than the page.
     """
 
     file: RecordFile[Any]
-    page: Callable[..., Page]
+    page: Callable[[Any], Page]
     document: Callable[[Any], Document]
     draw: Callable[[Any], Mapping[str, bytes]] = lambda _: {}
     text: Callable[[Any], str] | None = None
@@ -92,14 +93,17 @@ KINDS = (
 
 
 def keep(run: Run, result: Result) -> Report:
-    """Write a run's result, its report and its pictures, and show it."""
+    """Write a run's result, its report and its pictures; what is shown also says where they are."""
     kind = _kind(result)
     kind.file.save(run, result)
     text = markdown.render(kind.page(result)) if kind.text is None else kind.text(result)
     run.write(run_files.REPORT_FILE, text)
     for name, picture in kind.draw(result).items():
         run.write(name, picture)
-    return Report(page=kind.page(result, directory=run.directory), document=kind.document(result))
+    where = Paragraph(text=f"All files are in {run.directory}")
+    page = kind.page(result)
+    page = dataclasses.replace(page, blocks=(*page.blocks, where))
+    return Report(page=page, document=kind.document(result))
 
 
 def load(run: Run) -> Report:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 from perfkit.measure.reading import is_faster, is_slower
 from perfkit.records import MeasureVerdict, Pattern
 from perfkit.report.building import build_blocks
-from perfkit.report.notes import notes_blocks, place_blocks
+from perfkit.report.notes import notes_blocks
 from perfkit.report.page import (
     Block,
     Bullets,
@@ -35,7 +35,6 @@ from perfkit.units import format_count, format_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from perfkit.records import (
         Interval,
@@ -55,7 +54,7 @@ _CHANGE_BASE = (
 )
 
 
-def measure_page(report: MeasureReport, *, directory: Path | None = None) -> Page:
+def measure_page(report: MeasureReport) -> Page:
     """The report of `perfkit measure`."""
     blocks: list[Block] = [measure_verdict(report)]
     if report.verdict is MeasureVerdict.BUSY and report.foreign_cores:
@@ -78,7 +77,6 @@ def measure_page(report: MeasureReport, *, directory: Path | None = None) -> Pag
     blocks += notes_blocks(report.notes)
     blocks += build_blocks(report.build)
     blocks += _loaded_blocks(report.loaded)
-    blocks += place_blocks(directory)
     return Page(title="perfkit measure", blocks=tuple(blocks))
 
 

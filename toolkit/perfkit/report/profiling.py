@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perfkit.report.building import build_blocks
-from perfkit.report.notes import notes_blocks, place_blocks
+from perfkit.report.notes import notes_blocks
 from perfkit.report.page import Block, Bullets, Heading, Page, Table, Tone, Verdict, columns
 from perfkit.report.words import UNKNOWN, joined, percent, percent_interval
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from perfkit.records import Capture, ProfileReport
 
@@ -21,7 +20,7 @@ COUNTS = "instructions"
 """The clock of a capture that counts: what counting costs changes no count."""
 
 
-def profile_page(report: ProfileReport, *, directory: Path | None = None) -> Page:
+def profile_page(report: ProfileReport) -> Page:
     """The report of `perfkit profile`."""
     captures = report.captures
     rows = tuple(_capture_row(capture) for capture in captures)
@@ -52,7 +51,6 @@ def profile_page(report: ProfileReport, *, directory: Path | None = None) -> Pag
     )
     if files:
         blocks += [Heading(text="Files, relative to the run directory"), Bullets(items=files)]
-    blocks += place_blocks(directory)
     return Page(title="perfkit profile", blocks=tuple(blocks))
 
 

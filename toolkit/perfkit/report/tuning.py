@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from perfkit.records import Proof, TrialOutcome, TuneStatus
 from perfkit.report.measuring import change_text, met_text
-from perfkit.report.notes import notes_blocks, place_blocks
+from perfkit.report.notes import notes_blocks
 from perfkit.report.page import (
     Block,
     Bullets,
@@ -34,7 +34,6 @@ from perfkit.units import format_count, format_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from perfkit.records import Confirmed, Interval, ModuleFile, Trial, TuneReport, Value
     from perfkit.tune.command import TunePlan
@@ -51,7 +50,7 @@ _GETTER_BASE = (
 )
 
 
-def tune_page(report: TuneReport, *, directory: Path | None = None) -> Page:
+def tune_page(report: TuneReport) -> Page:
     """The report of `perfkit tune`."""
     blocks: list[Block] = [_verdict(report), *_best(report)]
     if report.confirmed:
@@ -79,7 +78,6 @@ def tune_page(report: TuneReport, *, directory: Path | None = None) -> Page:
             f"{seconds(report.wall_s)} in all."
         )
     )
-    blocks += place_blocks(directory)
     return Page(title="perfkit tune", blocks=tuple(blocks))
 
 
