@@ -67,15 +67,13 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streams:
-    """Where a program's streams go, or come from, other than into `Completed`.
+    """Where a program's streams go other than into `Completed`.
 
     Attributes:
-        stdin: text it can read; nothing otherwise.
         stdout: a file for its standard output.
         on_stderr_line: called with each line of its stderr as it comes, for progress.
     """
 
-    stdin: str | None = None
     stdout: Path | None = None
     on_stderr_line: Callable[[str], None] | None = None
 
@@ -151,7 +149,6 @@ def run(
             cwd=cwd,
             stdout=sink,
             stderr=subprocess.PIPE,
-            stdin=subprocess.PIPE if streams.stdin is not None else subprocess.DEVNULL,
             pass_fds=pass_fds,
         )
         output, errors = _communicate(process, words, timeout_s, streams)
@@ -260,7 +257,6 @@ def started(
             cwd=cwd,
             stdout=out,
             stderr=err,
-            stdin=subprocess.DEVNULL,
             pass_fds=pass_fds,
         )
         child = Child(process, words)
@@ -277,8 +273,7 @@ def _popen(
     cwd: Path | None,
     stdout: IO[bytes] | int,
     stderr: IO[bytes] | int,
-    stdin: int,
-    pass_fds: Sequence[int] = (),
+    pass_fds: Sequence[int],
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -287,7 +282,7 @@ def _popen(
             cwd=cwd,
             stdout=stdout,
             stderr=stderr,
-            stdin=stdin,
+            stdin=subprocess.DEVNULL,
             pass_fds=tuple(pass_fds),
             start_new_session=True,
         )
@@ -326,8 +321,7 @@ def _communicate(
         reader = threading.Thread(target=forward, daemon=True)
         reader.start()
     try:
-        given = streams.stdin.encode() if streams.stdin is not None else None
-        output, errors = process.communicate(input=given, timeout=timeout_s)
+        output, errors = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         _end_group(process)
         message = f"`{words[0]}` did not end within {timeout_s:g} s and was stopped"
@@ -356,7 +350,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     # The leader is gone; a grandchild that ignored SIGTERM must not stay behind.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    for stream in (process.stdout, process.stderr, process.stdin):
+    for stream in (process.stdout, process.stderr):
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()
