@@ -17,7 +17,7 @@ from perfkit.diagnose.engine import diagnose
 from perfkit.records import Diagnosis, Layer, SizeSplit
 from perfkit.report import markdown, pages
 from perfkit.store import create_run
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 
 if TYPE_CHECKING:
     from pathlib import Path

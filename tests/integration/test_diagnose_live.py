@@ -36,7 +36,7 @@ from perfkit.records import (
 from perfkit.report import markdown, pages
 from perfkit.stacks.split import by_layer
 from perfkit.store import Run, create_run
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 from perfkit.subject.parameters import Assignment
 
 if TYPE_CHECKING:

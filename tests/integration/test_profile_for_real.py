@@ -35,7 +35,7 @@ from perfkit.profile.request import quiet
 from perfkit.records import Build, Capture, Layer, Profile
 from perfkit.stacks.split import CALLING_THREAD
 from perfkit.store import Run, create_run
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 
 pytestmark = pytest.mark.integration
 

@@ -20,7 +20,7 @@ from perfkit.config import load_project
 from perfkit.errors import BuildError, ConfigError, SourceError, UsageError
 from perfkit.records import Build, Profile, Proof
 from perfkit.subject import parameters
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
 
 if TYPE_CHECKING:
@@ -331,7 +331,7 @@ def test_a_manifest_that_is_no_crate_is_refused(
     editable_subject: Path, shared_cache: Path, environ: dict[str, str]
 ) -> None:
     edit(editable_subject, "perfkit.toml", '"crates/bindings/Cargo.toml"', '"Cargo.toml"')
-    with pytest.raises(ConfigError, match=r"no crate's Cargo\.toml"):
+    with pytest.raises(ConfigError, match=r"not the Cargo\.toml of a crate"):
         builder_of(editable_subject, shared_cache, environ, []).build()
 
 
@@ -349,7 +349,7 @@ def test_a_path_dependency_outside_of_the_tree_is_named(
         "[dependencies]\n",
         f'[dependencies]\noutside = {{ path = "{tmp_path}" }}\n',
     )
-    with pytest.raises(BuildError, match="lies outside of the copied tree") as caught:
+    with pytest.raises(BuildError, match="is outside the copied tree") as caught:
         editing.build()
     assert str(tmp_path) in caught.value.message
     assert status(editable_subject) == " M crates/core/Cargo.toml\n"
@@ -413,7 +413,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from perfkit.config import load_project
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 project = load_project(start=Path(sys.argv[1]), environ=dict(os.environ))
 def say(text):
     print(text, flush=True)
@@ -510,7 +510,7 @@ def test_a_build_that_does_not_end_is_named(
     builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builder.build()
-    monkeypatch.setattr("perfkit.subject.place.LOCK_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("perfkit.subject.cache.LOCK_TIMEOUT_S", 0.0)
     with subprocess.Popen(
         [sys.executable, "-c", HOLDING, builder._place.folder / "build.lock"],
         stdin=subprocess.PIPE,

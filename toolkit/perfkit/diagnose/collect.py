@@ -32,7 +32,6 @@ from perfkit.units import format_count
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from perfkit.checks.audit import RustcLine
     from perfkit.config import Parameter
     from perfkit.diagnose.branches import Forced
     from perfkit.diagnose.estimators import Response
@@ -41,7 +40,8 @@ if TYPE_CHECKING:
     from perfkit.measure.results import Measurement
     from perfkit.records import Build, Capture, Crossing, Interval, MeasureReport
     from perfkit.store import Run
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
+    from perfkit.subject.rustc import RustcLine
 
 T = TypeVar("T")
 
