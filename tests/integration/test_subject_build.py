@@ -268,6 +268,23 @@ def test_a_cargo_configuration_that_git_ignores_holds_in_the_copy_too(
     assert editing.revision("HEAD").read(".cargo/config.toml") == b"[build]\n"
 
 
+def test_a_lock_file_that_git_ignores_is_the_users_of_now(
+    editing: Builder, editable_subject: Path
+) -> None:
+    """Beside a revision that has none; also when the user's has changed since."""
+    with (editable_subject / ".gitignore").open("a", encoding="utf-8") as stream:
+        stream.write("/Cargo.lock\n")
+    for words in (["rm", "-q", "--cached", "Cargo.lock"], ["commit", "-qam", "ignore Cargo.lock"]):
+        who = ["-c", "user.name=perfkit", "-c", "user.email=perfkit@localhost"]
+        subprocess.run(["git", *who, *words], cwd=editable_subject, check=True)
+    lock = editable_subject / "Cargo.lock"
+    assert editing.revision("HEAD").read("Cargo.lock") == lock.read_bytes()
+    with lock.open("a", encoding="utf-8") as stream:
+        stream.write("# changed\n")
+    assert editing.revision("HEAD").read("Cargo.lock") == lock.read_bytes()
+    assert not editing.revision("HEAD~").read("Cargo.lock").endswith(b"# changed\n")
+
+
 def test_rustcs_own_error_is_shown(editing: Builder, editable_subject: Path) -> None:
     edit(editable_subject, "crates/core/src/tuning.rs", "usize = 131_072", "usize = true")
     with pytest.raises(BuildError, match="the build failed") as caught:

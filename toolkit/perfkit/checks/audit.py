@@ -138,15 +138,16 @@ def audit(
         checks += _symbols(binary)
     abi3 = ".abi3." in build.module_file.name
     found = "abi3: one wheel for many Pythons" if abi3 else "for one version of Python only"
-    checks.append(_fact("build.abi3", found))
+    checks.append(fact("build.abi3", found))
     if threads:
-        checks.append(_fact("build.threads", f"threads under perfkit: {_pools(threads)}"))
+        checks.append(fact("build.threads", f"threads under perfkit: {_pools(threads)}"))
     quota = "no quota" if quota_cores is None else f"{quota_cores:g} cores"
-    checks.append(_fact("build.quota", f"CPU quota of the control group: {quota}"))
+    checks.append(fact("build.quota", f"CPU quota of the control group: {quota}"))
     return tuple(checks)
 
 
-def _fact(identifier: str, found: str) -> Check:
+def fact(identifier: str, found: str) -> Check:
+    """What is so, and neither good nor bad."""
     return Check(id=identifier, ok=True, required=False, found=found, remedy="")
 
 
@@ -189,11 +190,11 @@ def _codegen(line: RustcLine) -> Iterator[Check]:
     yield _judged("build.codegen_units", found, ok=units == 1, remedy=remedy)
     cpu = line.codegen.get("target-cpu")
     found = f"target-cpu {cpu}" if cpu else "the baseline of the target, which every machine has"
-    yield _fact("build.target_cpu", found)
-    yield _fact("build.panic", f"panic = {line.codegen.get('panic', 'unwind')}")
+    yield fact("build.target_cpu", found)
+    yield fact("build.panic", f"panic = {line.codegen.get('panic', 'unwind')}")
     frames = line.is_on("force-frame-pointers")
     pointers = "are kept" if frames else "are not kept: perf unwinds by DWARF"
-    yield _fact("build.frame_pointers", f"frame pointers {pointers}")
+    yield fact("build.frame_pointers", f"frame pointers {pointers}")
 
 
 def _symbols(binary: BinaryFacts) -> Iterator[Check]:
@@ -202,4 +203,4 @@ def _symbols(binary: BinaryFacts) -> Iterator[Check]:
     remedy = "perfkit's profiling build keeps them; `strip = false` does so for others"
     yield _judged("build.symbols", found, ok=not binary.stripped, remedy=remedy)
     lines = "are there" if binary.debug_info else "are not there: frames have no file and line"
-    yield _fact("build.debug_info", f"debug info: line tables {lines}")
+    yield fact("build.debug_info", f"debug info: line tables {lines}")

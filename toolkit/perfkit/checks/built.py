@@ -9,15 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from perfkit import _engine, environment, store
-from perfkit.checks.audit import BinaryFacts, audit
-from perfkit.records import Check
+from perfkit.checks.audit import BinaryFacts, audit, fact
 from perfkit.subject import cache as builds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from perfkit.config import Project
-    from perfkit.records import Build
+    from perfkit.records import Build, Check
 
 
 def audit_build(build: Build, project: Project) -> tuple[Check, ...]:
@@ -47,9 +46,8 @@ def last_build(project: Project) -> tuple[Check, ...]:
     found = builds.newest(builds.project_folder(project, cache) / "builds")
     if found is None:
         text = "perfkit has built nothing here yet: `perfkit measure` does"
-        return (Check(id="build.last", ok=True, required=False, found=text, remedy=""),)
+        return (fact("build.last", text),)
     build, seconds = found
     made = datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
     text = f"of {made}; what is below holds for it, whatever was edited since"
-    first = Check(id="build.last", ok=True, required=False, found=text, remedy="")
-    return (first, *audit_build(build, project))
+    return (fact("build.last", text), *audit_build(build, project))

@@ -79,7 +79,6 @@ class FoundFunction:
 
     name: str
     arguments: str
-    file: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +130,7 @@ def discover(folder: Path, environ: Mapping[str, str]) -> Discovery:
             function
             for file, text in texts.items()
             if file.is_relative_to(subject.folder)
-            for function in _functions(file, text)
+            for function in _functions(text)
         ),
         strips=bool(maturin.get("strip", False)),
     )
@@ -142,18 +141,27 @@ def _crates(
 ) -> list[Package]:
     """The crates of the project's workspaces, that of the named manifest first.
 
-    Path dependencies outside of a workspace are followed into theirs.
+    Path dependencies outside a workspace are followed into theirs.
+
+    Raises:
+        ConfigError: cargo cannot read one of the project's own manifests.
     """
     above = (parent / "Cargo.toml" for parent in (folder, *folder.parents))
     nearest = next((file for file in above if file.is_file()), folder / "Cargo.toml")
-    queue = [folder / str(maturin.get("manifest-path", "Cargo.toml")), nearest]
+    own = (folder / str(maturin.get("manifest-path", "Cargo.toml")), nearest)
+    queue = list(own)
     found: dict[Path, Package] = {}
     roots: set[Path] = set()
     for listed in queue:  # grows while it is walked
         manifest = listed.resolve()
         if manifest in found or manifest in roots or not manifest.is_file():
             continue
-        workspace = cargo.workspace(manifest, variables)
+        try:
+            workspace = cargo.workspace(manifest, variables)
+        except ConfigError:
+            if listed in own:
+                raise
+            continue  # a dependency can be built that cannot be asked alone
         roots.add(workspace.workspace_root / "Cargo.toml")
         for package in workspace.packages:
             found[package.manifest_path] = package
@@ -250,11 +258,10 @@ def _constants(texts: Mapping[Path, str]) -> Iterator[FoundConstant]:
         )
 
 
-def _functions(file: Path, text: str) -> Iterator[FoundFunction]:
+def _functions(text: str) -> Iterator[FoundFunction]:
     for match in _PYFUNCTION.finditer(text):
         renamed = _RENAMED.search(match[0][: match.start("name") - match.start()])
         yield FoundFunction(
             name=renamed[1] if renamed else match["name"],
             arguments=" ".join(match["arguments"].split()),
-            file=file,
         )

@@ -234,13 +234,9 @@ def config_files(folder: Path, environment: Mapping[str, str]) -> list[Path]:
     home = cargo_home(environment)
     if home is not None and home not in places:
         places.append(home)
-    found = []
-    for place in places:
-        for name in ("config", "config.toml"):  # cargo prefers the old name where both exist
-            if (place / name).is_file():
-                found.append(place / name)
-                break
-    return found
+    names = ("config", "config.toml")  # cargo prefers the old name where both exist
+    files = ([place / name for name in names if (place / name).is_file()] for place in places)
+    return [found[0] for found in files if found]
 
 
 def cargo_home(environment: Mapping[str, str]) -> Path | None:

@@ -5,6 +5,7 @@ Where that leads to is in `cache.py`; how it is compiled is in `compile.py`. Not
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -81,15 +82,12 @@ class Planner:
     def __init__(self, project: Project, cache: Path) -> None:
         self._project = project
         self._cache = cache
-        self._known_place: Place | None = None
         self._toolchains: dict[Path, cargo.Toolchain] = {}
 
-    @property
+    @functools.cached_property
     def place(self) -> Place:
         """Where the project's builds are."""
-        if self._known_place is None:
-            self._known_place = find_place(self._project, self._cache)
-        return self._known_place
+        return find_place(self._project, self._cache)
 
     def recipe(
         self,

@@ -185,8 +185,8 @@ def revision_tree(
         raise UsageError(message, where=str(root), details=named.stderr.strip(), remedy=remedy)
     commit = named.stdout.strip()
     target = place / commit
-    done = place / f"{commit}.complete"
-    if not done.is_file():
+    listed = place / f"{commit}.json"  # there when all files are, and without what is added later
+    if not listed.is_file():
         store.remove_tree(target)
         target.mkdir(parents=True)
         index = place / f"{commit}.index"
@@ -195,8 +195,8 @@ def revision_tree(
         _git(root, own, "checkout-index", "--all", "--force", f"--prefix={target}/")
         index.unlink(missing_ok=True)
         _submodules_of(root, commit, target, environment)
-        done.write_text("", encoding="ascii")
-    return replace(_described(target, _walk(target)), label=revision)
+        store.write_whole(listed, store.dump_json({"files": list(_walk(target))}))
+    return replace(_described(target, store.read_json(listed)["files"]), label=revision)
 
 
 def _submodules_of(root: Path, commit: str, target: Path, environment: Mapping[str, str]) -> None:
