@@ -19,7 +19,7 @@ import pytest
 from perfkit.config import load_project
 from perfkit.errors import BuildError, ConfigError, SourceError, UsageError
 from perfkit.records import Build, Profile, Proof
-from perfkit.subject import parameters
+from perfkit.subject import parameters, shadow
 from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
 
@@ -266,6 +266,22 @@ def test_a_cargo_configuration_that_git_ignores_holds_in_the_copy_too(
     assert editing.revision("HEAD").read(".cargo/config.toml") == config.read_bytes()
     config.write_text("[build]\n", encoding="utf-8")
     assert editing.revision("HEAD").read(".cargo/config.toml") == b"[build]\n"
+
+
+def test_what_cargo_reads_is_copied_although_git_ignores_it(
+    editable_subject: Path, environ: dict[str, str]
+) -> None:
+    (editable_subject / ".gitignore").write_text("*.lock\n.cargo/\n*.txt\n", encoding="utf-8")
+    ignored = ["fuzz/Cargo.lock", "fuzz/.cargo/config.toml"]
+    for name in (*ignored, "fuzz/Cargo.toml", "fuzz/other.lock", "fuzz/notes.txt"):
+        (editable_subject / name).parent.mkdir(parents=True, exist_ok=True)
+        (editable_subject / name).write_text("", encoding="utf-8")
+    tree = shadow.working_tree(editable_subject, is_git=True, environment=environ)
+    assert sorted(tree.ignored) == sorted(ignored)
+    assert {name for name in tree.files if name.startswith("fuzz/")} == {
+        *ignored,
+        "fuzz/Cargo.toml",
+    }
 
 
 def test_a_lock_file_that_git_ignores_is_the_users_of_now(

@@ -74,6 +74,7 @@ def _templates(found: Discovery) -> jinja2.Environment:
     """Both texts, with the filters that they use."""
     made = jinja2.Environment(  # plain text, never a page
         loader=jinja2.PackageLoader("perfkit.checks", ""),
+        undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -52,7 +52,7 @@ class Toolchain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class CargoTarget:
     """One thing that cargo builds from a crate: a library, a program, a bench, a build script."""
 
     name: str
@@ -76,7 +76,7 @@ class Package:
     id: str
     name: str
     manifest_path: Path
-    targets: tuple[Target, ...]
+    targets: tuple[CargoTarget, ...]
     dependencies: tuple[Dependency, ...]
 
     @property
@@ -85,7 +85,7 @@ class Package:
         return self.manifest_path.parent
 
     @property
-    def library(self) -> Target | None:
+    def library(self) -> CargoTarget | None:
         """What other crates, or Python, load of it."""
         libraries = (target for target in self.targets if _LIBRARIES & set(target.kind))
         return next(libraries, None)
@@ -138,7 +138,7 @@ class Artifact:
     """One `compiler-artifact` message."""
 
     package_id: str
-    target: Target
+    target: CargoTarget
     fresh: bool
     executable: Path | None
     filenames: tuple[Path, ...]

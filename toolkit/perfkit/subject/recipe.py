@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from perfkit.subject.shadow import SourceTree
 
 _LAYOUT = 3
-"""Part of every key: another number when what is kept of a build changes."""
+"""Part of every key and target folder: another number when what is kept of a build changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,15 +120,12 @@ class Planner:
         edits = parameters.edit(self._project, tree, place.tree_root, consts)
         toolchain = self._toolchain(tree)
         cwd = _project_folder(tree, manifest) if bench is None else manifest.parent
-        inside = cargo.config_files(tree.root / cwd, {})
-        files = [file for file in inside if file.is_relative_to(tree.root)]
-        files += cargo.config_files(place.tree_root.parent, place.base)
-        configs = [read_toml(file) for file in files]
+        configs = self._configs(tree, cwd)
         flags, added = extra_flags(
             profile, subject.profile, configs, toolchain.host, place.base, codegen
         )
         python = self._project.interpreter
-        kind = [toolchain.version, flags, added, str(python), bench is not None]
+        kind = [_LAYOUT, toolchain.version, flags, added, str(python), bench is not None]
         target = place.folder / "target" / digest(kind)[:12]
         environment = {
             **place.base,
@@ -165,6 +162,13 @@ class Planner:
             toolchain=toolchain.version,
             bench=bench,
         )
+
+    def _configs(self, tree: SourceTree, cwd: PurePosixPath) -> list[dict[str, Any]]:
+        """The cargo configurations that hold in a folder of the copy, nearest first."""
+        inside = cargo.config_files(tree.root / cwd, {})
+        files = [file for file in inside if file.is_relative_to(tree.root)]
+        files += cargo.config_files(self.place.tree_root.parent, self.place.base)
+        return [read_toml(file) for file in files]
 
     def _wrappers(
         self, configs: Sequence[Mapping[str, Any]], log: Path, *, shim: bool
@@ -228,7 +232,8 @@ class Planner:
 
     def _relative(self, path: Path | None) -> PurePosixPath:
         """A path of the config relative to the tree; the subject's manifest for None."""
-        full = self._project.resolve(path) if path is not None else self._project.manifest
+        crate = self._project.manifest  # also for a bench: a wheel has none, and builds nothing
+        full = self._project.resolve(path) if path is not None else crate
         if not full.is_relative_to(self.place.tree_root):
             message = f"{full} is outside the tree to copy, {self.place.tree_root}"
             raise ConfigError(message, where=str(self._project.file), remedy="move it inside")
