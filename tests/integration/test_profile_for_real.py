@@ -32,7 +32,8 @@ from perfkit.profile.command import ProfileOptions, Target, profile_command
 from perfkit.profile.engine import profile_workload
 from perfkit.profile.perf_record import RecordSettings
 from perfkit.profile.request import quiet
-from perfkit.records import Build, Capture, Layer, Profile
+from perfkit.records import Build, Capture, Layer, Profile, ProfileReport
+from perfkit.run_files import PROFILE
 from perfkit.stacks.split import CALLING_THREAD
 from perfkit.store import Run, create_run
 from perfkit.subject.builder import Builder
@@ -102,6 +103,9 @@ def test_each_profiler_leaves_a_whole_capture(
         assert capture.slowdown is not None
         assert capture.slowdown.low <= capture.slowdown.estimate <= capture.slowdown.high
         assert f"{capture.rate_hz:g} samples/s" in picture
+    assert (set(capture.pace) == {"interpreter", "arithmetic", "memory"}) is (
+        profiler in {"perf", "py-spy"}
+    )
 
 
 def path_without(program: str, place: Path) -> str:
@@ -163,7 +167,7 @@ def test_a_change_between_two_runs_is_found_and_none_where_there_is_none(
         )  # fmt: skip
         # Whether it is believed depends on the machine.
         believed = dataclasses.replace(capture, accepted=True)
-        run.write_record(compare.PROFILE_FILE, {"captures": [believed]})
+        PROFILE.save(run, ProfileReport(captures=(believed,)))
         runs.append(run)
     first, same, slower = runs
 

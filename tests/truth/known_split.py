@@ -1,37 +1,49 @@
 """Calls whose split by layer is known, and how far perfkit's split of them may be from it.
 
-Each part of a call of tests/subjects/spins can be called alone, so its cost is a difference of CPU
-times, taken in turn in one process, with the kernel's own clocks: no sample is behind it. Shared by
-the short test of `make test` and by the full one of `make truth`.
+Each part of a call of tests/subjects/spins can be called alone. Its cost is therefore a difference
+of CPU times by the kernel's clocks, without any samples. The parts are timed after every window of
+the capture, in the same process, while perf is off, because on a machine with changing neighbours
+the truth is different a second later. The short test of `make test` and the full one of `make
+truth` share this module.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+import scipy.stats
+
 from perfkit.profile import analyse
-from perfkit.profile.engine import profile_workload
-from perfkit.records import Layer
+from perfkit.profile.engine import profile_workload, request_for
+from perfkit.profile.paired import Arm
+from perfkit.profile.perf import judged, tool_environment
+from perfkit.profile.perf_session import Session
+from perfkit.records import Interval, Layer
 from perfkit.subject.child import spec_for, worker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from perfkit.config import Project
+    from perfkit.profile import perf_record
     from perfkit.records import Build, Capture
     from perfkit.stacks.split import Split
     from perfkit.store import Run
+    from perfkit.subject.child import LoopResult, Worker
 
 POINTS = 0.02
 """The promise: each layer within two points."""
 WORKER_POINTS = 0.03
 """The promise for the time of worker threads."""
 CHANCE = 3.3
-"""Standard errors that a right split passes once in a thousand layers."""
+"""Standard errors that a right split exceeds once in a thousand layers."""
 TRUTH_ERROR = 0.005
-"""Half a point for the truth's own error, where chance alone is larger than the promise."""
+"""Half a point for the truth's own error, if chance alone exceeds the promise."""
 CROSSING = (Layer.GLUE, Layer.GIL, Layer.CONVERT_OUT)
 PARTS: Mapping[str, tuple[Layer, ...]] = {
     "interpreter": (Layer.INTERPRETER,),
@@ -39,63 +51,88 @@ PARTS: Mapping[str, tuple[Layer, ...]] = {
     "crossing": CROSSING,
     "compute": (Layer.COMPUTE,),
 }
-ROUNDS = 60
+STEPS = ("in_python", "unconverted", "converted")
+"""Shorter versions of the whole call; each adds one part to the one before it."""
+BATCH_S = 4e-3
+GROUPS = 8
+"""Consecutive groups of rounds whose means are treated as independent."""
+CONFIDENCE = 0.99
+TRIES = 3
+"""How often a truth that contradicts itself is measured again."""
+
+
+class Unasked(Exception):
+    """The truth contradicts itself, so the capture cannot be compared with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
-    """CPU seconds of one call: the calling thread's, and all other threads'."""
+class Round:
+    """What each call took right after one window, in CPU seconds per call.
 
-    own_s: float
+    Attributes:
+        at_s: the time, by the worker's monotonic clock.
+        own_s: the calling thread's time by call, the whole one last.
+        others_s: what other threads spent on the whole call.
+    """
+
+    at_s: float
+    own_s: tuple[float, ...]
     others_s: float
 
 
-def spent(project: Project, build: Build, names: tuple[str, ...], size: int) -> list[Spent]:
-    """What workloads cost, timed in turn by the kernel's clocks of threads and of the process."""
-    found: list[list[Spent]] = [[] for _ in names]
-    with worker(spec_for(project, build)) as running:
-        arms = []
-        for name in names:
-            arm = running.prepare(project.config.workloads[name], size, which="call")
-            arms.append((arm, running.calibrate(arm, batch_s=5e-3)))
-        for _ in range(ROUNDS):
-            for rows, (arm, calls) in zip(found, arms, strict=True):
-                timed = running.time(arm, calls)
-                others_s = (timed.cpu_s - timed.own_s) / timed.calls
-                rows.append(Spent(own_s=timed.own_s / timed.calls, others_s=others_s))
-    return [
-        Spent(
-            own_s=statistics.median(row.own_s for row in rows),
-            others_s=statistics.median(row.others_s for row in rows),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts of a call as arms of the profiled worker, and their rounds so far."""
+
+    running: Worker
+    arms: tuple[str, ...]
+    rounds: list[Round] = field(default_factory=list)
+
+    def look(self, at_s: float) -> None:
+        """Time every part once."""
+        timed = [self.running.time(arm, self.running.calibrated[arm].calls) for arm in self.arms]
+        whole = timed[-1]
+        self.rounds.append(
+            Round(
+                at_s=at_s,
+                own_s=tuple(row.own_s / row.calls for row in timed),
+                others_s=(whole.cpu_s - whole.own_s) / whole.calls,
+            )
         )
-        for rows in found
-    ]
 
 
-def true_shares(
-    project: Project, build: Build, length: str, size: int, of: str = "mixed"
-) -> dict[str, float]:
-    """What each part is of the calling thread's CPU time in a call; nothing is in no part.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside(Session):
+    """perf's session, with the parts timed after each of its windows."""
 
-    Args:
-        of: `mixed`, or `joined`, whose compute also holds what handing the work to threads takes.
+    parts: Parts
+
+    def window(self, recorder: perf_record.Recorder | None) -> LoopResult:
+        """One window, and one round of the parts."""
+        result = Session.window(self, recorder)  # a class with slots is made anew: no bare super()
+        self.parts.look(result.begin_s)
+        return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A capture of a call, with the truth measured alongside it.
+
+    Attributes:
+        truth: each part's share of the calling thread's CPU time; the parts add up to one.
+        workers: the other threads' share of all CPU time.
     """
-    names = ("in_python", "unconverted", "converted", of)
-    words = tuple(f"{name}_{length}" for name in names)
-    python, crossed, converted, whole = (row.own_s for row in spent(project, build, words, size))
-    return {
-        "interpreter": python / whole,
-        "crossing": (crossed - python) / whole,
-        "convert_in": (converted - crossed) / whole,
-        "compute": (whole - converted) / whole,
-        "rest": 0.0,
-    }
+
+    capture: Capture
+    split: Split
+    truth: Mapping[str, float]
+    workers: float
 
 
 def take(
     project: Project, build: Build, run: Run, name: str, size: int, *, seconds: float, rate: int
 ) -> tuple[Capture, Split]:
-    """One capture by perf, with its split; a capture that perfkit does not believe has one too."""
+    """One capture by perf with its split, even if perfkit does not believe the capture."""
     (capture,) = profile_workload(
         project, name, size, build=build, run=run, names=["perf"], rate=rate, duration=seconds
     )
@@ -103,8 +140,102 @@ def take(
     return capture, analyse.split_unchecked(capture, run, layers)
 
 
+def take_known(
+    project: Project, build: Build, run: Run, name: str, size: int, *, seconds: float, rate: int
+) -> Known:
+    """One capture of `mixed_…` or `joined_…` with the truth measured alongside it.
+
+    Raises:
+        Unasked: the parts exceed the call by more than their interval allows.
+    """
+    request = request_for(project, name, size, build=build, rate=rate, duration=seconds)
+    with worker(spec_for(project, build)) as running:
+        arm = Arm(running, request)
+        length = name.partition("_")[2]
+        arms = []
+        for call in (*(f"{step}_{length}" for step in STEPS), name):
+            arms.append(running.prepare(project.config.workloads[call], size, which="call"))
+            running.calibrate(arms[-1], batch_s=BATCH_S)
+        parts = Parts(running=running, arms=tuple(arms))
+        session = Beside(
+            request=request,
+            run=run,
+            environ=tool_environment(request),
+            arm=arm,
+            stem=request.label,
+            parts=parts,
+        )
+        settled = session.settle()
+    capture = judged(session, settled, settled.recorded.slowdown)
+    layers = analyse.layers_for(build, project.config.layers)
+    first, last = settled.recorded.windows[0], settled.recorded.windows[-1]
+    rounds = [row for row in parts.rounds if first.begin <= row.at_s <= last.begin]
+    others = sum(row.others_s for row in rounds)
+    return Known(
+        capture=capture,
+        split=analyse.split_unchecked(capture, run, layers),
+        truth=true_shares(rounds),
+        workers=others / (others + sum(row.own_s[-1] for row in rounds)),
+    )
+
+
+def asked(once: Callable[[], Known]) -> Known:
+    """A capture with a truth that does not contradict itself, after at most `TRIES` tries.
+
+    Raises:
+        AssertionError: there was none, so the test fails.
+    """
+    why = []
+    for _ in range(TRIES):
+        try:
+            return once()
+        except Unasked as error:
+            why.append(str(error))
+    message = "could not be asked: " + "; ".join(why)
+    raise AssertionError(message)
+
+
+def true_shares(rounds: Sequence[Round]) -> dict[str, float]:
+    """Each part's share of the calling thread's CPU time in a call; the parts add up to one.
+
+    Shares are taken within a round and then averaged, like the windows of a capture, which last
+    equally long however fast the machine runs.
+
+    Raises:
+        Unasked: a part is surely below zero.
+    """
+    shares = {
+        name: _mean([part(row.own_s) / row.own_s[-1] for row in rounds])
+        for name, part in (
+            ("interpreter", lambda s: s[0]),
+            ("crossing", lambda s: s[1] - s[0]),
+            ("convert_in", lambda s: s[2] - s[1]),
+            ("compute", lambda s: s[3] - s[2]),
+        )
+    }
+    wrong = {name: share for name, share in shares.items() if share.high < 0}
+    if wrong:
+        told = ", ".join(
+            f"{name} {share.estimate:.3f} [{share.low:.3f}, {share.high:.3f}]"
+            for name, share in wrong.items()
+        )
+        message = f"of {len(rounds)} rounds the parts are more than the call: {told}"
+        raise Unasked(message)
+    return {**{name: share.estimate for name, share in shares.items()}, "rest": 0.0}
+
+
+def _mean(values: Sequence[float]) -> Interval:
+    """Student's interval over the means of consecutive groups."""
+    edges = [round(index * len(values) / GROUPS) for index in range(GROUPS + 1)]
+    means = [statistics.fmean(values[begin:end]) for begin, end in itertools.pairwise(edges)]
+    factor = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, GROUPS - 1))
+    half = factor * float(np.std(means, ddof=1)) / math.sqrt(GROUPS)
+    middle = statistics.fmean(values)
+    return Interval(estimate=middle, low=middle - half, high=middle + half)
+
+
 def found_parts(split: Split) -> dict[str, float]:
-    """Shares of the calling thread's CPU time by part; what is in no part is `rest`."""
+    """Shares of the calling thread's CPU time by part; `rest` is everything else."""
     shares = {
         name: sum(split.seconds(layer) for layer in layers) / split.on_cpu_s
         for name, layers in PARTS.items()
@@ -113,7 +244,7 @@ def found_parts(split: Split) -> dict[str, float]:
 
 
 def allowed(share: float, samples: float) -> float:
-    """How far a right split may be from the truth: the promise, or chance where that is more."""
+    """How far a right split may be from the truth: the promise, or chance if that is more."""
     share = min(max(share, 0.0), 1.0)  # a difference of times may come out below zero
     return max(POINTS, CHANCE * (share * (1 - share) / samples) ** 0.5 + TRUTH_ERROR)
 
@@ -124,7 +255,7 @@ def check_parts(
     samples: float,
     exactly: float | None = None,
 ) -> None:
-    """Each part within what is given, or within what so many independent samples allow."""
+    """Each part within the given limit, or within what that many independent samples allow."""
     told = ", ".join(f"{name} {found[name]:.3f} for {truth[name]:.3f}" for name in truth)
     print(f"{samples:.0f} independent samples: {told}")
     for name, share in truth.items():
@@ -132,10 +263,9 @@ def check_parts(
         assert abs(found[name] - share) <= room, f"{name}: {told}"
 
 
-def check_workers(project: Project, build: Build, length: str, size: int, split: Split) -> None:
-    """The workers' part of all CPU time, against the kernel's clocks of the same work."""
-    (clocks,) = spent(project, build, (f"joined_{length}",), size)
-    truth = clocks.others_s / (clocks.others_s + clocks.own_s)
+def check_workers(known: Known) -> None:
+    """The workers' share of all CPU time, compared with the kernel's clocks at the same time."""
+    split, truth = known.split, known.workers
     found = split.workers_s / (split.workers_s + split.on_cpu_s)
     samples = split.samples + split.worker_samples
     told = f"workers have {found:.3f} of {samples} samples and {truth:.3f} of the CPU time"
@@ -148,7 +278,7 @@ def check_workers(project: Project, build: Build, length: str, size: int, split:
 
 
 def faults(capture: Capture) -> set[str]:
-    """Why a capture is not believed, but for its cost: that depends on the machine alone."""
+    """Why a capture is not believed, apart from its cost, which depends only on the machine."""
     if capture.accepted:
         return set()
     named = {"few_samples", "unresolved", "unrooted", "lost", "outside", "coverage"}

@@ -1,14 +1,15 @@
 """The split by layer against a subject whose split is known, with enough samples for the promise:
 each layer within two points, in calls of about 5, 20 and 200 microseconds, also with two workers.
 
-Ten thousand samples leave a right split 1.65 points of chance once in a thousand layers. Only
-captures that perfkit believes count. Takes minutes and needs a machine with room, so it belongs to
-`make truth` and not to `make test`.
+With ten thousand samples, chance moves a right split by 1.65 points once in a thousand layers. Only
+captures that perfkit believes count. This takes minutes and needs a machine with room, so it is
+part of `make truth` and not of `make test`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,22 +25,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from perfkit.stacks.split import Split
-
 pytestmark = pytest.mark.truth
 
 SAMPLES = 10_000
 SECONDS = 7.0
 RATE_HZ = 499
 TRIES = 30
-"""Captures of one mix at the most: a busy machine has few that are believed, and calls that hand
-work to threads are only sampled at low rates.
+"""Maximum captures of one mix: on a busy machine few are believed, and calls that hand work to
+threads are sampled only at low rates.
 """
 DEAR = {"200us": 0.10}
-"""The cost that is allowed where the promised 2 % cannot be had: perf is switched with each thread,
-and a call of 200 µs that hands work to two of them is made 3 % slower at 127 samples/s and still
-2 % at 61 (2026-11, three threads on 2 vCPU). perfkit refuses such captures as it is configured;
-their split must be right all the same.
+"""The cost that is allowed when the promised 2 % is out of reach. perf is switched with each
+thread: a 200 µs call that hands work to two threads becomes 3 % slower at 127 samples/s and still
+2 % at 61 (2026-11, three threads on 2 vCPU). perfkit refuses such captures in its default
+configuration, but their split must still be right.
 """
 DEAR_RATE_HZ = 127
 
@@ -56,18 +55,16 @@ def build(project: Project, shared_cache: Path) -> Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What believed captures of one mix have together, and the truth taken before each of them: two
-    processes of one build differ in speed by more than the clocks' own error.
-    """
+    """The believed captures of one mix, combined, with the truth measured alongside them."""
 
     truth: Mapping[str, float]
     found: Mapping[str, float]
-    splits: tuple[Split, ...]
+    captures: tuple[known_split.Known, ...]
 
     @property
     def samples(self) -> int:
         """All samples of the calling thread."""
-        return sum(split.samples for split in self.splits)
+        return sum(known.split.samples for known in self.captures)
 
 
 def look(
@@ -80,28 +77,35 @@ def look(
     *,
     rate: int = RATE_HZ,
 ) -> Seen:
-    """Captures of one mix until those that are believed have the samples."""
-    splits: list[Split] = []
-    truths: list[Mapping[str, float]] = []
+    """Capture one mix until the believed captures have enough samples."""
+    seen: list[known_split.Known] = []
     why = []
     for _ in range(TRIES):
-        truth = known_split.true_shares(project, build, length, size, of=workload)
-        # Each begins at the rate asked for: within a run it would go on at what one settled on.
+        # A new run each time: within a run, a capture starts at the rate that the last one used.
         run = create_run(folder / "profiles", "profile", {})
-        capture, split = known_split.take(
-            project, build, run, f"{workload}_{length}", size, seconds=SECONDS, rate=rate
+        known = known_split.asked(
+            functools.partial(
+                known_split.take_known,
+                project,
+                build,
+                run,
+                f"{workload}_{length}",
+                size,
+                seconds=SECONDS,
+                rate=rate,
+            )
         )
-        why.append(capture.reason)
-        if not capture.accepted:
+        why.append(known.capture.reason)
+        if not known.capture.accepted:
             continue
-        truths.append(truth)
-        splits.append(split)
-        samples = sum(split.samples for split in splits)
+        seen.append(known)
+        samples = sum(one.split.samples for one in seen)
         if samples >= SAMPLES:
-            parts = [known_split.found_parts(split) for split in splits]
-            weights = [split.samples / samples for split in splits]
+            parts = [known_split.found_parts(one.split) for one in seen]
+            weights = [one.split.samples / samples for one in seen]
+            truths = [one.truth for one in seen]
             return Seen(
-                truth=_mean(truths, weights), found=_mean(parts, weights), splits=tuple(splits)
+                truth=_mean(truths, weights), found=_mean(parts, weights), captures=tuple(seen)
             )
     raise AssertionError("\n".join(why))
 
@@ -134,5 +138,5 @@ def test_each_layer_is_within_two_points_beside_two_workers(
         project = dataclasses.replace(project, config=config)
     seen = look(project, build, tmp_path, "joined", length, size, rate=rate)
     known_split.check_parts(seen.truth, seen.found, seen.samples, exactly=known_split.POINTS)
-    for split in seen.splits:
-        known_split.check_workers(project, build, length, size, split)
+    for known in seen.captures:
+        known_split.check_workers(known)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perfkit.config import Kind, Parameter
-from perfkit.records import TrialOutcome, TuneStatus
+from perfkit.records import TrialOutcome, TuneHeader, TuneStatus
+from perfkit.run_files import TRIALS
 from perfkit.store import Run
-from perfkit.tune.log import Header, Journal, read_trials
+from perfkit.tune.log import Journal
 from perfkit.tune.loop import Loop, Settings, World
 from perfkit.tune.replay import ReplayEvaluator
 from perfkit.tune.search import GridSearch
@@ -43,14 +44,14 @@ def recorded(repository: Path, tmp_path: Path) -> tuple[Trial, ...]:
     """The recorded trials."""
     place = tmp_path / "recorded"
     shutil.copytree(repository / "tests" / "data" / "tune" / "kernel", place)
-    return read_trials(Run(directory=place))
+    return TRIALS.load(Run(directory=place))
 
 
 def replayed(recorded: tuple[Trial, ...], directory: Path, **rules: int) -> Loop:
     """The loop around the record."""
     start = recorded[0].params
     journal = Journal(Run(directory=directory), str)
-    journal.begin(Header(workload="call_price_plain", key={}, start=start))
+    journal.begin(TuneHeader(workload="call_price_plain", key={}, start=start))
     limits = {"max_iterations": 4, "stagnation_iterations": 3, **rules}
     return Loop(
         evaluator=ReplayEvaluator(recorded),

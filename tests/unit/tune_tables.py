@@ -13,11 +13,12 @@ from perfkit.records import (
     Trial,
     TrialOutcome,
     TrialSize,
+    TuneHeader,
     TuneReport,
     Value,
 )
 from perfkit.store import Run
-from perfkit.tune.log import Header, Journal
+from perfkit.tune.log import Journal
 from perfkit.tune.loop import Loop, Settings, World
 from perfkit.tune.replay import ReplayEvaluator
 from perfkit.tune.search import GridSearch
@@ -151,7 +152,7 @@ def bench(
     run = Run(directory=directory)
     journal = Journal(run, lambda params: "-".join(f"{k}{v}" for k, v in params.items()) or "start")
     if begin:
-        journal.begin(Header(workload="price", key={"sources": "abc"}, start=START))
+        journal.begin(TuneHeader(workload="price", key={"sources": "abc"}, start=START))
     told: list[str] = []
     loop = Loop(
         evaluator=evaluator,

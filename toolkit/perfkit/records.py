@@ -13,7 +13,15 @@ from enum import StrEnum
 from pathlib import Path
 
 SCHEMA_VERSION = 1
-"""Version of everything perfkit writes for machines. History: 1, the first."""
+"""Version of the documents for programs (`--format json`). History: 1, the first."""
+
+RUN_VERSION = 1
+"""Version of the files in a run directory; a run of another version is refused. A new field whose
+default says "not known" needs no new version. `tests/unit/test_run_files.py` checks both.
+
+History:
+    1, the first.
+"""
 
 Value = int | float | str | bool
 """What a parameter can hold."""
@@ -250,6 +258,8 @@ class Capture:
             as wide as this asks for.
         unresolved_share: of the samples, those whose leaf has no name.
         slowdown: profiled over bare time, minus one; None where it was not measured.
+        pace: CPU seconds of perfkit's fixed work by kind, taken between the windows; empty where
+            nothing tells how fast the machine ran.
         accepted: the capture may be turned into a table.
         files: artefacts, relative to the run directory, by kind (`raw`, `folded`, `flame`, …).
     """
@@ -271,7 +281,20 @@ class Capture:
     pid: int | None = None
     windows: int = 1
     design_effect: float = 1.0
+    pace: Mapping[str, Interval] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileReport:
+    """Everything one run of `perfkit profile` found.
+
+    Attributes:
+        build: the audit of the build that was profiled; nothing for a command of the user's own.
+    """
+
+    captures: tuple[Capture, ...]
+    build: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -570,6 +593,28 @@ class Trial:
     noise_floor: float | None = None  # of this trial's score, as a fraction
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneHeader:
+    """What a tuning run is about. Trials of two runs belong together only when all of it is equal.
+
+    Attributes:
+        key: what decides the figures, by name: sources, toolchain, machine, workload, ….
+        start: the starting value of every parameter.
+    """
+
+    workload: str
+    key: Mapping[str, str]
+    start: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remeasured:
+    """What a trial came to when it was measured again with fresh processes."""
+
+    iteration: int
+    sizes: tuple[TrialSize, ...]
+
+
 class TuneStatus(StrEnum):
     """How a tuning run ended."""
 
@@ -629,6 +674,10 @@ class TuneReport:
     best_iteration: int | None = None  # 0 is the starting build
     best_build: ModuleFile | None = None  # with the best parameters; those of other backends apart
     noise_floor: float | None = None  # of scores, as a fraction; None while no A/A stands behind
+
+
+Result = MeasureReport | Diagnosis | TuneReport | ProfileReport
+"""What a finished run holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,8 +48,7 @@ def diagnose(
     from perfkit.cli.verdicts import diagnose_code
     from perfkit.diagnose.engine import diagnose as split
     from perfkit.diagnose.times import quick_project
-    from perfkit.report import machine, markdown, pages, pictures, replay
-    from perfkit.report.diagnosis import LAYERS_PICTURE, TIMES_PICTURE
+    from perfkit.report import finished
 
     check_output(output)
     with working("diagnose", config=config, workload=workload) as context:
@@ -66,17 +65,5 @@ def diagnose(
             seed=seed,
             progress=context.progress,
         )
-        run = context.run
-        run.write_record(replay.DIAGNOSIS_FILE, diagnosis)
-        run.write(replay.REPORT_FILE, markdown.render(pages.diagnose(diagnosis)))
-        if diagnosis.sizes:
-            run.write(LAYERS_PICTURE, pictures.layers(diagnosis))
-        if diagnosis.measured is not None and diagnosis.measured.results:
-            run.write(TIMES_PICTURE, pictures.times(diagnosis.measured))
-        emit(
-            form=form,
-            output=output,
-            page=lambda: pages.diagnose(diagnosis, directory=run.directory),
-            document=lambda: machine.diagnose_json(diagnosis),
-        )
+        emit(finished.keep(context.run, diagnosis), form=form, output=output)
         raise typer.Exit(int(diagnose_code(diagnosis)))

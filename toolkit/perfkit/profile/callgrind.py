@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from perfkit import _engine, process
 from perfkit.errors import CaptureError, PerfkitError
-from perfkit.profile import artefacts, messages, quality
+from perfkit.profile import messages
+from perfkit.profile.artefacts import Region, Taken, publish
+from perfkit.profile.quality import Quality
 from perfkit.records import Capture, Check, Note, Pattern
 from perfkit.stacks import callgrind_out
 from perfkit.stacks.split import CALLING_THREAD
@@ -174,21 +176,6 @@ def _judged(
         for name, count in counted.items()
         if round(count)
     ]
-    name = Callgrind.name
-    verdict = quality.Verdict(accepted=True, reason="", remedy="", notes=())
-    folded = artefacts.write_folded(run, request.label, name, stacks)
-    flame = artefacts.draw_flame(
-        run,
-        folded,
-        stem=request.label,
-        profiler=name,
-        what=f"{request.name}, n = {request.size:_}: instructions per call, by function",
-        rate_hz=0.0,
-        samples=round(total),
-        slowdown=None,
-        verdict=verdict,
-        count_name="instructions",
-    )
     notes = (
         Note(
             id="instructions",
@@ -200,25 +187,18 @@ def _judged(
             text="one thread at a time, without AVX-512: no statement on pools and thresholds",
         ),
     )
-    return Capture(
-        profiler=name,
+    taken = Taken(
+        profiler=Callgrind.name,
         workload=request.name,
         size=request.size,
-        clock="instructions",
+        stem=request.label,
+        title=f"{request.name}, n = {request.size:_}: instructions per call, by function",
         rate_hz=0.0,
-        samples=round(total),
-        calls=LONG - SHORT,
-        region_s=None,
-        unresolved_share=None,
-        slowdown=None,
-        accepted=True,
-        reason="",
-        files={
-            "raw_short": run.relative(dumps[0]),
-            "raw": run.relative(dumps[1]),
-            "log": run.relative(log),
-            "folded": run.relative(folded),
-            "flame": run.relative(flame),
-        },
+        stacks=stacks,
+        quality=Quality(samples=round(total)),
+        files={"raw_short": dumps[0], "raw": dumps[1], "log": log},
+        region=Region(calls=LONG - SHORT),
         notes=notes,
+        count_name="instructions",
     )
+    return publish(taken, request.project.config.profiling, run)

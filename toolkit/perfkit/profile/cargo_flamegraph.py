@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from perfkit import process
 from perfkit.errors import CaptureError, ConfigError
-from perfkit.profile import artefacts, messages, observer, perf_fold, perf_record, quality
+from perfkit.profile import messages, observer, perf_fold, perf_record, quality
+from perfkit.profile.artefacts import Taken, publish
 from perfkit.profile.perf import Perf
 from perfkit.profile.perf_session import FRAME_POINTERS, SETTLED, STACK_COPIES
 from perfkit.records import Capture, Check, Interval, Note, Profile
@@ -221,16 +222,7 @@ def _judged(
         remedy = "check the bench's id in the config; profile for longer"
         raise CaptureError(message, where=str(data), remedy=remedy)
     samples = sum(count for _, count in stacks)
-    found = quality.Quality(
-        samples=samples,
-        # Of what is kept: criterion's own frames have names, and would hide that the bench's lack.
-        unresolved=sum(count for stack, count in stacks if is_unresolved(stack[-1])),
-        unrooted=round(seen.cut * samples / seen.samples),
-        lost=messages.lost_samples(seen.said, seen.samples),
-        slowdown=cost,
-    )
-    verdict = quality.judge(found, request.project.config.profiling)
-    notes = [
+    notes = (
         Note(
             id="bench",
             text=f"{seen.program} on the criterion bench, stacks by {seen.call_graph}; "
@@ -240,43 +232,29 @@ def _judged(
             id="cost_by_proxy",
             text=f"the slowdown is perf's at {rate} samples/s on the Python call of this build",
         ),
-        *verdict.notes,
         *messages.notes("perf", seen.said),
-    ]
-    files = {"text": artefacts.compress(seen.script)}
-    dropped = artefacts.bound_raw(data)
-    if dropped is None:
-        files["raw"] = data
-    else:
-        notes.append(dropped)
+    )
+    files = {"text": seen.script, "raw": data}
     if own.is_file():
         files["own_flame"] = own
-    files["folded"] = artefacts.write_folded(run, request.label, name, stacks)
-    files["flame"] = artefacts.draw_flame(
-        run,
-        files["folded"],
-        stem=request.label,
-        profiler=name,
-        what=f"bench of {request.name}, n = {request.size:_}",
-        rate_hz=float(rate),
-        samples=found.samples,
-        slowdown=cost,
-        verdict=verdict,
-    )
-    return Capture(
+    taken = Taken(
         profiler=name,
         workload=request.name,
         size=request.size,
-        clock="cpu",
+        stem=request.label,
+        title=f"bench of {request.title}",
         rate_hz=float(rate),
-        samples=found.samples,
-        calls=None,
-        region_s=None,
-        unresolved_share=found.unresolved_share,
-        slowdown=cost,
-        accepted=verdict.accepted,
-        reason=verdict.reason,
-        files={kind: run.relative(path) for kind, path in files.items()},
+        stacks=stacks,
+        quality=quality.Quality(
+            samples=samples,
+            # Criterion's own frames have names, and would hide that the bench's lack them.
+            unresolved=sum(count for stack, count in stacks if is_unresolved(stack[-1])),
+            unrooted=round(seen.cut * samples / seen.samples),
+            lost=messages.lost_samples(seen.said, seen.samples),
+            slowdown=cost,
+        ),
+        files=files,
         main_tid=seen.main_tid,
-        notes=tuple(notes),
+        notes=notes,
     )
+    return publish(taken, request.project.config.profiling, run)

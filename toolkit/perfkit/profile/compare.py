@@ -7,11 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perfkit import _engine, store
-from perfkit.errors import StoreError, UsageError
+from perfkit import _engine
+from perfkit.errors import UsageError
 from perfkit.measure.compare import refuse_other_machines, refuse_other_work
+from perfkit.profile import pace
 from perfkit.profile.analyse import stacks_of
 from perfkit.records import Capture, Note
+from perfkit.run_files import PROFILE
 from perfkit.stacks.diff import FrameDifference, Sampled, compare, scaled, whole
 from perfkit.units import format_count
 
@@ -19,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from perfkit.records import Interval
     from perfkit.store import Run
 
-PROFILE_FILE = "profile.json"
 PER_CALL, PER_ELEMENT = "call", "element"
 _UNITS = {PER_CALL: ("ns", 1e-9), PER_ELEMENT: ("ps", 1e-12)}
 
@@ -35,6 +37,7 @@ class ComparedCaptures:
         per: `call` or `element`: what the seconds are of.
         whole: all CPU time, of all threads.
         frames: each frame's own part of it, the largest change first.
+        pace: how much longer perfkit's fixed work took during the later one.
     """
 
     profiler: str
@@ -42,6 +45,7 @@ class ComparedCaptures:
     before: str
     after: str
     per: str
+    pace: Interval
     whole: FrameDifference
     frames: tuple[FrameDifference, ...]
 
@@ -71,11 +75,6 @@ class Pair:
         return f"{capture.workload}-{format_count(capture.size or 0)}.{capture.profiler}"
 
 
-def holds_profile(run: Run) -> bool:
-    """Whether a run is one of `perfkit profile`."""
-    return (run.directory / PROFILE_FILE).is_file()
-
-
 def pair_runs(before: Run, after: Run) -> tuple[tuple[Pair, ...], tuple[Note, ...]]:
     """The captures that two runs have in common, and why others are left out.
 
@@ -83,8 +82,8 @@ def pair_runs(before: Run, after: Run) -> tuple[tuple[Pair, ...], tuple[Note, ..
         UsageError: machines or workloads differ, or the runs have nothing in common.
         StoreError: one of them holds no profile.
     """
-    earlier = {_key(capture): capture for capture in _captures(before)}
-    later = {_key(capture): capture for capture in _captures(after)}
+    earlier = {_key(capture): capture for capture in PROFILE.load(before).captures}
+    later = {_key(capture): capture for capture in PROFILE.load(after).captures}
     refuse_other_machines(before, after)
     refuse_other_work(before, after, {capture.workload for capture in later.values()})
     notes = [
@@ -105,7 +104,7 @@ def pair_sizes(run: Run, smaller: int, larger: int) -> tuple[tuple[Pair, ...], t
         UsageError: the run has no workload that was profiled at both.
         StoreError: it holds no profile.
     """
-    known = {_key(capture): capture for capture in _captures(run)}
+    known = {_key(capture): capture for capture in PROFILE.load(run).captures}
     both = [
         (capture, known[name, str(larger), profiler])
         for (name, size, profiler), capture in known.items()
@@ -162,19 +161,6 @@ def draw(pair: Pair, output: Path) -> Path:
     return output
 
 
-def _captures(run: Run) -> tuple[Capture, ...]:
-    path = run.directory / PROFILE_FILE
-    if not path.is_file():
-        message = "holds no profile"
-        raise StoreError(message, where=str(run.directory), remedy="name runs of `perfkit profile`")
-    return store.from_json(_Captures, store.read_json(path), where=str(path)).captures
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Captures:
-    captures: tuple[Capture, ...]
-
-
 def _key(capture: Capture) -> tuple[str, str, str]:
     return capture.workload, str(capture.size), capture.profiler
 
@@ -196,6 +182,8 @@ def _believed(
                 why = f"not believed in {run.id}: {capture.reason}"
             elif not capture.calls or not capture.rate_hz:
                 why = f"{capture.profiler} does not know the calls behind its samples"
+            elif not capture.pace:
+                why = f"{run.id} does not tell how fast the machine ran: profile it again"
         if why:
             notes.append(Note(id="not_compared", text=why, where=" ".join(_key(after[0]))))
         else:
@@ -215,15 +203,18 @@ def _nothing(notes: Iterable[Note], where: str) -> None:
 
 def _compared(pair: Pair) -> ComparedCaptures:
     before, after = (_sampled(*side, pair.per) for side in (pair.before, pair.after))
-    capture, _ = pair.after
+    (earlier, _), (capture, _) = pair.before, pair.after
+    changed = pace.between(earlier.pace, capture.pace)
+    assert changed is not None, "captures without a pace make no pair"
     return ComparedCaptures(
         profiler=capture.profiler,
         workload=capture.workload,
         before=_name(pair.before[0]),
         after=_name(capture),
         per=pair.per,
-        whole=whole(before, after, "all frames"),
-        frames=compare(before, after),
+        pace=changed,
+        whole=whole(before, after, "all frames", changed),
+        frames=compare(before, after, changed),
     )
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Kind(StrEnum):
+class MessageKind(StrEnum):
     """What a text stands for; each has its error class."""
 
     REFUSED = "refused"  # a permission
@@ -50,46 +50,56 @@ class Known:
     """One text of one tool."""
 
     id: str
-    kind: Kind
+    kind: MessageKind
     pattern: re.Pattern[str]
     message: str
-    remedy: str = ""
+    remedy: str
+    profilers: tuple[str, ...]
 
 
 @functools.cache
-def known(profiler: str) -> tuple[Known, ...]:
-    """The texts of one profiler, in the order of trying: what explains most comes first."""
+def _entries() -> tuple[Known, ...]:
     text = resources.files("perfkit.profile").joinpath("messages.toml").read_text(encoding="utf-8")
     return tuple(
         Known(
             id=item["id"],
-            kind=Kind(item["kind"]),
-            pattern=re.compile(item["pattern"]),
+            kind=MessageKind(item["kind"]),
+            pattern=re.compile(item.get("pattern", "(?!)")),  # without one: matches nothing
             message=item["message"],
             remedy=item.get("remedy", ""),
+            profilers=tuple(item["profilers"]),
         )
         for item in tomllib.loads(text)["known"]
-        if profiler in item["profilers"]
     )
 
 
-_ERRORS: Mapping[Kind, type[PerfkitError]] = {
-    Kind.REFUSED: PermissionRefusedError,
-    Kind.MISSING: ToolMissingError,
-    Kind.UNSUPPORTED: ToolError,
-    Kind.EMPTY: CaptureError,
-    Kind.DISTORTED: CaptureError,
-    Kind.UNREADABLE: UnreadableOutputError,
-    Kind.TARGET: ToolError,
-    Kind.USAGE: UsageError,
-    Kind.CRASHED: ToolError,
+def known(profiler: str) -> tuple[Known, ...]:
+    """The texts of one profiler, in the order of trying: what explains most comes first."""
+    return tuple(item for item in _entries() if profiler in item.profilers)
+
+
+def entry(profiler: str, id_: str) -> Known:
+    """The text of a profiler that has a name, such as a cause that its words alone do not tell."""
+    return next(item for item in known(profiler) if item.id == id_)
+
+
+_ERRORS: Mapping[MessageKind, type[PerfkitError]] = {
+    MessageKind.REFUSED: PermissionRefusedError,
+    MessageKind.MISSING: ToolMissingError,
+    MessageKind.UNSUPPORTED: ToolError,
+    MessageKind.EMPTY: CaptureError,
+    MessageKind.DISTORTED: CaptureError,
+    MessageKind.UNREADABLE: UnreadableOutputError,
+    MessageKind.TARGET: ToolError,
+    MessageKind.USAGE: UsageError,
+    MessageKind.CRASHED: ToolError,
 }
 
 
 def find(profiler: str, text: str) -> Known | None:
     """The first known text in a tool's output that is no harmless one."""
     for item in known(profiler):
-        if item.kind is not Kind.HARMLESS and item.pattern.search(text):
+        if item.kind is not MessageKind.HARMLESS and item.pattern.search(text):
             return item
     return None
 
@@ -106,12 +116,6 @@ def notes(profiler: str, text: str) -> tuple[Note, ...]:
         for item in known(profiler)
         if item.pattern.search(text)
     )
-
-
-def refused(profiler: str, text: str) -> bool:
-    """Whether the tool's words say that it was not permitted, so that its target never ran."""
-    item = find(profiler, text)
-    return item is not None and item.kind in {Kind.REFUSED, Kind.MISSING}
 
 
 def failure(

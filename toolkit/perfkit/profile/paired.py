@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit.measure.statistics import over_sessions
-from perfkit.profile import observer
+from perfkit.profile import observer, pace
+from perfkit.profile.artefacts import Region
 from perfkit.subject.child import worker
 from perfkit.subject.workloads import data_sets_for
 
@@ -36,19 +37,18 @@ THREADS_LIMIT = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """What the pairs of processes did; the region is the changed ones'.
+    """What the pairs of processes did.
 
     Attributes:
         slowdown: changed over plain time, minus one, over the pairs.
+        region: the changed processes' loops, with the ids of the last one; the pace is that of the
+            plain processes meanwhile.
         threads: most threads of a changed process after its windows.
-        main_tid: of the last pair.
         pids: the changed processes.
     """
 
     slowdown: Interval
-    region_s: float
-    calls: int
-    main_tid: int
+    region: Region
     pids: tuple[int, ...]
     threads: int
 
@@ -68,6 +68,7 @@ class Arm:
             name=request.name,
         )
         running.calibrate(self.arm, batch_s=BATCH_S)
+        self.looks: list[dict[str, float]] = []
 
     @property
     def per_call_s(self) -> float:
@@ -77,6 +78,10 @@ class Arm:
     def loop(self, seconds: float) -> LoopResult:
         """One window."""
         return self.running.loop(self.arm, seconds)
+
+    def look(self) -> None:
+        """Time the machine's pace; never inside a window, nor while a profiler is on."""
+        self.looks.append(self.running.pace())
 
     def uses_threads(self) -> bool:
         """Whether other threads than the calling one compute, also such that live for one call and
@@ -104,6 +109,7 @@ def compare(
     ratios: list[list[float]] = []
     region_s, calls, threads, tid = 0.0, 0, 1, 0
     pids: list[int] = []
+    looks: list[dict[str, float]] = []
     orders = observer.orders(request.seed)
     for index in range(PAIRS):
         with worker(plain) as bare, worker(changed(index)) as under:
@@ -119,15 +125,17 @@ def compare(
                 calls += sum(result.calls for result in on)
                 tid = on[0].tid
                 request.progress(stage, min(region_s / duration_s, 1.0))
+                arms[0].look()
                 if len(ratios[-1]) >= BLOCKS and region_s >= duration_s * (index + 1) / PAIRS:
                     break
+            looks += arms[0].looks
             threads = max(threads, len(under.native_thread_ids()))
             pids.append(under.pid)
     return Paired(
         slowdown=slowdown(ratios),
-        region_s=region_s,
-        calls=calls,
-        main_tid=tid,
+        region=Region(
+            calls=calls, seconds=region_s, pace=pace.over(looks), main_tid=tid, pid=pids[-1]
+        ),
         pids=tuple(pids),
         threads=threads,
     )

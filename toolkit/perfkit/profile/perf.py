@@ -14,9 +14,18 @@ from typing import TYPE_CHECKING, ClassVar
 from perfkit import process
 from perfkit.environment import base_environment
 from perfkit.errors import CaptureError, PerfkitError
-from perfkit.profile import artefacts, messages, observer, perf_jit, quality
+from perfkit.profile import messages, observer, perf_jit
+from perfkit.profile.artefacts import Region, Taken, publish
 from perfkit.profile.paired import Arm, compare
-from perfkit.profile.perf_session import EVENTS, KERNEL_UNSEEN, Session, Settled
+from perfkit.profile.perf_session import (
+    EVENTS,
+    KERNEL_UNSEEN,
+    Read,
+    Recorded,
+    Session,
+    Settled,
+)
+from perfkit.profile.quality import Quality
 from perfkit.records import Capture, Check, Interval, Note
 from perfkit.store import read_journal
 from perfkit.subject.child import spec_for, worker
@@ -61,7 +70,7 @@ class Perf:
             session = _session(request, run, running, request.label)
             settled = session.settle()
             version = running.loaded.python
-        plain = _judged(session, settled, settled.recorded.slowdown)
+        plain = judged(session, settled, settled.recorded.slowdown)
         if not request.python_frames or not perf_jit.is_possible(version):
             return plain
         return _with_python(request, run, spec, settled, plain)
@@ -123,7 +132,7 @@ def _merged(request: CaptureRequest, run: Run, spec: WorkerSpec, settled: Settle
         "the slowdown of these stacks holds both"
     )
     notes = (*settled.notes, Note(id="perf_jit", text=text))
-    return _judged(session, Settled(recorded=recorded, read=read, notes=notes), cost)
+    return judged(session, Settled(recorded=recorded, read=read, notes=notes), cost)
 
 
 def _option_cost(request: CaptureRequest, run: Run, spec: WorkerSpec) -> Interval:
@@ -154,71 +163,59 @@ def unexplained(outside: int, samples: int, calls: int, windows: int) -> int:
     return max(0, outside - round(samples * UNTIMED_CALLS * windows / calls))
 
 
-def _judged(session: Session, settled: Settled, slowdown: Interval | None) -> Capture:
+def judged(session: Session, settled: Settled, slowdown: Interval | None) -> Capture:
+    """What was settled on as a capture, with its files, after its worker has ended."""
     request, run = session.request, session.run
     recorded, read = settled.recorded, settled.read
     sees_kernel = read.event == EVENTS[0]
-    found = quality.Quality(
-        samples=read.selection.samples,
-        unresolved=read.selection.unresolved,
-        unrooted=read.selection.unrooted,
-        lost=messages.lost_samples(read.said, read.selection.samples),
-        outside=unexplained(
-            read.selection.outside, read.selection.samples, recorded.calls, len(recorded.windows)
-        ),
-        slowdown=slowdown,
-        sampled_s=read.selection.samples / recorded.settings.rate_hz,
-        # Where the kernel's part is out of sight, the two clocks differ for that reason.
-        cpu_s=recorded.cpu_s if sees_kernel else None,
-    )
-    verdict = quality.judge(found, request.project.config.profiling)
-    notes = [*settled.notes, *verdict.notes, *messages.notes("perf", read.said)]
+    notes = [*settled.notes, *messages.notes("perf", read.said)]
     if not sees_kernel:
         notes.append(KERNEL_UNSEEN)
     if not read.inlined:
-        text = "inlined functions are not told apart: there is no addr2line"
-        notes.append(Note(id="no_inlined", text=text, remedy="apt-get install binutils"))
-    resembling = in_step(found.samples, read.design_effect)
+        text = "inlined functions are not told apart: the module has no debug information"
+        remedy = "build it with `-C debuginfo=line-tables-only`, and do not strip it"
+        notes.append(Note(id="no_inlined", text=text, remedy=remedy))
+    resembling = in_step(read.selection.samples, read.design_effect)
     if resembling is not None:
         notes.append(resembling)
-    dropped = artefacts.bound_raw(recorded.data)
-    files = {"text": artefacts.compress(read.script)}
-    if dropped is None:
-        files["raw"] = recorded.data
-    else:
-        notes.append(dropped)
-    rate = float(recorded.settings.rate_hz)
-    files["folded"] = artefacts.write_folded(run, session.stem, "perf", read.stacks)
-    files["flame"] = artefacts.draw_flame(
-        run,
-        files["folded"],
-        stem=session.stem,
-        profiler="perf",
-        what=f"{request.name}, n = {request.size:_}",
-        rate_hz=rate,
-        samples=found.samples,
-        slowdown=slowdown,
-        verdict=verdict,
-    )
-    return Capture(
+    taken = Taken(
         profiler="perf",
         workload=request.name,
         size=request.size,
-        clock="cpu",
-        rate_hz=rate,
-        samples=found.samples,
-        calls=recorded.calls,
-        region_s=recorded.region_s,
-        windows=len(recorded.windows),
-        design_effect=read.design_effect,
-        unresolved_share=found.unresolved_share,
-        slowdown=slowdown,
-        accepted=verdict.accepted,
-        reason=verdict.reason,
-        files={kind: run.relative(path) for kind, path in files.items()},
-        main_tid=session.running.main_tid,
-        pid=session.running.pid,
+        stem=session.stem,
+        title=request.title,
+        rate_hz=float(recorded.settings.rate_hz),
+        stacks=read.stacks,
+        quality=_quality(recorded, read, slowdown, sees_kernel=sees_kernel),
+        files={"text": read.script, "raw": recorded.data},
+        region=Region(
+            calls=recorded.calls,
+            seconds=recorded.region_s,
+            windows=len(recorded.windows),
+            design_effect=read.design_effect,
+            pace=recorded.pace,
+            main_tid=session.running.main_tid,
+            pid=session.running.pid,
+        ),
         notes=tuple(notes),
+    )
+    return publish(taken, request.project.config.profiling, run)
+
+
+def _quality(
+    recorded: Recorded, read: Read, slowdown: Interval | None, *, sees_kernel: bool
+) -> Quality:
+    chosen = read.selection
+    return Quality(
+        samples=chosen.samples,
+        unresolved=chosen.unresolved,
+        unrooted=chosen.unrooted,
+        lost=messages.lost_samples(read.said, chosen.samples),
+        outside=unexplained(chosen.outside, chosen.samples, recorded.calls, len(recorded.windows)),
+        slowdown=slowdown,
+        sampled_s=chosen.samples / recorded.settings.rate_hz,
+        # Where the kernel's part is out of sight, the two clocks differ for that reason.
+        cpu_s=recorded.cpu_s if sees_kernel else None,
     )
 
 

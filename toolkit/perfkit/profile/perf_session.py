@@ -5,11 +5,11 @@ after the other, and each recording as stacks. Whether a capture is believed is 
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perfkit.errors import CaptureError, PermissionRefusedError, ToolError
-from perfkit.profile import agreement, analyse, observer, perf_fold, perf_record, quality
+from perfkit.profile import agreement, analyse, observer, pace, perf_fold, perf_record, quality
 from perfkit.profile.perf_record import RecordSettings
 from perfkit.records import Note
 from perfkit.stacks import inline, intervals, perf_script
@@ -59,6 +59,7 @@ class Recorded:
         windows: the parts of the monotonic clock in which perf was on and the loop ran.
         region_s: their sum, by the worker's own clock.
         cpu_s: CPU time of all its threads in them, by the worker's own clock.
+        pace: what perfkit's fixed work took between the windows, see `pace.py`.
     """
 
     settings: RecordSettings
@@ -70,6 +71,7 @@ class Recorded:
     calls: int
     cpu_s: float
     too_dear: bool
+    pace: Mapping[str, Interval]
 
     @property
     def slowdown(self) -> Interval | None:
@@ -179,10 +181,12 @@ class Session:
         pairs: list[observer.Pair] = []
         on: list[LoopResult] = []
         step = observer.Step.GO_ON
+        looked = len(self.arm.looks)
         with perf_record.attached(self.running.pid, settings, data, self.environ) as recorder:
             for order in observer.orders(request.seed):
-                block = [(on_, self._window(recorder if on_ else None)) for on_ in order]
+                block = [(on_, self.window(recorder if on_ else None)) for on_ in order]
                 pairs.append(_pair(block))
+                self.arm.look()
                 on += [result for profiled, result in block if profiled]
                 region_s = sum(result.seconds for result in on)
                 stage = f"perf at {settings.rate_hz} Hz"
@@ -197,7 +201,8 @@ class Session:
         cost = observer.slowdown(observer.stated(pairs))
         dear = cost is not None and observer.to_be_lowered(cost, limit)
         too_dear = step is observer.Step.LOWER or (give_up and dear)
-        return _recorded(settings, data, said, on, pairs=tuple(pairs), too_dear=too_dear)
+        recorded = _recorded(settings, data, said, on, pairs=tuple(pairs), too_dear=too_dear)
+        return replace(recorded, pace=pace.over(self.arm.looks[looked:]))
 
     def glance(self, settings: RecordSettings, seconds: float) -> Read:
         """A short recording without bare windows, read and removed."""
@@ -206,7 +211,7 @@ class Session:
         try:
             with perf_record.attached(self.running.pid, settings, data, self.environ) as recorder:
                 while sum(result.seconds for result in on) < seconds:
-                    on.append(self._window(recorder))
+                    on.append(self.window(recorder))
                 said = recorder.finish()
             read = self.read(_recorded(settings, data, said, on))
             read.script.unlink()
@@ -214,8 +219,8 @@ class Session:
             data.unlink(missing_ok=True)
         return read
 
-    def _window(self, recorder: perf_record.Recorder | None) -> LoopResult:
-        """One window of the loop, sampled when there is a recorder."""
+    def window(self, recorder: perf_record.Recorder | None) -> LoopResult:
+        """One window of the loop, sampled when there is a recorder; perf is off afterwards."""
         seconds = max(WINDOW_S, BLOCK_CALLS * self.arm.per_call_s)
         if recorder is None:
             return self.arm.loop(seconds)
@@ -318,11 +323,11 @@ class Session:
         return analyse.layers_for(self.request.build, self.request.project.config.layers)
 
     def _inlined(self, script: Path) -> inline.Inlined | None:
-        """The functions inlined into the subject's module, where addr2line is there to ask."""
+        """The functions inlined into the subject's module, where it has debug information."""
         module = self.running.loaded.path
         offsets = perf_script.places(script, str(module))
         crate = self.running.loaded.module.rpartition(".")[2]
-        return inline.resolve(module, offsets, crate=crate, environ=self.environ)
+        return inline.resolve(module, offsets, crate=crate)
 
     def _known(self) -> tuple[int, str] | None:
         """Rate and kind of stacks that an earlier capture of this run settled on."""
@@ -364,6 +369,7 @@ def _recorded(
         calls=sum(result.calls for result in on),
         cpu_s=sum(result.cpu_s for result in on),
         too_dear=too_dear,
+        pace={},
     )
 
 

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from perfkit import process
 from perfkit.errors import CaptureError, PerfkitError
-from perfkit.profile import artefacts, messages, observer, quality
+from perfkit.profile import messages, observer
+from perfkit.profile.artefacts import Taken, publish
 from perfkit.profile.paired import PAIRS, Arm, Paired, compare
+from perfkit.profile.quality import Quality
 from perfkit.records import Capture, Check, Note
 from perfkit.stacks.layers import is_unresolved
 from perfkit.stacks.py_spy_raw import read_raw
@@ -261,54 +263,34 @@ def _judged(
     if not stacks:
         message = "py-spy took no sample of the loop"
         raise CaptureError(message, where=str(places.raws[0]), remedy="profile for longer")
-    found = quality.Quality(
-        samples=sum(count for _, count in stacks),
-        unresolved=sum(count for stack, count in stacks if is_unresolved(stack[-1])),
-        slowdown=paired.slowdown,
-    )
-    verdict = quality.judge(found, request.project.config.profiling).but(faults(said))
-    notes = list(verdict.notes)
-    notes += [note for note in messages.notes(PySpy.name, said) if note not in notes]
+    notes = list(messages.notes(PySpy.name, said))
     if native:
         notes.append(Note(id=NATIVE, text="native frames were joined to Python's"))
     elif threads or paired.threads > 1:
         text = "threads without Python frames are invisible to py-spy, and this call uses some"
         notes.append(Note(id="threads_unseen", text=text, remedy="use perf for the native side"))
-    folded = artefacts.write_folded(run, request.label, PySpy.name, stacks)
-    flame = artefacts.draw_flame(
-        run,
-        folded,
-        stem=request.label,
-        profiler=PySpy.name,
-        what=f"{request.name}, n = {request.size:_}",
-        rate_hz=float(rate),
-        samples=found.samples,
-        slowdown=paired.slowdown,
-        verdict=verdict,
-    )
     notes.append(
         Note(id="outside_region", text=f"{outside} samples of imports and set-up were left out")
     )
-    return Capture(
+    taken = Taken(
         profiler=PySpy.name,
         workload=request.name,
         size=request.size,
-        clock="cpu",
+        stem=request.label,
+        title=request.title,
         rate_hz=float(rate),
-        samples=found.samples,
-        calls=paired.calls,
-        region_s=paired.region_s,
-        unresolved_share=found.unresolved_share,
-        slowdown=paired.slowdown,
-        accepted=verdict.accepted,
-        reason=verdict.reason,
+        stacks=stacks,
+        quality=Quality(
+            samples=sum(count for _, count in stacks),
+            unresolved=sum(count for stack, count in stacks if is_unresolved(stack[-1])),
+            slowdown=paired.slowdown,
+        ),
         files={
-            **{f"raw_{index + 1}": run.relative(raw) for index, raw in enumerate(places.raws)},
-            "log": run.relative(places.log),
-            "folded": run.relative(folded),
-            "flame": run.relative(flame),
+            **{f"raw_{index + 1}": raw for index, raw in enumerate(places.raws)},
+            "log": places.log,
         },
-        main_tid=paired.main_tid,
-        pid=paired.pids[-1],
+        region=paired.region,
+        faults=faults(said),
         notes=tuple(notes),
     )
+    return publish(taken, request.project.config.profiling, run)

@@ -40,7 +40,7 @@ class Quality:
     """
 
     samples: int
-    unresolved: int
+    unresolved: int | None = None
     unrooted: int | None = None
     lost: int = 0
     outside: int = 0
@@ -51,7 +51,9 @@ class Quality:
     @property
     def unresolved_share(self) -> float | None:
         """Samples whose leaf has no name."""
-        return self.unresolved / self.samples if self.samples else None
+        if self.unresolved is None or not self.samples:
+            return None
+        return self.unresolved / self.samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,9 @@ class Verdict:
         )
 
 
+BELIEVED = Verdict(accepted=True, reason="", remedy="", notes=())
+
+
 def judge(quality: Quality, limits: Profiling, *, needs_slowdown: bool = True) -> Verdict:
     """Apply the limits of the config.
 
@@ -89,7 +94,7 @@ def judge(quality: Quality, limits: Profiling, *, needs_slowdown: bool = True) -
         faults += _cost_faults(quality, limits)
     notes = [Note(id=id_, text=text, remedy=remedy) for id_, text, remedy in faults]
     if not faults:
-        return Verdict(accepted=True, reason="", remedy="", notes=())
+        return BELIEVED
     return Verdict(
         accepted=False,
         reason="; ".join(text for _, text, _ in faults),
@@ -110,8 +115,8 @@ def _size_faults(quality: Quality, limits: Profiling) -> list[Fault]:
 
 def _stack_faults(quality: Quality, limits: Profiling) -> list[Fault]:
     faults = []
-    unresolved = quality.unresolved / quality.samples
-    if unresolved > limits.unresolved_limit:
+    unresolved = quality.unresolved_share
+    if unresolved is not None and unresolved > limits.unresolved_limit:
         text = f"{format_share(unresolved)} of the samples end in a frame without a name"
         remedy = "profile a build with symbols (perfkit builds one), not a stripped module"
         faults.append(("unresolved", text, remedy))

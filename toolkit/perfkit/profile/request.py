@@ -52,6 +52,11 @@ class CaptureRequest:
     seed: int = 0
     progress: Callable[[str, float | None], None] = quiet
 
+    @property
+    def title(self) -> str:
+        """What stands above a picture of it."""
+        return f"{self.name}, n = {self.size:_}"
+
 
 class Profiler(Protocol):
     """A source of stacks or counts."""

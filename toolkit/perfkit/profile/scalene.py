@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from perfkit import process
 from perfkit.errors import CaptureError, PerfkitError, ToolMissingError, UnreadableOutputError
-from perfkit.profile import artefacts, messages, quality
+from perfkit.profile import messages
+from perfkit.profile.artefacts import Taken, publish
 from perfkit.profile.paired import PAIRS, Paired, compare
 from perfkit.profile.py_spy import region_stacks
+from perfkit.profile.quality import Quality
 from perfkit.records import Capture, Check, Note
 from perfkit.stacks.folded import MOST_SAMPLES, safe_name
 from perfkit.subject.child import spec_for
@@ -173,10 +175,7 @@ def _judged(
     if not stacks:
         message = "scalene took no sample of the loop"
         raise CaptureError(message, where=str(outs[0]), remedy="profile for longer")
-    samples = sum(count for _, count in stacks)
-    found = quality.Quality(samples=samples, unresolved=0, slowdown=paired.slowdown)
-    verdict = quality.judge(found, request.project.config.profiling)
-    notes = [*verdict.notes, *messages.notes(Scalene.name, _read(log))]
+    notes = list(messages.notes(Scalene.name, _read(log)))
     native_s = sum(part.native_s for part in parts)
     total_s = native_s + sum(part.python_s for part in parts)
     if total_s:
@@ -187,41 +186,20 @@ def _judged(
         notes.append(Note(id="native_share", text=text))
     text = f"{outside} samples of imports and set-up were left out"
     notes.append(Note(id="outside_region", text=text))
-    folded = artefacts.write_folded(run, request.label, Scalene.name, stacks)
-    flame = artefacts.draw_flame(
-        run,
-        folded,
-        stem=request.label,
-        profiler=Scalene.name,
-        what=f"{request.name}, n = {request.size:_}",
-        rate_hz=RATE_HZ,
-        samples=samples,
-        slowdown=paired.slowdown,
-        verdict=verdict,
-    )
-    return Capture(
+    taken = Taken(
         profiler=Scalene.name,
         workload=request.name,
         size=request.size,
-        clock="cpu",
+        stem=request.label,
+        title=request.title,
         rate_hz=RATE_HZ,
-        samples=samples,
-        calls=paired.calls,
-        region_s=paired.region_s,
-        unresolved_share=None,
-        slowdown=paired.slowdown,
-        accepted=verdict.accepted,
-        reason=verdict.reason,
-        files={
-            **{f"raw_{index + 1}": run.relative(out) for index, out in enumerate(outs)},
-            "log": run.relative(log),
-            "folded": run.relative(folded),
-            "flame": run.relative(flame),
-        },
-        main_tid=paired.main_tid,
-        pid=paired.pids[-1],
+        stacks=stacks,
+        quality=Quality(samples=sum(count for _, count in stacks), slowdown=paired.slowdown),
+        files={**{f"raw_{index + 1}": out for index, out in enumerate(outs)}, "log": log},
+        region=paired.region,
         notes=tuple(notes),
     )
+    return publish(taken, request.project.config.profiling, run)
 
 
 def _read(log: Path) -> str:

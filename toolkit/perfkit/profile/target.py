@@ -16,16 +16,10 @@ from typing import TYPE_CHECKING
 
 from perfkit import process
 from perfkit.errors import PerfkitError, PermissionRefusedError, ToolMissingError, UsageError
-from perfkit.profile import (
-    artefacts,
-    messages,
-    observer,
-    perf_fold,
-    perf_record,
-    py_spy,
-    quality,
-)
+from perfkit.profile import messages, observer, perf_fold, perf_record, py_spy
+from perfkit.profile.artefacts import Taken, publish
 from perfkit.profile.perf_session import EVENTS, KERNEL_UNSEEN, STACK_COPIES
+from perfkit.profile.quality import Quality
 from perfkit.records import Capture, Note
 from perfkit.stacks.layers import is_unresolved
 from perfkit.stacks.py_spy_raw import read_raw
@@ -46,6 +40,13 @@ takes perf's log away from it. perf's words decide what happened, so the program
 among them."""
 ENDED_BADLY = 1
 RUNNER = Path(__file__).with_name("runner.py")
+COST_UNKNOWN = {
+    name: Note(
+        id="cost_unknown",
+        text=f"what {name} cost is not known: there was no run without it to compare with",
+    )
+    for name in COMMAND_PROFILERS
+}
 _PYTHON = re.compile(r"^python[\d.]*$")
 _THREAD = re.compile(r"^thread \((?P<id>0[xX][0-9a-fA-F]+|\d+)\)(: .*)?$")
 """Root frame of py-spy's `--threads`, such as `thread (3652): MainThread`."""
@@ -208,20 +209,21 @@ def _by_perf(wanted: Looked) -> Outcome:
         return _nothing(PERF, wanted, rate, error, files, code)
     folded = perf_fold.fold(script, main_tid=target.pid)
     selection = folded.selection
-    found = quality.Quality(
+    notes = messages.notes(PERF, said)
+    if folded.event not in {None, EVENTS[0]}:
+        notes = (*notes, KERNEL_UNSEEN)
+    found = Quality(
         samples=selection.samples,
         unresolved=folded.unresolved,
         unrooted=selection.unrooted,
         lost=messages.lost_samples(said, selection.samples),
     )
-    files["text"] = artefacts.compress(script)
-    if artefacts.bound_raw(data) is None:
-        files["raw"] = data
-    notes = messages.notes(PERF, said)
-    if folded.event not in {None, EVENTS[0]}:
-        notes = (*notes, KERNEL_UNSEEN)
-    capture = _capture(PERF, wanted, rate, found, folded.stacks, (), notes, files)
-    return Outcome(captures=(capture,), exit_code=_own_code(code, target))
+    taken = dataclasses.replace(
+        _taken(PERF, wanted, rate, folded.stacks, found),
+        files={**files, "text": script, "raw": data},
+        notes=(COST_UNKNOWN[PERF], *notes),
+    )
+    return _outcome(taken, wanted, code)
 
 
 def _by_py_spy(wanted: Looked) -> Outcome:
@@ -268,15 +270,17 @@ def _by_py_spy(wanted: Looked) -> Outcome:
         failed = messages.failure(PY_SPY, said, where=process.show([str(w) for w in argv]))
         return _nothing(PY_SPY, wanted, rate, failed, files, code)
     stacks = by_thread(read_raw(raw), target.pid)
-    found = quality.Quality(
+    found = Quality(
         samples=sum(count for _, count in stacks),
         unresolved=sum(count for stack, count in stacks if is_unresolved(stack[-1])),
     )
-    files["raw"] = raw
-    faults = py_spy.faults(said)
-    notes = (*unknown, *messages.notes(PY_SPY, said))
-    capture = _capture(PY_SPY, wanted, rate, found, stacks, faults, notes, files)
-    return Outcome(captures=(capture,), exit_code=_own_code(code, target))
+    taken = dataclasses.replace(
+        _taken(PY_SPY, wanted, rate, stacks, found),
+        files={**files, "raw": raw},
+        faults=py_spy.faults(said),
+        notes=(COST_UNKNOWN[PY_SPY], *unknown, *messages.notes(PY_SPY, said)),
+    )
+    return _outcome(taken, wanted, code)
 
 
 def by_thread(
@@ -377,56 +381,29 @@ def _nothing(
     return Outcome(captures=(capture,), exit_code=_own_code(code, target))
 
 
-def _capture(
+def _taken(
     profiler: str,
     wanted: Looked,
     rate: float,
-    found: quality.Quality,
     stacks: Sequence[tuple[Sequence[str], int]],
-    faults: Sequence[Note],
-    said: Sequence[Note],
-    files: dict[str, Path],
-) -> Capture:
-    """Judge the stacks, and draw them.
-
-    Args:
-        faults: why the profiler itself says that they cannot be believed.
-        said: its other remarks.
-    """
-    target, run = wanted.target, wanted.run
-    verdict = quality.judge(found, wanted.project.config.profiling, needs_slowdown=False).but(
-        faults
-    )
-    text = f"what {profiler} cost is not known: there was no run without it to compare with"
-    notes = [Note(id="cost_unknown", text=text), *verdict.notes]
-    notes += [note for note in said if note not in notes]
-    folded = artefacts.write_folded(run, LABEL, profiler, stacks)
-    flame = artefacts.draw_flame(
-        run,
-        folded,
-        stem=LABEL,
+    found: Quality,
+) -> Taken:
+    """What a profiler brought of something that ran once, without its files and words."""
+    return Taken(
         profiler=profiler,
-        what=target.shown,
-        rate_hz=float(rate),
-        samples=found.samples,
-        slowdown=None,
-        verdict=verdict,
-    )
-    places = {**files, "folded": folded, "flame": flame}
-    return Capture(
-        profiler=profiler,
-        workload=target.shown,
+        workload=wanted.target.shown,
         size=None,
-        clock="cpu",
+        stem=LABEL,
+        title=wanted.target.shown,
         rate_hz=float(rate),
-        samples=found.samples,
-        calls=None,
-        region_s=None,
-        unresolved_share=found.unresolved_share,
-        slowdown=None,
-        accepted=verdict.accepted,
-        reason=verdict.reason or quality.COST_UNKNOWN,
-        files={kind: run.relative(path) for kind, path in places.items()},
-        pid=target.pid,
-        notes=tuple(notes),
+        stacks=stacks,
+        quality=found,
+        files={},
+        has_cost=False,
+        pid=wanted.target.pid,
     )
+
+
+def _outcome(taken: Taken, wanted: Looked, code: int) -> Outcome:
+    capture = publish(taken, wanted.project.config.profiling, wanted.run)
+    return Outcome(captures=(capture,), exit_code=_own_code(code, wanted.target))

@@ -68,8 +68,11 @@ def _frames(pair: ComparedCaptures) -> Table:
         columns=columns("<frame", "before", "after", "change", "<"),
         rows=tuple(_frame(row) for row in (pair.whole, *pair.frames[:MOST_FRAMES])),
         caption=(
-            f"CPU time of all threads per {pair.per}, each frame's own; 95 % intervals, with room "
-            "for what two processes of one build differ. At most one in ten marked frames is "
+            f"CPU time of all threads per {pair.per}, each frame's own. During the later capture "
+            f"perfkit's fixed work (interpreter, arithmetic, memory) took "
+            f"{ratio_interval(pair.pace)} of the time that it took during the earlier one. The "
+            "change is at the earlier pace; its 95 % interval holds every pace between, with room "
+            "for what two processes of one build differ. At most one in twenty marked frames is "
             "marked by chance."
         ),
     )

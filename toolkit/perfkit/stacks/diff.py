@@ -1,5 +1,9 @@
 """Differences of two captures, frame by frame, in seconds per call or per element with an interval;
 never of shares, where one frame that shrinks makes all others grow.
+
+The later capture's seconds are put at the pace of the earlier one: a machine that ran slower for
+everybody did not change the code. How much slower is only known within an interval, and a change
+counts where no pace inside it explains the difference.
 """
 
 from __future__ import annotations
@@ -21,7 +25,8 @@ BETWEEN_RUNS = 0.05
 relative to it, beyond what counting explains: address layout, hash seeds, the machine's mood
 (2026-11, 2 vCPU, a call of 20 µs in 14 processes by the CPU clock: 1 % for compute, 3 % for the
 interpreter and for a conversion)."""
-FALSE_MARKS = 0.1
+FALSE_MARKS = 0.05
+SAME_PACE = Interval(estimate=1.0, low=1.0, high=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +52,9 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameDifference:
-    """A frame's own CPU time in both captures, seconds; `change` is after minus before."""
+    """A frame's own CPU time in both captures, seconds as sampled; `change` is after minus before,
+    with the later one at the pace of the earlier.
+    """
 
     frame: str
     before_s: float
@@ -56,11 +63,16 @@ class FrameDifference:
     significant: bool
 
 
-def compare(before: Sampled, after: Sampled) -> tuple[FrameDifference, ...]:
+def compare(
+    before: Sampled, after: Sampled, pace: Interval = SAME_PACE
+) -> tuple[FrameDifference, ...]:
     """Every frame's change of self time, largest first.
 
-    `significant` holds the share of false discoveries among the marked frames at 10 % (Benjamini
+    `significant` holds the share of false discoveries among the marked frames at 5 % (Benjamini
     and Hochberg), because hundreds of frames are looked at at once.
+
+    Args:
+        pace: how much longer the same work took during the later capture.
 
     Raises:
         UsageError: one of the captures has no calls or no rate.
@@ -68,7 +80,7 @@ def compare(before: Sampled, after: Sampled) -> tuple[FrameDifference, ...]:
     _check(before, after)
     old, new = _self_samples(before.stacks), _self_samples(after.stacks)
     frames = sorted(old.keys() | new.keys())
-    rows = [_difference(name, before, old[name], after, new[name]) for name in frames]
+    rows = [_difference(name, (before, old[name]), (after, new[name]), pace) for name in frames]
     marked = discoveries([p_value for _, p_value in rows], rate=FALSE_MARKS)
     found = [
         replace(row, significant=chosen) for (row, _), chosen in zip(rows, marked, strict=True)
@@ -76,15 +88,17 @@ def compare(before: Sampled, after: Sampled) -> tuple[FrameDifference, ...]:
     return tuple(sorted(found, key=lambda row: (-abs(row.change.estimate), row.frame)))
 
 
-def whole(before: Sampled, after: Sampled, name: str) -> FrameDifference:
-    """All CPU time of a call as one row, marked at 5 %.
+def whole(
+    before: Sampled, after: Sampled, name: str, pace: Interval = SAME_PACE
+) -> FrameDifference:
+    """All CPU time of a call as one row, marked at 5 %; the arguments are those of `compare`.
 
     Raises:
         UsageError: as `compare`.
     """
     _check(before, after)
     counts = [sum(count for _, count in side.stacks) for side in (before, after)]
-    row, p_value = _difference(name, before, counts[0], after, counts[1])
+    row, p_value = _difference(name, (before, counts[0]), (after, counts[1]), pace)
     return replace(row, significant=p_value < 0.05)
 
 
@@ -96,18 +110,22 @@ def _check(*captures: Sampled) -> None:
 
 
 def _difference(
-    frame: str, before: Sampled, old: int, after: Sampled, new: int
+    frame: str, before: tuple[Sampled, int], after: tuple[Sampled, int], pace: Interval
 ) -> tuple[FrameDifference, float]:
-    """One row, not marked yet, and the probability of such a change where there is none."""
-    old_s, new_s = before.seconds(old), after.seconds(new)
-    drift = BETWEEN_RUNS * math.hypot(old_s, new_s)
-    error = math.hypot(_error(before, old), _error(after, new), drift)
-    change = new_s - old_s
-    interval = Interval(estimate=change, low=change - Z * error, high=change + Z * error)
+    """One row, not marked yet, and the probability of such a change where there is none: the
+    largest over the paces that the interval holds.
+    """
+    old_s, new_s = (capture.seconds(samples) for capture, samples in (before, after))
+    least, most = new_s / pace.high - old_s, new_s / pace.low - old_s
+    at_pace_s = new_s / pace.estimate
+    drift = BETWEEN_RUNS * math.hypot(old_s, at_pace_s)
+    error = math.hypot(_error(*before), _error(*after) / pace.estimate, drift)
+    interval = Interval(estimate=at_pace_s - old_s, low=least - Z * error, high=most + Z * error)
     row = FrameDifference(
         frame=frame, before_s=old_s, after_s=new_s, change=interval, significant=False
     )
-    return row, math.erfc(abs(change) / error / math.sqrt(2))
+    unexplained = max(least, -most, 0.0)
+    return row, math.erfc(unexplained / error / math.sqrt(2))
 
 
 def discoveries(p_values: Sequence[float], *, rate: float) -> list[bool]:

@@ -423,6 +423,10 @@ class Worker:
         told = self.ask("sentinels", ANSWER_TIMEOUT_S, threads=threads)
         return float(told["one_s"]), float(told["all_s"])
 
+    def pace(self) -> dict[str, float]:
+        """CPU seconds of perfkit's fixed work by kind: interpreter, arithmetic, memory."""
+        return dict(self.ask("pace", ANSWER_TIMEOUT_S))
+
     def loop_overhead(self, calls: int = 4096) -> float:
         """Seconds that one turn of the timing loop takes with a call of nothing."""
         return float(self.ask("overhead", ANSWER_TIMEOUT_S, calls=calls)["seconds"])

@@ -47,6 +47,9 @@ PIN_BYTES = 1 << 17  # at the most: those of the results of small calls
 SENTINEL_S = 2e-3  # of one sentinel: long beside a time slice's start, short beside a block
 SENTINEL_WARM_S = 1.2e-2  # a core that slept shares another's hardware for up to 10 ms (measured)
 SENTINEL_AWAKE = 0.9  # share of the cores at which waking them ends early
+PACE_TURNS = 8_000  # of a Python loop; each kind of `pace` takes a third to a whole millisecond
+PACE_ROUNDS = 600
+PACE_BYTES = 1 << 22  # more than a core's own caches hold
 
 
 class Refusal(Exception):
@@ -115,6 +118,7 @@ class Worker:
         self.chance = random.Random()
         self.pins: list[bytearray] = [bytearray() for _ in range(PINS)]
         self.cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+        self.streams: tuple[memoryview, memoryview] | None = None
 
     # -- loading ---------------------------------------------------------------------------------
 
@@ -521,6 +525,19 @@ class Worker:
         rounds = self.sentinel_rounds or self._calibrate_sentinel()
         return {"seconds": self._fixed_work_on(threads, rounds)}
 
+    def pace(self) -> Reply:
+        """CPU seconds of fixed work of several kinds on this thread: the same in every process, so
+        that two processes of different moments can be compared.
+        """
+        if self.streams is None:
+            self.streams = (memoryview(bytearray(PACE_BYTES)), memoryview(bytearray(PACE_BYTES)))
+        source, sink = self.streams
+        return {
+            "interpreter": _cpu_seconds(lambda: _turns(PACE_TURNS)),
+            "arithmetic": _cpu_seconds(lambda: _fixed_work(PACE_ROUNDS)),
+            "memory": _cpu_seconds(lambda: _copy(source, sink)),
+        }
+
     def sentinels(self, threads: int) -> Reply:
         """The work on all threads and on one, next to each other, after waking the cores."""
         rounds = self.sentinel_rounds or self._calibrate_sentinel()
@@ -608,6 +625,23 @@ def _helpers(timed: Reply) -> float:
 
 def _fixed_work(rounds: int) -> None:
     hashlib.pbkdf2_hmac("sha256", b"perfkit", b"sentinel", rounds)
+
+
+def _turns(count: int) -> int:
+    total = 0
+    for value in range(count):
+        total += value & 3
+    return total
+
+
+def _copy(source: memoryview, sink: memoryview) -> None:
+    sink[:] = source
+
+
+def _cpu_seconds(work: Callable[[], object]) -> float:
+    begin = time.thread_time_ns()
+    work()
+    return (time.thread_time_ns() - begin) * 1e-9
 
 
 def _timed_work(rounds: int) -> float:

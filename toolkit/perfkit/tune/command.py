@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from perfkit import environment
 from perfkit.errors import ConfigError, UsageError
+from perfkit.records import TuneHeader
 from perfkit.subject.parameters import short_name, start_values
 from perfkit.tune.live import LiveEvaluator, quick_enough
-from perfkit.tune.log import Header, Journal
+from perfkit.tune.log import Journal
 from perfkit.tune.loop import Loop, Settings, World
 from perfkit.tune.search import GridSearch
 from perfkit.tune.stop import Rules
@@ -119,7 +120,7 @@ def tune_command(
     )
     journal = Journal(run, lambda params: short_name(project, params))
     progress("building what the search starts from", None)
-    header = Header(
+    header = TuneHeader(
         workload=name, key=_key(project, workload, evaluator.start_build().key), start=start
     )
     earlier = journal.resume(header) if resume else ()

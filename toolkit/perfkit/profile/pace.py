@@ -1,0 +1,70 @@
+"""How fast the machine ran while a capture was taken: perfkit's fixed work of several kinds, timed
+between the capture's windows. Two captures of different moments are compared across what it tells.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from typing import TYPE_CHECKING
+
+from perfkit.measure.statistics import over_sessions
+from perfkit.records import Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+GROUPS = 8
+"""Consecutive groups of looks whose means tell how sure the mean is: a machine's mood lasts longer
+than one look, so single looks are not independent."""
+
+
+def over(looks: Sequence[Mapping[str, float]]) -> dict[str, Interval]:
+    """CPU seconds that each kind of fixed work took over a capture.
+
+    A window lasts as long however slow the machine is, so slow moments hold fewer calls: time per
+    call over a capture follows the harmonic mean of the moments, and so does this.
+
+    Args:
+        looks: seconds by kind, in the order of taking; empty where nobody looked.
+    """
+    if not looks:
+        return {}
+    count = min(GROUPS, len(looks))
+    edges = [round(index * len(looks) / count) for index in range(count + 1)]
+    found = {}
+    for kind in looks[0]:
+        values = [look[kind] for look in looks]
+        groups = [
+            [math.log(statistics.harmonic_mean(values[begin:end]))]
+            for begin, end in itertools.pairwise(edges)
+        ]
+        logs = over_sessions(groups) if count == GROUPS else _hull(groups)
+        found[kind] = Interval(
+            estimate=math.exp(logs.estimate), low=math.exp(logs.low), high=math.exp(logs.high)
+        )
+    return found
+
+
+def between(before: Mapping[str, Interval], after: Mapping[str, Interval]) -> Interval | None:
+    """How much longer the same work took in the later capture: a factor that holds every kind.
+
+    Kinds of work suffer differently from what else a machine does, and which kind a function is
+    made of is not known: so the interval runs from the least to the most that any kind changed.
+
+    Returns:
+        None where the captures have no kind in common.
+    """
+    kinds = before.keys() & after.keys()
+    if not kinds:
+        return None
+    ratios = [after[kind].estimate / before[kind].estimate for kind in kinds]
+    low = min(after[kind].low / before[kind].high for kind in kinds)
+    high = max(after[kind].high / before[kind].low for kind in kinds)
+    return Interval(estimate=math.sqrt(min(ratios) * max(ratios)), low=low, high=high)
+
+
+def _hull(groups: Sequence[Sequence[float]]) -> Interval:
+    values = [value for group in groups for value in group]
+    return Interval(estimate=statistics.fmean(values), low=min(values), high=max(values))
