@@ -40,7 +40,7 @@ from perfkit.profile.request import CaptureRequest
 from perfkit.records import Profile
 from perfkit.stacks.intervals import wilson
 from perfkit.store import create_run
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
 
 if TYPE_CHECKING:

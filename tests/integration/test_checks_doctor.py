@@ -17,7 +17,7 @@ from perfkit.checks.doctor import all_required_ok, doctor, machine
 from perfkit.checks.permissions import probe_perf, probe_py_spy
 from perfkit.checks.system import read_facts
 from perfkit.config import load_project
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 
 if TYPE_CHECKING:
     from perfkit.records import Check

@@ -18,7 +18,7 @@ from perfkit.records import Diagnosis, Layer, SizeSplit
 from perfkit.report import markdown
 from perfkit.report.diagnosis import diagnose_page
 from perfkit.store import create_run
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -38,7 +38,7 @@ from perfkit.report.diagnosis import diagnose_page
 from perfkit.run_files import DIAGNOSIS
 from perfkit.stacks.split import by_layer
 from perfkit.store import Run, create_run
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 from perfkit.subject.parameters import Assignment
 
 if TYPE_CHECKING:

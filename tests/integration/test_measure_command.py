@@ -24,7 +24,7 @@ from perfkit.records import Build, MeasureReport, MeasureVerdict, Pattern, Profi
 from perfkit.store import Run
 
 if TYPE_CHECKING:
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
 
 MODULE = "_decimal"
 

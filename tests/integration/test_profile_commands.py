@@ -20,7 +20,7 @@ from perfkit.profile.command import Outcome, ProfileOptions, Target, profile_com
 from perfkit.profile.perf_record import RecordSettings
 from perfkit.profile.request import quiet
 from perfkit.store import Run, create_run
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 
 if TYPE_CHECKING:
     from perfkit.config import Project

@@ -36,7 +36,7 @@ from perfkit.records import Build, Capture, Layer, Profile, ProfileReport
 from perfkit.run_files import PROFILE
 from perfkit.stacks.split import CALLING_THREAD
 from perfkit.store import Run, create_run
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 
 pytestmark = pytest.mark.integration
 

@@ -19,7 +19,7 @@ from perfkit.profile import analyse, perf
 from perfkit.profile.engine import profile_workload
 from perfkit.records import Build, Capture, Layer, Profile
 from perfkit.store import Run, create_run
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
 
 pytestmark = pytest.mark.integration

@@ -19,8 +19,8 @@ import pytest
 from perfkit.config import load_project
 from perfkit.errors import BuildError, ConfigError, SourceError, UsageError
 from perfkit.records import Build, Profile, Proof
-from perfkit.subject import parameters
-from perfkit.subject.build import Builder
+from perfkit.subject import parameters, shadow
+from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
 
 if TYPE_CHECKING:
@@ -268,6 +268,39 @@ def test_a_cargo_configuration_that_git_ignores_holds_in_the_copy_too(
     assert editing.revision("HEAD").read(".cargo/config.toml") == b"[build]\n"
 
 
+def test_what_cargo_reads_is_copied_although_git_ignores_it(
+    editable_subject: Path, environ: dict[str, str]
+) -> None:
+    (editable_subject / ".gitignore").write_text("*.lock\n.cargo/\n*.txt\n", encoding="utf-8")
+    ignored = ["fuzz/Cargo.lock", "fuzz/.cargo/config.toml"]
+    for name in (*ignored, "fuzz/Cargo.toml", "fuzz/other.lock", "fuzz/notes.txt"):
+        (editable_subject / name).parent.mkdir(parents=True, exist_ok=True)
+        (editable_subject / name).write_text("", encoding="utf-8")
+    tree = shadow.working_tree(editable_subject, is_git=True, environment=environ)
+    assert sorted(tree.ignored) == sorted(ignored)
+    assert {name for name in tree.files if name.startswith("fuzz/")} == {
+        *ignored,
+        "fuzz/Cargo.toml",
+    }
+
+
+def test_a_lock_file_that_git_ignores_is_the_users_of_now(
+    editing: Builder, editable_subject: Path
+) -> None:
+    """Beside a revision that has none; also when the user's has changed since."""
+    with (editable_subject / ".gitignore").open("a", encoding="utf-8") as stream:
+        stream.write("/Cargo.lock\n")
+    for words in (["rm", "-q", "--cached", "Cargo.lock"], ["commit", "-qam", "ignore Cargo.lock"]):
+        who = ["-c", "user.name=perfkit", "-c", "user.email=perfkit@localhost"]
+        subprocess.run(["git", *who, *words], cwd=editable_subject, check=True)
+    lock = editable_subject / "Cargo.lock"
+    assert editing.revision("HEAD").read("Cargo.lock") == lock.read_bytes()
+    with lock.open("a", encoding="utf-8") as stream:
+        stream.write("# changed\n")
+    assert editing.revision("HEAD").read("Cargo.lock") == lock.read_bytes()
+    assert not editing.revision("HEAD~").read("Cargo.lock").endswith(b"# changed\n")
+
+
 def test_rustcs_own_error_is_shown(editing: Builder, editable_subject: Path) -> None:
     edit(editable_subject, "crates/core/src/tuning.rs", "usize = 131_072", "usize = true")
     with pytest.raises(BuildError, match="the build failed") as caught:
@@ -331,7 +364,7 @@ def test_a_manifest_that_is_no_crate_is_refused(
     editable_subject: Path, shared_cache: Path, environ: dict[str, str]
 ) -> None:
     edit(editable_subject, "perfkit.toml", '"crates/bindings/Cargo.toml"', '"Cargo.toml"')
-    with pytest.raises(ConfigError, match=r"no crate's Cargo\.toml"):
+    with pytest.raises(ConfigError, match=r"not the Cargo\.toml of a crate"):
         builder_of(editable_subject, shared_cache, environ, []).build()
 
 
@@ -349,7 +382,7 @@ def test_a_path_dependency_outside_of_the_tree_is_named(
         "[dependencies]\n",
         f'[dependencies]\noutside = {{ path = "{tmp_path}" }}\n',
     )
-    with pytest.raises(BuildError, match="lies outside of the copied tree") as caught:
+    with pytest.raises(BuildError, match="is outside the copied tree") as caught:
         editing.build()
     assert str(tmp_path) in caught.value.message
     assert status(editable_subject) == " M crates/core/Cargo.toml\n"
@@ -413,7 +446,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from perfkit.config import load_project
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 project = load_project(start=Path(sys.argv[1]), environ=dict(os.environ))
 def say(text):
     print(text, flush=True)
@@ -510,7 +543,7 @@ def test_a_build_that_does_not_end_is_named(
     builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builder.build()
-    monkeypatch.setattr("perfkit.subject.place.LOCK_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("perfkit.subject.cache.LOCK_TIMEOUT_S", 0.0)
     with subprocess.Popen(
         [sys.executable, "-c", HOLDING, builder._place.folder / "build.lock"],
         stdin=subprocess.PIPE,

@@ -20,7 +20,7 @@ from perfkit.errors import BuildError, ToolMissingError, UsageError, WrongResult
 from perfkit.profile import engine
 from perfkit.records import Proof, TrialOutcome, TuneReport, TuneStatus
 from perfkit.store import Run, read_journal, read_json
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 from perfkit.subject.parameters import start_values
 from perfkit.tune.command import TuneOptions, plan_command, tune_command
 from perfkit.tune.live import LiveEvaluator

@@ -31,7 +31,7 @@ from perfkit.profile.engine import profile_workload
 from perfkit.records import Build, Profile
 from perfkit.stacks.intervals import wilson
 from perfkit.store import create_run
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

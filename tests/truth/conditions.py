@@ -28,7 +28,7 @@ from perfkit.measure import sentinels, session
 from perfkit.measure.plan import Plan
 from perfkit.measure.subject import COPY, SUBJECT, variants_for
 from perfkit.subject import child
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 from perfkit.subject.child import worker
 
 LOOKS = 100

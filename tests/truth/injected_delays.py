@@ -36,7 +36,7 @@ from perfkit import store
 from perfkit.config import Backend, Kind, LayerRule, Parameter, Project, load_project
 from perfkit.diagnose.engine import diagnose
 from perfkit.records import DiagnoseVerdict, Layer, MeasureVerdict
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ import pytest
 from perfkit.config import Project, load_project
 from perfkit.records import Build, Profile
 from perfkit.store import create_run
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -31,7 +31,7 @@ from perfkit import store
 from perfkit.config import Project, load_project
 from perfkit.diagnose import engine
 from perfkit.records import DiagnoseVerdict
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ import pytest
 from perfkit.config import Project, load_project
 from perfkit.records import Build, LoadedModule, Profile, Proof, Value
 from perfkit.subject import parameters
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
 
 if TYPE_CHECKING:

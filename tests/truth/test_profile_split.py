@@ -18,7 +18,7 @@ import pytest
 from perfkit.config import Project, load_project
 from perfkit.records import Build, Layer, Profile
 from perfkit.store import Run, create_run
-from perfkit.subject.build import Builder
+from perfkit.subject.builder import Builder
 
 if TYPE_CHECKING:
     from pathlib import Path

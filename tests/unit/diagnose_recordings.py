@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perfkit.checks.audit import RustcLine
 from perfkit.diagnose.observed import Branches, Counted, Flags, Observed, StackTime
 from perfkit.diagnose.profiles import stack_time
 from perfkit.records import (
@@ -28,6 +27,7 @@ from perfkit.records import (
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 from perfkit.store import to_json
+from perfkit.subject.rustc import RustcLine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,6 +117,8 @@ def dump(seen: Observed) -> str:
         document[name] = to_json(value) if value is not None else None
     if document["line"]:
         document["line"]["codegen"].pop("incremental", None)  # a folder of the machine
+        for name in ("out_dir", "is_test", "words"):  # no rule reads them; they hold folders too
+            del document["line"][name]
     speedup = seen.result.speedup if seen.result is not None else None
     document["speedup"] = to_json(speedup) if speedup is not None else None
     document["ffi"] = {name: getattr(seen.ffi, name) for name in FFI} if seen.ffi else None

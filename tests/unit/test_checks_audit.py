@@ -11,10 +11,10 @@ from perfkit.checks.audit import (
     audit,
     bench_flags,
     different_flags,
-    parse_rustc,
     subject_line,
 )
 from perfkit.records import Build, Check, Profile
+from perfkit.subject.rustc import parse_line
 
 RELEASE = (
     "rustc --crate-name my_ext --edition=2021 src/lib.rs --error-format=json "
@@ -49,44 +49,6 @@ def build(*lines: str, file: str = "my_ext.abi3.so") -> Build:
 
 def by_id(checks: tuple[Check, ...]) -> dict[str, Check]:
     return {check.id: check for check in checks}
-
-
-def test_a_release_line_is_read() -> None:
-    line = parse_rustc(RELEASE)
-    assert line.crate == "my_ext"
-    assert line.crate_types == ("cdylib", "rlib")
-    assert (line.opt_level, line.lto, line.codegen_units) == ("3", "thin", 1)
-    assert line.features == ("python", "simd")
-    assert not line.debug_assertions
-
-
-def test_a_debug_line_has_rustcs_own_defaults() -> None:
-    line = parse_rustc(DEBUG)
-    assert (line.opt_level, line.lto, line.codegen_units) == ("0", "off", 16)
-    assert line.debug_assertions
-    assert line.overflow_checks
-
-
-@pytest.mark.parametrize(
-    ("flags", "lto"),
-    [
-        ("-C lto", "fat"),
-        ("-C lto=fat", "fat"),
-        ("-Clto=thin", "thin"),
-        ("-C lto=off", "off"),
-        ("-C lto=no", "off"),
-        ("-C linker-plugin-lto", "plugin"),
-        ("--codegen lto=thin -C lto=off", "off"),
-        ("", "off"),
-    ],
-)
-def test_every_way_to_write_lto(flags: str, lto: str) -> None:
-    assert parse_rustc(f"rustc --crate-name=x {flags} src/lib.rs").lto == lto
-
-
-def test_a_line_without_crate_is_refused() -> None:
-    with pytest.raises(ValueError, match="crate-name"):
-        parse_rustc("rustc -vV")
 
 
 def test_the_cdylib_is_the_subject() -> None:
@@ -138,9 +100,9 @@ def test_a_wheel_without_rustc_lines_is_not_guessed_at() -> None:
 
 
 def test_flags_that_change_the_code_are_compared_and_others_are_not() -> None:
-    one = parse_rustc(RELEASE)
-    same = parse_rustc(RELEASE.replace("-C metadata=5ff", "-C metadata=777 -C debuginfo=1"))
-    other = parse_rustc(RELEASE.replace("lto=thin", "lto=fat") + " -C target-cpu=native")
+    one = parse_line(RELEASE)
+    same = parse_line(RELEASE.replace("-C metadata=5ff", "-C metadata=777 -C debuginfo=1"))
+    other = parse_line(RELEASE.replace("lto=thin", "lto=fat") + " -C target-cpu=native")
     assert different_flags(one, same) == ()
     assert different_flags(one, other) == ("lto: thin | fat", "target-cpu: default | native")
 

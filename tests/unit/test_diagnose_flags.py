@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from perfkit.checks.audit import parse_rustc
 from perfkit.diagnose.flags import missing, named
 from perfkit.records import Profile
 from perfkit.subject.recipe import extra_flags
+from perfkit.subject.rustc import parse_line
 
 LINE = "rustc --crate-name my_ext --crate-type cdylib -C opt-level=3"
 
@@ -23,7 +23,7 @@ LINE = "rustc --crate-name my_ext --crate-type cdylib -C opt-level=3"
     ],
 )
 def test_only_what_is_missing_is_tried(options: str, wanted: dict[str, str]) -> None:
-    assert missing(parse_rustc(f"{LINE} {options}")) == wanted
+    assert missing(parse_line(f"{LINE} {options}")) == wanted
 
 
 def test_settings_are_named_as_cargo_toml_has_them() -> None:

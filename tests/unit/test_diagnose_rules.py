@@ -9,7 +9,6 @@ import dataclasses
 
 import pytest
 
-from perfkit.checks.audit import parse_rustc
 from perfkit.diagnose import memory_rules
 from perfkit.diagnose.findings import WITHOUT_PROFILE, find, unasked
 from perfkit.diagnose.observed import (
@@ -38,6 +37,7 @@ from perfkit.records import (
 from perfkit.stacks.intervals import wilson
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
+from perfkit.subject.rustc import parse_line
 
 LOOP = "_PyEval_EvalFrameDefault;cfunction_vectorcall_FASTCALL_KEYWORDS"
 TRAMPOLINE = f"{LOOP};pyo3::impl_::trampoline::fastcall_cfunction_with_keywords"
@@ -453,10 +453,10 @@ def test_a_vector_math_library_is_not_scalar() -> None:
 
 
 def test_a_debug_build() -> None:
-    line = parse_rustc("rustc --crate-name my_ext --crate-type cdylib -C debuginfo=2")
+    line = parse_line("rustc --crate-name my_ext --crate-type cdylib -C debuginfo=2")
     observed = seen(stack(COMPUTE, 9_900), line=line)
     assert "opt-level 0" in only(observed, "unoptimised_build").title
-    optimised = parse_rustc("rustc --crate-name my_ext --crate-type cdylib -C opt-level=3")
+    optimised = parse_line("rustc --crate-name my_ext --crate-type cdylib -C opt-level=3")
     assert "unoptimised_build" not in fired(dataclasses.replace(observed, line=optimised))
 
 

@@ -7,6 +7,7 @@ environment is passed in, never read. A wrong key gets its file, its line and "d
 from __future__ import annotations
 
 import difflib
+import sys
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -391,6 +392,16 @@ class Project:
         return path if path.is_absolute() else (self.root / path).resolve()
 
     @property
+    def interpreter(self) -> Path:
+        """The project's own interpreter, or the one that runs perfkit.
+
+        The path is made absolute but never resolved: a venv's `python` is a link, and its target
+        is another installation.
+        """
+        named = self.config.subject.python
+        return Path(sys.executable) if named is None else self.root / named
+
+    @property
     def manifest(self) -> Path:
         """Cargo.toml of the crate that maturin builds.
 
@@ -581,6 +592,15 @@ def _type_text(annotation: object) -> str:
         return " or ".join(dict.fromkeys(words))
     known = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
     return known.get(annotation, str(annotation)) if isinstance(annotation, type) else "value"
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """A TOML file as tables.
+
+    Raises:
+        ConfigError: it cannot be read, or is broken; with the line.
+    """
+    return _parse(file, _read(file))
 
 
 def _read(file: Path) -> str:

@@ -6,135 +6,26 @@ Pure functions. Whether a flag would gain anything is not known here: that takes
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perfkit.environment import THREAD_VARIABLES
 from perfkit.records import Check
+from perfkit.subject.rustc import parse_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from perfkit.records import Build
+    from perfkit.subject.rustc import RustcLine
 
-POOL_NAMES = {name: name.partition("_")[0].lower() for name in THREAD_VARIABLES}
-DEFAULT_CODEGEN_UNITS = 16
-"""What rustc uses without `-C codegen-units` when it does not compile incrementally."""
 _OPTIMISED = ("2", "3")
 _MEASURED = "`perfkit diagnose --verify` measures what both gain"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RustcLine:
-    """One compilation of a crate, as its command line says.
-
-    Attributes:
-        codegen: the `-C` options; an option without value holds `yes`, the last one counts.
-        features: cargo features that were on.
-    """
-
-    crate: str
-    crate_types: tuple[str, ...]
-    codegen: Mapping[str, str]
-    features: tuple[str, ...]
-
-    @property
-    def opt_level(self) -> str:
-        """rustc's own default is 0; `-O` is 3."""
-        return self.codegen.get("opt-level", "0")
-
-    @property
-    def debug_assertions(self) -> bool:
-        """On by default exactly where nothing is optimised."""
-        value = self.codegen.get("debug-assertions")
-        return self.opt_level == "0" if value is None else _is_on(value)
-
-    @property
-    def overflow_checks(self) -> bool:
-        """Follow the debug assertions where they are not set."""
-        value = self.codegen.get("overflow-checks")
-        return self.debug_assertions if value is None else _is_on(value)
-
-    @property
-    def lto(self) -> str:
-        """`off`, `thin`, `fat`; `plugin` for LTO by the linker."""
-        value = self.codegen.get("lto")
-        if value in {"thin", "fat"}:
-            return value
-        if value is not None and _is_on(value):
-            return "fat"
-        if _is_on(self.codegen.get("linker-plugin-lto", "no")):
-            return "plugin"
-        return "off"
-
-    @property
-    def codegen_units(self) -> int:
-        """Pieces that the crate is compiled in; fewer let more be inlined."""
-        return int(self.codegen.get("codegen-units", str(DEFAULT_CODEGEN_UNITS)))
-
-
-def _is_on(value: str) -> bool:
-    return value in {"yes", "y", "on", "true"}
-
-
-def parse_rustc(line: str) -> RustcLine:
-    """Read one command line.
-
-    A line as cargo runs it:
-
-        rustc --crate-name kernel --edition=2024 src/lib.rs --crate-type cdylib --emit=dep-info,link
-        -C opt-level=3 -Ccodegen-units=1 -C lto=thin --cfg 'feature="python"' …
-
-    Raises:
-        ValueError: it names no crate, so it is no line of cargo's.
-    """
-    words = shlex.split(line)
-    crate = ""
-    crate_types: list[str] = []
-    codegen: dict[str, str] = {}
-    features: list[str] = []
-    position = 0
-    while position < len(words):
-        word = words[position]
-        following = words[position + 1] if position + 1 < len(words) else ""
-        name, _, inline = word.partition("=")
-        value = inline or following
-        position += 1
-        if word == "-O":
-            codegen["opt-level"] = "3"
-        elif word == "-g":
-            codegen["debuginfo"] = "2"
-        elif word in {"-C", "--codegen"}:
-            _set(codegen, following)
-            position += 1
-        elif word.startswith("-C"):
-            _set(codegen, word[2:])
-        elif name == "--crate-name":
-            crate = value
-        elif name == "--crate-type":
-            crate_types += value.split(",")
-        elif name == "--cfg" and value.startswith("feature="):
-            features.append(value.partition("=")[2].strip('"'))
-    if not crate:
-        message = "a rustc line names its crate by --crate-name"
-        raise ValueError(message)
-    return RustcLine(
-        crate=crate,
-        crate_types=tuple(crate_types),
-        codegen=codegen,
-        features=tuple(features),
-    )
-
-
-def _set(codegen: dict[str, str], option: str) -> None:
-    name, separator, value = option.partition("=")
-    codegen[name.replace("_", "-")] = value if separator else "yes"
-
-
 def subject_line(lines: Sequence[str], module: str) -> RustcLine | None:
     """The line that made the extension: the cdylib, and of several the one of the module's name."""
-    parsed = [parse_rustc(line) for line in lines]
+    parsed = [parse_line(line) for line in lines]
     libraries = [line for line in parsed if "cdylib" in line.crate_types]
     name = module.rpartition(".")[2]
     named = [line for line in libraries if line.crate == name]
@@ -183,8 +74,8 @@ def bench_flags(bench: Sequence[str], build: Sequence[str], module: str) -> tupl
     extension = subject_line(build, module)
     if extension is None:
         return ("the extension's own flags are not known",)
-    ours = _libraries([parse_rustc(text) for text in build])
-    parsed = [parse_rustc(text) for text in bench]
+    ours = _libraries([parse_line(text) for text in build])
+    parsed = [parse_line(text) for text in bench]
     theirs = _libraries(parsed)
     common = sorted(set(ours) & set(theirs))
     if not common:
@@ -240,105 +131,76 @@ def audit(
     line = subject_line(build.rustc, build.module)
     if line is None:
         unknown = "not known: the extension was not built here, so there are no rustc lines"
-        checks = [_check("build.flags", unknown, remedy="build it from its sources")]
+        checks = [_judged("build.flags", unknown, remedy="build it from its sources")]
     else:
         checks = [*_optimisation(line), *_codegen(line)]
     if binary is not None:
         checks += _symbols(binary)
     abi3 = ".abi3." in build.module_file.name
     found = "abi3: one wheel for many Pythons" if abi3 else "for one version of Python only"
-    checks.append(_check("build.abi3", found, ok=True))
+    checks.append(fact("build.abi3", found))
     if threads:
-        checks.append(_threads(threads))
+        checks.append(fact("build.threads", f"threads under perfkit: {_pools(threads)}"))
     quota = "no quota" if quota_cores is None else f"{quota_cores:g} cores"
-    checks.append(_check("build.quota", f"CPU quota of the control group: {quota}", ok=True))
+    checks.append(fact("build.quota", f"CPU quota of the control group: {quota}"))
     return tuple(checks)
 
 
-def _threads(variables: Mapping[str, str]) -> Check:
-    """The pools by their number of threads: usually all have the same."""
-    pools = {name: variables[name] for name in THREAD_VARIABLES if name in variables}
-    by_count: dict[str, list[str]] = {}
-    for name, value in pools.items():
-        by_count.setdefault(value, []).append(POOL_NAMES[name])
-    shown = "; ".join(f"{value} for {', '.join(names)}" for value, names in by_count.items())
-    return _check("build.threads", f"threads under perfkit: {shown}", ok=True)
+def fact(identifier: str, found: str) -> Check:
+    """What is so, and neither good nor bad."""
+    return Check(id=identifier, ok=True, required=False, found=found, remedy="")
 
 
-def _check(identifier: str, found: str, *, ok: bool = False, remedy: str = "") -> Check:
+def _judged(identifier: str, found: str, *, ok: bool = False, remedy: str) -> Check:
     return Check(id=identifier, ok=ok, required=False, found=found, remedy="" if ok else remedy)
 
 
-def _optimisation(line: RustcLine) -> list[Check]:
-    level = line.opt_level
-    optimised = level in _OPTIMISED
-    checks = [
-        _check(
-            "build.optimised",
-            f"opt-level {level}",
-            ok=optimised,
-            remedy="build with --release; look for `opt-level` in [profile.release] and for "
-            "`profile` in [tool.maturin]",
-        )
-    ]
+def _pools(variables: Mapping[str, str]) -> str:
+    """The pools by their number of threads: usually all have the same."""
+    by_count: dict[str, list[str]] = {}
+    for name in THREAD_VARIABLES:
+        if name in variables:
+            by_count.setdefault(variables[name], []).append(name.partition("_")[0].lower())
+    return "; ".join(f"{count} for {', '.join(names)}" for count, names in by_count.items())
+
+
+def _optimisation(line: RustcLine) -> Iterator[Check]:
+    yield _judged(
+        "build.optimised",
+        f"opt-level {line.opt_level}",
+        ok=line.opt_level in _OPTIMISED,
+        remedy="build with --release; look for `opt-level` in [profile.release] and for "
+        "`profile` in [tool.maturin]",
+    )
     if line.debug_assertions:
-        checks.append(
-            _check(
-                "build.debug_assertions",
-                "debug assertions are compiled in",
-                remedy="remove `debug-assertions = true` from the profile",
-            )
-        )
-    if line.overflow_checks and not line.debug_assertions:
-        checks.append(
-            _check(
-                "build.overflow_checks",
-                "every addition is checked for overflow",
-                remedy="remove `overflow-checks = true` from the profile, or measure without it",
-            )
-        )
-    return checks
+        remedy = "remove `debug-assertions = true` from the profile"
+        yield _judged("build.debug_assertions", "debug assertions are compiled in", remedy=remedy)
+    elif line.overflow_checks:
+        remedy = "remove `overflow-checks = true` from the profile, or measure without it"
+        found = "every addition is checked for overflow"
+        yield _judged("build.overflow_checks", found, remedy=remedy)
 
 
-def _codegen(line: RustcLine) -> list[Check]:
+def _codegen(line: RustcLine) -> Iterator[Check]:
+    remedy = f'try `lto = "thin"` in [profile.release]; {_MEASURED}'
+    yield _judged("build.lto", f"LTO {line.lto}", ok=line.lto != "off", remedy=remedy)
     units = line.codegen_units
+    found = f"{units} codegen unit{'s' if units > 1 else ''}"
+    remedy = f"try `codegen-units = 1` in [profile.release]; {_MEASURED}"
+    yield _judged("build.codegen_units", found, ok=units == 1, remedy=remedy)
     cpu = line.codegen.get("target-cpu")
-    frames = _is_on(line.codegen.get("force-frame-pointers", "no"))
+    found = f"target-cpu {cpu}" if cpu else "the baseline of the target, which every machine has"
+    yield fact("build.target_cpu", found)
+    yield fact("build.panic", f"panic = {line.codegen.get('panic', 'unwind')}")
+    frames = line.is_on("force-frame-pointers")
     pointers = "are kept" if frames else "are not kept: perf unwinds by DWARF"
-    return [
-        _check(
-            "build.lto",
-            f"LTO {line.lto}",
-            ok=line.lto != "off",
-            remedy=f'try `lto = "thin"` in [profile.release]; {_MEASURED}',
-        ),
-        _check(
-            "build.codegen_units",
-            f"{units} codegen unit{'s' if units > 1 else ''}",
-            ok=units == 1,
-            remedy=f"try `codegen-units = 1` in [profile.release]; {_MEASURED}",
-        ),
-        _check(
-            "build.target_cpu",
-            f"target-cpu {cpu}" if cpu else "the baseline of the target, which every machine has",
-            ok=True,
-        ),
-        _check("build.panic", f"panic = {line.codegen.get('panic', 'unwind')}", ok=True),
-        _check("build.frame_pointers", f"frame pointers {pointers}", ok=True),
-    ]
+    yield fact("build.frame_pointers", f"frame pointers {pointers}")
 
 
-def _symbols(binary: BinaryFacts) -> list[Check]:
-    checks = [
-        _check(
-            "build.symbols",
-            "stripped: profiles name exported functions only"
-            if binary.stripped
-            else "symbols are there",
-            ok=not binary.stripped,
-            remedy="perfkit's profiling build keeps them; `strip = false` does so for others",
-        )
-    ]
+def _symbols(binary: BinaryFacts) -> Iterator[Check]:
+    stripped = "stripped: profiles name exported functions only"
+    found = stripped if binary.stripped else "symbols are there"
+    remedy = "perfkit's profiling build keeps them; `strip = false` does so for others"
+    yield _judged("build.symbols", found, ok=not binary.stripped, remedy=remedy)
     lines = "are there" if binary.debug_info else "are not there: frames have no file and line"
-    checks.append(_check("build.debug_info", f"debug info: line tables {lines}", ok=True))
-    return checks
+    yield fact("build.debug_info", f"debug info: line tables {lines}")

@@ -9,15 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from perfkit import _engine, environment, store
-from perfkit.checks.audit import BinaryFacts, audit
-from perfkit.records import Check
-from perfkit.subject import kept, place
+from perfkit.checks.audit import BinaryFacts, audit, fact
+from perfkit.subject import cache as builds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from perfkit.config import Project
-    from perfkit.records import Build
+    from perfkit.records import Build, Check
 
 
 def audit_build(build: Build, project: Project) -> tuple[Check, ...]:
@@ -33,7 +32,7 @@ def audit_build(build: Build, project: Project) -> tuple[Check, ...]:
 
 
 def binary_facts(module_file: Path) -> BinaryFacts | None:
-    """What an extension's file says; None for one that is no ELF file or cannot be read."""
+    """What an extension's file says; None for one that is not an ELF file or cannot be read."""
     try:
         info = _engine.elf_info(module_file)
     except (_engine.EngineError, OSError):
@@ -44,12 +43,11 @@ def binary_facts(module_file: Path) -> BinaryFacts | None:
 def last_build(project: Project) -> tuple[Check, ...]:
     """The audit of the build that perfkit made last; nothing is built for it."""
     cache = store.cache_directory(project.environ)
-    found = kept.newest(place.project_folder(project, cache) / "builds")
+    found = builds.newest(builds.project_folder(project, cache) / "builds")
     if found is None:
         text = "perfkit has built nothing here yet: `perfkit measure` does"
-        return (Check(id="build.last", ok=True, required=False, found=text, remedy=""),)
+        return (fact("build.last", text),)
     build, seconds = found
     made = datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
     text = f"of {made}; what is below holds for it, whatever was edited since"
-    first = Check(id="build.last", ok=True, required=False, found=text, remedy="")
-    return (first, *audit_build(build, project))
+    return (fact("build.last", text), *audit_build(build, project))

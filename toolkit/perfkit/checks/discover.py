@@ -1,23 +1,35 @@
 """What a maturin project says about itself: crates, module, benches, constants, Python functions.
 
-Only reads files; no program is run. What was not found stays empty, and `init` says so.
+Only reads: files, and what `cargo metadata` says of the crates. What was not found stays empty, and
+`init` says so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from perfkit import _engine
+from perfkit import _engine, environment
+from perfkit.config import read_toml
 from perfkit.errors import ConfigError
+from perfkit.subject import cargo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from perfkit.subject.cargo import Package
+
 _INTEGERS = re.compile(r"[iu](8|16|32|64|128|size)")
+_TUNING = (
+    ("threshold", re.compile(r"THRESHOLD|CUTOFF|CROSSOVER|MIN_PAR|PARALLEL_MIN|SWITCH")),
+    ("grain", re.compile(r"CHUNK|BLOCK|TILE|GRAIN|BATCH|STRIPE")),
+    ("categorical", re.compile(r"UNROLL|LANES|WIDTH|RADIX")),
+)
+"""Names that tuning constants go by in the field, and what each kind does."""
 _SKIPPED = {"target", ".git", ".venv", "venv", "node_modules", "__pycache__"}
 _NOT_SHIPPED = {"tests", "benches", "examples", "build", "test"}
 """Folders and files whose constants are in no extension."""
@@ -31,35 +43,34 @@ _RENAMED = re.compile(r'\bname\s*=\s*"(\w+)"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crate:
-    """One crate of the project."""
-
-    name: str
-    library: str
-    manifest: Path
-    cdylib: bool
-    uses: frozenset[str]
-    paths: frozenset[Path]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FoundBench:
-    """One criterion bench target, with the ids that stand in its source as literals."""
+    """One criterion bench target, with the ids that its source has as literals."""
 
-    crate: Crate
+    crate: Package
     target: str
     ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundConstant:
-    """One `const` of an integer type."""
+    """One `const` of an integer type; `repeated` when another one has its name."""
 
     name: str
     type: str
     value: str
     file: Path
     line: int
+    repeated: bool
+
+    @property
+    def kind(self) -> str | None:
+        """What it tunes, by its name; None for a name that tells nothing."""
+        return next((kind for kind, pattern in _TUNING if pattern.search(self.name)), None)
+
+    @property
+    def is_tuning(self) -> bool:
+        """Whether it can be a parameter: by its name, which must be the only one."""
+        return self.kind is not None and not self.repeated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,22 +79,15 @@ class FoundFunction:
 
     name: str
     arguments: str
-    file: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """All that was found.
-
-    Attributes:
-        module: None where neither pyproject.toml nor the crate tells it.
-        strips: whether the project strips its wheels.
-    """
+    """All that was found; `strips` says whether the project strips its wheels."""
 
     folder: Path
-    subject: Crate
-    crates: tuple[Crate, ...]
-    module: str | None
+    subject: Package
+    module: str
     features: tuple[str, ...]
     benches: tuple[FoundBench, ...]
     constants: tuple[FoundConstant, ...]
@@ -91,138 +95,81 @@ class Discovery:
     strips: bool
 
 
-def discover(folder: Path) -> Discovery:
+def discover(folder: Path, environ: Mapping[str, str]) -> Discovery:
     """Look at a project.
+
+    Args:
+        folder: the maturin project.
+        environ: perfkit's own environment, for cargo.
 
     Raises:
         ConfigError: there is no crate that makes a Python extension, or a file is broken.
     """
-    pyproject = _toml(folder / "pyproject.toml")
+    file = folder / "pyproject.toml"
+    pyproject = read_toml(file) if file.is_file() else {}
     maturin: Mapping[str, Any] = pyproject.get("tool", {}).get("maturin", {})
-    crates = tuple(_crates(folder, maturin))
+    crates = _crates(folder, maturin, environment.base_environment(environ, extra={}))
     subject = _subject(folder, maturin, crates)
-    own = _made_of(subject, crates)
-    sources = sorted({file for crate in own for file in _rust_files(crate.manifest.parent)})
-    tested = {crate.manifest for crate in own}
+    own = cargo.closure(crates, subject)
+    folders = {crate.folder for crate in own}
+    sources = sorted({file for crate in own for file in _rust_files(crate.folder)})
     texts = {file: file.read_text(encoding="utf-8", errors="replace") for file in sources}
     return Discovery(
         folder=folder,
         subject=subject,
-        crates=crates,
         module=_module(folder, maturin, subject),
         features=tuple(maturin.get("features", ())),
         benches=tuple(
             bench
             for crate in crates
-            if crate in own or crate.paths & tested
+            if crate in own or folders & set(crate.path_dependencies)
             for bench in _benches(crate)
         ),
         constants=tuple(_constants(texts)),
         functions=tuple(
             function
             for file, text in texts.items()
-            if file.is_relative_to(subject.manifest.parent)
-            for function in _functions(file, text)
+            if file.is_relative_to(subject.folder)
+            for function in _functions(text)
         ),
         strips=bool(maturin.get("strip", False)),
     )
 
 
-def _toml(path: Path) -> Mapping[str, Any]:
-    """A TOML file; empty where there is none.
+def _crates(
+    folder: Path, maturin: Mapping[str, Any], variables: Mapping[str, str]
+) -> list[Package]:
+    """The crates of the project's workspaces, that of the named manifest first.
+
+    Path dependencies outside a workspace are followed into theirs.
 
     Raises:
-        ConfigError: it is broken.
+        ConfigError: cargo cannot read one of the project's own manifests.
     """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        message = f"is no TOML: {error}"
-        raise ConfigError(message, where=str(path), remedy="correct it first") from error
-
-
-def _crates(folder: Path, maturin: Mapping[str, Any]) -> Iterator[Crate]:
-    """The crates of the project's workspace, the named manifest first."""
-    seen: set[Path] = set()
-    named = folder / str(maturin.get("manifest-path", "Cargo.toml"))
-    queue = [named, folder / "Cargo.toml", *_workspace_above(folder)]
-    while queue:
-        manifest = queue.pop(0).resolve()
-        if manifest in seen or not manifest.is_file():
+    above = (parent / "Cargo.toml" for parent in (folder, *folder.parents))
+    nearest = next((file for file in above if file.is_file()), folder / "Cargo.toml")
+    own = (folder / str(maturin.get("manifest-path", "Cargo.toml")), nearest)
+    queue = list(own)
+    found: dict[Path, Package] = {}
+    roots: set[Path] = set()
+    for listed in queue:  # grows while it is walked
+        manifest = listed.resolve()
+        if manifest in found or manifest in roots or not manifest.is_file():
             continue
-        seen.add(manifest)
-        table = _toml(manifest)
-        for pattern in table.get("workspace", {}).get("members", ()):
-            queue += sorted(manifest.parent.glob(f"{pattern}/Cargo.toml"))
-        queue += _path_dependencies(manifest, table)
-        if "package" in table:
-            yield _crate(manifest, table)
+        try:
+            workspace = cargo.workspace(manifest, variables)
+        except ConfigError:
+            if listed in own:
+                raise
+            continue  # a dependency can be built that cannot be asked alone
+        roots.add(workspace.workspace_root / "Cargo.toml")
+        for package in workspace.packages:
+            found[package.manifest_path] = package
+            queue += [path / "Cargo.toml" for path in package.path_dependencies]
+    return list(found.values())
 
 
-def _workspace_above(folder: Path) -> list[Path]:
-    """The workspace that the folder is a member of; its benches may be of another member."""
-    for parent in folder.resolve().parents:
-        manifest = parent / "Cargo.toml"
-        if manifest.is_file() and "workspace" in _toml(manifest):
-            return [manifest]
-        if (parent / ".git").exists():
-            break
-    return []
-
-
-def _path_dependencies(manifest: Path, table: Mapping[str, Any]) -> list[Path]:
-    """Manifests of the crates that a crate names by path, itself or through its workspace."""
-    above = [manifest] if "workspace" in table else _workspace_above(manifest.parent)
-    shared = _toml(above[0])["workspace"].get("dependencies", {}) if above else {}
-    found = []
-    for name, named in _dependencies(table).items():
-        inherited = isinstance(named, dict) and named.get("workspace")
-        place, dependency = (
-            (above[0], shared.get(name)) if inherited and above else (manifest, named)
-        )
-        if isinstance(dependency, dict) and "path" in dependency:
-            found.append((place.parent / str(dependency["path"]) / "Cargo.toml").resolve())
-    return found
-
-
-def _made_of(subject: Crate, crates: Sequence[Crate]) -> list[Crate]:
-    """The subject and the crates of the project that it is made of."""
-    by_manifest = {crate.manifest: crate for crate in crates}
-    found = [subject]
-    for crate in found:  # grows while it is walked
-        found += [
-            by_manifest[path]
-            for path in sorted(crate.paths)
-            if path in by_manifest and by_manifest[path] not in found
-        ]
-    return found
-
-
-def _dependencies(table: Mapping[str, Any]) -> dict[str, Any]:
-    """What a crate uses, on any target."""
-    found: dict[str, Any] = {}
-    for part in (table, *table.get("target", {}).values()):
-        for kind in ("dependencies", "dev-dependencies"):
-            found.update(part.get(kind, {}))
-    return found
-
-
-def _crate(manifest: Path, table: Mapping[str, Any]) -> Crate:
-    name = str(table["package"].get("name", manifest.parent.name))
-    library: Mapping[str, Any] = table.get("lib", {})
-    return Crate(
-        name=name,
-        library=str(library.get("name", name.replace("-", "_"))),
-        manifest=manifest,
-        cdylib="cdylib" in library.get("crate-type", library.get("crate_type", ())),
-        uses=frozenset(_dependencies(table)),
-        paths=frozenset(_path_dependencies(manifest, table)),
-    )
-
-
-def _subject(folder: Path, maturin: Mapping[str, Any], crates: Sequence[Crate]) -> Crate:
+def _subject(folder: Path, maturin: Mapping[str, Any], crates: Sequence[Package]) -> Package:
     """The crate that maturin builds.
 
     Raises:
@@ -231,13 +178,13 @@ def _subject(folder: Path, maturin: Mapping[str, Any], crates: Sequence[Crate]) 
     if "manifest-path" in maturin:
         wanted = (folder / str(maturin["manifest-path"])).resolve()
         for crate in crates:
-            if crate.manifest == wanted:
+            if crate.manifest_path == wanted:
                 return crate
-        message = f"tool.maturin.manifest-path names {wanted}, which is no crate"
+        message = f"tool.maturin.manifest-path names {wanted}, which is not a crate of this project"
         raise ConfigError(message, where=str(folder / "pyproject.toml"), remedy="correct it")
-    candidates = [crate for crate in crates if crate.cdylib and "pyo3" in crate.uses]
-    candidates = candidates or [crate for crate in crates if crate.cdylib]
-    own = [crate for crate in candidates if crate.manifest.parent == folder.resolve()]
+    extensions = [crate for crate in crates if crate.library and "cdylib" in crate.library.kind]
+    candidates = [crate for crate in extensions if "pyo3" in crate.uses] or extensions
+    own = [crate for crate in candidates if crate.folder == folder.resolve()]
     if len(candidates) == 1 or own:
         return (own or candidates)[0]
     if not candidates:
@@ -250,16 +197,16 @@ def _subject(folder: Path, maturin: Mapping[str, Any], crates: Sequence[Crate]) 
     raise ConfigError(message, where=str(folder), remedy=remedy)
 
 
-def _module(folder: Path, maturin: Mapping[str, Any], subject: Crate) -> str | None:
+def _module(folder: Path, maturin: Mapping[str, Any], subject: Package) -> str:
     """The module to import, by maturin's own rules.
 
     Without `module-name` it is the library's name; inside a Python package of that name, the
-    extension lies in the package.
+    extension is in the package.
     """
     if "module-name" in maturin:
         return str(maturin["module-name"])
     source = folder / str(maturin.get("python-source", "."))
-    name = subject.library
+    name = subject.library.name if subject.library else subject.name
     return f"{name}.{name}" if (source / name / "__init__.py").is_file() else name
 
 
@@ -271,15 +218,13 @@ def _rust_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _benches(crate: Crate) -> Iterator[FoundBench]:
-    """Named `[[bench]]` targets, and the files of `benches/` that need no entry of their own."""
+def _benches(crate: Package) -> Iterator[FoundBench]:
+    """Named `[[bench]]` targets without libtest's harness, which `cargo metadata` does not tell."""
     if "criterion" not in crate.uses:
         return
-    table = _toml(crate.manifest)
-    folder = crate.manifest.parent
     named: dict[str, Path] = {
-        str(entry["name"]): folder / str(entry.get("path", f"benches/{entry['name']}.rs"))
-        for entry in table.get("bench", ())
+        str(entry["name"]): crate.folder / str(entry.get("path", f"benches/{entry['name']}.rs"))
+        for entry in read_toml(crate.manifest_path).get("bench", ())
         if "name" in entry and not entry.get("harness", True)
     }
     for target, file in named.items():
@@ -289,25 +234,34 @@ def _benches(crate: Crate) -> Iterator[FoundBench]:
 
 
 def _constants(texts: Mapping[Path, str]) -> Iterator[FoundConstant]:
+    sites: list[tuple[Path, _engine.ConstantSite]] = []
     for file, text in texts.items():
         if _NOT_SHIPPED & {part.removesuffix(".rs") for part in file.parts[-3:]}:
             continue
-        try:
-            sites = _engine.list_constants(text)
-        except _engine.EngineInputError:
-            continue  # a file that is no Rust by itself (a template, an include) holds no parameter
-        for site in sites:
-            if site.kind == "const" and _INTEGERS.fullmatch(site.type):
-                yield FoundConstant(
-                    name=site.name, type=site.type, value=site.value, file=file, line=site.line
-                )
+        # A file that is not Rust by itself (a template, an include) holds no parameter.
+        with contextlib.suppress(_engine.EngineInputError):
+            sites += [(file, site) for site in _engine.list_constants(text)]
+    sites = [
+        (file, site)
+        for file, site in sites
+        if site.kind == "const" and _INTEGERS.fullmatch(site.type)
+    ]
+    counts = Counter(site.name for _, site in sites)
+    for file, site in sites:
+        yield FoundConstant(
+            name=site.name,
+            type=site.type,
+            value=site.value,
+            file=file,
+            line=site.line,
+            repeated=counts[site.name] > 1,
+        )
 
 
-def _functions(file: Path, text: str) -> Iterator[FoundFunction]:
+def _functions(text: str) -> Iterator[FoundFunction]:
     for match in _PYFUNCTION.finditer(text):
         renamed = _RENAMED.search(match[0][: match.start("name") - match.start()])
         yield FoundFunction(
             name=renamed[1] if renamed else match["name"],
             arguments=" ".join(match["arguments"].split()),
-            file=file,
         )

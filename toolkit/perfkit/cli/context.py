@@ -24,7 +24,7 @@ from perfkit.errors import ExitCode, PerfkitError, UsageError
 
 if TYPE_CHECKING:
     from perfkit.report.page import Report
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
 
 Progress = Callable[[str, float | None], None]
 """Called with what is being done and how much of it is done (0 to 1), if that is known."""
@@ -82,7 +82,7 @@ def working(
     Raises:
         typer.Exit: with code 130 after Ctrl-C; what was collected stays in the run directory.
     """
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
 
     project = open_project(config, overrides)
     project.workload(workload)

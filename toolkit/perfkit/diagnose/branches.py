@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from perfkit.diagnose.times import Subject
     from perfkit.measure.results import Measurement
     from perfkit.records import Interval, Value
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
 
 BELOW, ABOVE, COPY = "below", "above", "copy"
 BUDGET_S = 36.0

@@ -30,7 +30,6 @@ from perfkit.units import format_count
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from perfkit.checks.audit import RustcLine
     from perfkit.config import Parameter
     from perfkit.diagnose.branches import Forced
     from perfkit.diagnose.estimators import Response
@@ -38,7 +37,8 @@ if TYPE_CHECKING:
     from perfkit.diagnose.profiles import Profiled
     from perfkit.measure.results import Measurement
     from perfkit.records import Build, Capture, Crossing, Interval, MeasureReport
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
+    from perfkit.subject.rustc import RustcLine
 
 T = TypeVar("T")
 

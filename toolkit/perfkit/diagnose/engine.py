@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from perfkit.measure.results import Measurement
     from perfkit.records import Capture, FfiEstimate, SizeResult
     from perfkit.store import Run
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
 
     Progress = Callable[[str, float | None], None]
 

@@ -18,9 +18,9 @@ from perfkit.records import MeasureVerdict, Role
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from perfkit.checks.audit import RustcLine
     from perfkit.diagnose.times import Subject
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
+    from perfkit.subject.rustc import RustcLine
 
 WITH_FLAGS, COPY = "with_flags", "copy"
 LIMIT_S = 6.0

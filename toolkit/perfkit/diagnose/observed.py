@@ -15,8 +15,8 @@ from perfkit.stacks.intervals import wilson
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from perfkit.checks.audit import RustcLine
     from perfkit.records import Crossover, LayerTime, SizeResult
+    from perfkit.subject.rustc import RustcLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

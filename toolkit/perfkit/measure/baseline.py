@@ -6,8 +6,6 @@ again in the same blocks. What a comparison says is in `subject.py`.
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -15,20 +13,20 @@ from typing import TYPE_CHECKING
 from perfkit import store
 from perfkit.config import did_you_mean
 from perfkit.errors import StoreError, UsageError
-from perfkit.subject import kept
+from perfkit.records import Build
+from perfkit.subject import cache as builds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from perfkit.config import Project
-    from perfkit.records import Build
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def folder(project: Project, cache: Path) -> Path:
     """Where a project's kept builds are."""
-    return cache / "projects" / store.project_key(project.root) / "baselines"
+    return builds.project_folder(project, cache) / "baselines"
 
 
 def save(project: Project, cache: Path, name: str, build: Build) -> Path:
@@ -41,18 +39,13 @@ def save(project: Project, cache: Path, name: str, build: Build) -> Path:
         UsageError: the name cannot be one of a folder.
     """
     if _NAME.fullmatch(name) is None:
-        message = f"{name!r} is no name for a baseline"
+        message = f"{name!r} is not a valid name for a baseline"
         raise UsageError(message, remedy="use letters, digits, `.`, `_` and `-`")
     place = folder(project, cache) / name
     fresh = place.with_name(f".{name}.new")
     store.remove_tree(fresh)
     shutil.copytree(build.root, fresh / "root")
-    moved = dataclasses.replace(
-        build,
-        root=place / "root",
-        module_file=place / "root" / build.module_file.relative_to(build.root),
-    )
-    kept.save(fresh, moved, {"baseline": name})
+    builds.write(fresh, builds.moved(build, place / "root"), {"baseline": name})
     store.remove_tree(place)
     fresh.rename(place)
     return place
@@ -66,8 +59,7 @@ def load(project: Project, cache: Path, name: str) -> Build:
         StoreError: it is damaged.
     """
     place = folder(project, cache) / name
-    record = place / kept.BUILD_FILE
-    if not record.is_file():
+    if not (place / builds.BUILD_FILE).is_file():
         known = names(project, cache)
         message = f"there is no baseline {name!r}{did_you_mean(name, known)}"
         remedy = f"keep one first: perfkit measure --save-baseline {name}"
@@ -75,15 +67,10 @@ def load(project: Project, cache: Path, name: str) -> Build:
             remedy += f"; there are: {', '.join(known)}"
         raise UsageError(message, where=str(folder(project, cache)), remedy=remedy)
     try:
-        build = kept.read_build(store.read_json(record)["build"])
-        found = hashlib.sha256(build.module_file.read_bytes()).hexdigest()
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        message = f"the baseline {name!r} cannot be read: {error}"
-        raise StoreError(message, where=str(place), remedy="save it again") from error
-    if found != build.file_sha256:
-        message = f"the baseline {name!r} is damaged: its extension has another hash"
-        raise StoreError(message, where=str(build.module_file), remedy="save it again")
-    return build
+        return builds.load(Build, place)
+    except StoreError as error:
+        message = f"the baseline {name!r} is damaged: {error.message}"
+        raise StoreError(message, where=error.where, remedy="save it again") from error
 
 
 def names(project: Project, cache: Path) -> list[str]:
@@ -91,4 +78,4 @@ def names(project: Project, cache: Path) -> list[str]:
     place = folder(project, cache)
     if not place.is_dir():
         return []
-    return sorted(path.parent.name for path in place.glob(f"[!.]*/{kept.BUILD_FILE}"))
+    return sorted(path.parent.name for path in place.glob(f"[!.]*/{builds.BUILD_FILE}"))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from perfkit.config import Measure, Project
     from perfkit.records import Build, MeasureReport
     from perfkit.store import Run
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

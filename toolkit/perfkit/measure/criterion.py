@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfkit.config import Bench
-    from perfkit.subject.kept import BenchBuild
+    from perfkit.subject.cache import BenchBuild
 
 LAYOUT = "criterion-0.8"
 

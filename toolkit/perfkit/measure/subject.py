@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from perfkit.measure.results import Measurement
     from perfkit.records import Build
     from perfkit.store import Run
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
     from perfkit.subject.parameters import Assignment
 
     Progress = Callable[[str, float | None], None]

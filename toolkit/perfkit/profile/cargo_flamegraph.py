@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from perfkit.profile.request import CaptureRequest
     from perfkit.store import Run
-    from perfkit.subject.kept import BenchBuild
+    from perfkit.subject.cache import BenchBuild
 
 PROGRAM = "flamegraph"
 REGION = re.compile(r"criterion::bencher::(Async)?Bencher<?.*>?::iter\w*")

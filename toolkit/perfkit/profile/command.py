@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from perfkit.config import Project
     from perfkit.store import Run
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
 
 __all__ = ["Outcome", "ProfileOptions", "Target", "profile_command"]
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from perfkit.profile.request import Profiler
     from perfkit.records import Build, Capture
     from perfkit.store import Run
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
     from perfkit.subject.parameters import Assignment
 
 _ALL: tuple[Profiler, ...] = (Perf(), PySpy(), CargoFlamegraph(), Scalene(), Callgrind())

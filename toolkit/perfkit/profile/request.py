@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from perfkit.config import Project, Workload
     from perfkit.records import Build, Capture, Check
     from perfkit.store import Run
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
     from perfkit.subject.parameters import Assignment
 
 Progress = "Callable[[str, float | None], None]"

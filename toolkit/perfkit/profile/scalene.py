@@ -19,7 +19,7 @@ from perfkit.profile.py_spy import region_stacks
 from perfkit.profile.quality import Quality
 from perfkit.records import Capture, Check, Note
 from perfkit.stacks.folded import MOST_SAMPLES, safe_name
-from perfkit.subject.child import interpreter, spec_for
+from perfkit.subject.child import spec_for
 from perfkit.units import format_share
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Scalene:
         return _judged(request, run, paired, outs, log)
 
     def _require(self, request: CaptureRequest, environ: Mapping[str, str]) -> None:
-        python = interpreter(request.project)
+        python = request.project.interpreter
         done = process.run(
             [python, "-c", "import scalene"], env=environ, timeout_s=_PROBE_S, ok_codes=None
         )

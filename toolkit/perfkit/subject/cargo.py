@@ -1,21 +1,22 @@
-"""What cargo is asked and what it answers: workspace, toolchain, flags, messages, rustc lines.
+"""What cargo is asked and what it answers: workspace, toolchain, configuration, flags, messages.
 
 Nothing here edits or copies sources, and nothing decides whether a build is good: that is
-`perfkit.subject.evidence`. The known error texts are in `perfkit.subject.remedies`.
+`perfkit.subject.proof`. What rustc was told is in `perfkit.subject.rustc`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
-import tomllib
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perfkit import process
-from perfkit.errors import BuildError, ConfigError, UnreadableOutputError
+import pydantic
+
+from perfkit import process, store
+from perfkit.errors import ConfigError, UnreadableOutputError
 from perfkit.subject import cfg
 
 if TYPE_CHECKING:
@@ -28,25 +29,11 @@ With shrink-wrapping a hot leaf function sets up its frame late, and a sample th
 that loses the caller.
 """
 
+_LIBRARIES = {"lib", "cdylib", "rlib", "dylib", "staticlib"}
+"""The kinds of targets that are libraries; a proc macro is none of the extension's."""
+
 QUERY_TIMEOUT_S = 120.0
 """Enough for cargo to read a manifest; a query that compiles nothing never takes this long."""
-
-# Cargo's messages reach maturin on a pipe; this puts a copy of them into a file. `CARGO` itself is
-# taken away again, because cargo would hand it on to build scripts.
-_CARGO_SHIM = """#!/bin/sh
-unset CARGO
-if [ "$1" != rustc ]; then exec "$PERFKIT_CARGO" "$@"; fi
-exec 4>&1
-status=$( { { "$PERFKIT_CARGO" "$@" 4>&- ; echo $? >&3; } | tee "$PERFKIT_MESSAGES" >&4; } 3>&1 )
-exit "$status"
-"""
-
-# One file per rustc process, arguments separated by NUL: the lines as they were, not as printed.
-_RUSTC_WRAPPER = """#!/bin/sh
-printf '%s\\0' "$@" > "$PERFKIT_RUSTC_LINES/$$"
-if [ -n "$PERFKIT_INNER_WRAPPER" ]; then exec "$PERFKIT_INNER_WRAPPER" "$@"; fi
-exec "$@"
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,28 +52,65 @@ class Toolchain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CargoTarget:
+    """One thing that cargo builds from a crate: a library, a program, a bench, a build script."""
+
+    name: str
+    kind: tuple[str, ...]
+    crate_types: tuple[str, ...]
+    src_path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependency:
+    """What a crate asks for; `path` is of one that is on this machine."""
+
+    name: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """One crate of the workspace."""
+    """One crate of the workspace, as `cargo metadata` names its parts."""
 
     id: str
     name: str
-    manifest: Path
-    lib_source: Path | None
-    lib_name: str
-    path_dependencies: tuple[Path, ...]
-    has_build_script: bool
+    manifest_path: Path
+    targets: tuple[CargoTarget, ...]
+    dependencies: tuple[Dependency, ...]
 
     @property
     def folder(self) -> Path:
         """Where its Cargo.toml is."""
-        return self.manifest.parent
+        return self.manifest_path.parent
+
+    @property
+    def library(self) -> CargoTarget | None:
+        """What other crates, or Python, load of it."""
+        libraries = (target for target in self.targets if _LIBRARIES & set(target.kind))
+        return next(libraries, None)
+
+    @property
+    def has_build_script(self) -> bool:
+        """Whether a program of the crate runs before it is compiled."""
+        return any("custom-build" in target.kind for target in self.targets)
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """The names of the crates that it asks for, on any target, to build and to test."""
+        return frozenset(item.name for item in self.dependencies)
+
+    @property
+    def path_dependencies(self) -> tuple[Path, ...]:
+        """The folders of the crates that it names by path."""
+        return tuple(item.path for item in self.dependencies if item.path is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """A cargo workspace: its root and its crates."""
+    """A cargo workspace: its root and its crates, as `cargo metadata` names them."""
 
-    root: Path
+    workspace_root: Path
     packages: tuple[Package, ...]
 
     def package(self, manifest: Path) -> Package:
@@ -96,10 +120,10 @@ class Workspace:
             ConfigError: the manifest is of no crate (such as a virtual workspace's).
         """
         for package in self.packages:
-            if package.manifest == manifest:
+            if package.manifest_path == manifest:
                 return package
-        names = ", ".join(str(package.manifest) for package in self.packages)
-        message = "is no crate's Cargo.toml"
+        names = ", ".join(str(package.manifest_path) for package in self.packages)
+        message = "is not the Cargo.toml of a crate"
         remedy = f"set subject.manifest to one of: {names}"
         raise ConfigError(message, where=str(manifest), remedy=remedy)
 
@@ -114,9 +138,7 @@ class Artifact:
     """One `compiler-artifact` message."""
 
     package_id: str
-    target: str
-    kinds: tuple[str, ...]
-    crate_types: tuple[str, ...]
+    target: CargoTarget
     fresh: bool
     executable: Path | None
     filenames: tuple[Path, ...]
@@ -171,16 +193,12 @@ def workspace(manifest: Path, environment: Mapping[str, str]) -> Workspace:
         manifest,
         environment,
     )
-    document = json.loads(answer)
-    return Workspace(
-        root=Path(document["workspace_root"]),
-        packages=tuple(_package(item) for item in document["packages"]),
-    )
+    return pydantic.TypeAdapter(Workspace).validate_json(answer)
 
 
 def _query(words: Sequence[str | Path], manifest: Path, environment: Mapping[str, str]) -> str:
     if not manifest.is_file():
-        message = "there is no such Cargo.toml"
+        message = "there is no Cargo.toml here"
         remedy = "set subject.manifest to the Cargo.toml of the crate that maturin builds"
         raise ConfigError(message, where=str(manifest), remedy=remedy)
     cargo = process.require_program("cargo", environment)
@@ -198,22 +216,16 @@ def _query(words: Sequence[str | Path], manifest: Path, environment: Mapping[str
     return done.stdout
 
 
-def _package(item: Mapping[str, Any]) -> Package:
-    kinds = {"lib", "cdylib", "rlib", "dylib", "staticlib"}
-    libs = [target for target in item["targets"] if kinds & set(target["kind"])]
-    return Package(
-        id=item["id"],
-        name=item["name"],
-        manifest=Path(item["manifest_path"]),
-        lib_source=Path(libs[0]["src_path"]) if libs else None,
-        lib_name=libs[0]["name"] if libs else item["name"].replace("-", "_"),
-        has_build_script=any("custom-build" in target["kind"] for target in item["targets"]),
-        path_dependencies=tuple(
-            Path(dependency["path"])
-            for dependency in item["dependencies"]
-            if dependency.get("path")
-        ),
-    )
+def closure(packages: Iterable[Package], package: Package) -> list[Package]:
+    """A crate and every one of some crates that it depends on by path."""
+    by_folder = {item.folder: item for item in packages}
+    found = [package]
+    for item in found:  # grows while it is walked
+        for folder in item.path_dependencies:
+            dependency = by_folder.get(folder)
+            if dependency is not None and dependency not in found:
+                found.append(dependency)
+    return found
 
 
 def config_files(folder: Path, environment: Mapping[str, str]) -> list[Path]:
@@ -222,13 +234,9 @@ def config_files(folder: Path, environment: Mapping[str, str]) -> list[Path]:
     home = cargo_home(environment)
     if home is not None and home not in places:
         places.append(home)
-    found = []
-    for place in places:
-        for name in ("config", "config.toml"):  # cargo prefers the old name where both exist
-            if (place / name).is_file():
-                found.append(place / name)
-                break
-    return found
+    names = ("config", "config.toml")  # cargo prefers the old name where both exist
+    files = ([place / name for name in names if (place / name).is_file()] for place in places)
+    return [found[0] for found in files if found]
 
 
 def cargo_home(environment: Mapping[str, str]) -> Path | None:
@@ -236,19 +244,6 @@ def cargo_home(environment: Mapping[str, str]) -> Path | None:
     if environment.get("CARGO_HOME"):
         return Path(environment["CARGO_HOME"])
     return Path(environment["HOME"]) / ".cargo" if environment.get("HOME") else None
-
-
-def read_config(file: Path) -> dict[str, Any]:
-    """A `.cargo/config.toml` as tables.
-
-    Raises:
-        ConfigError: it is no TOML.
-    """
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        message = f"is no TOML: {error}"
-        raise ConfigError(message, where=str(file), remedy="correct it; cargo reads it") from error
 
 
 def flag_arguments(
@@ -275,34 +270,21 @@ def flag_arguments(
         return [], {"CARGO_ENCODED_RUSTFLAGS": joined}
     if environment.get("RUSTFLAGS"):
         return [], {"RUSTFLAGS": " ".join([environment["RUSTFLAGS"], *flags])}
-    triple = build_target(configs, environment) or host
+    triple = build_setting("target", "CARGO_BUILD_TARGET", configs, environment) or host
     key = f"target.{triple}" if _target_has_flags(configs, triple, environment) else "build"
     return ["--config", f"{key}.rustflags={json.dumps(list(flags))}"], {}
 
 
-def build_target(
-    configs: Sequence[Mapping[str, Any]], environment: Mapping[str, str]
+def build_setting(
+    name: str, variable: str, configs: Sequence[Mapping[str, Any]], environment: Mapping[str, str]
 ) -> str | None:
-    """The triple that the configuration or the environment builds for, if one is set."""
-    if environment.get("CARGO_BUILD_TARGET"):
-        return environment["CARGO_BUILD_TARGET"]
+    """A setting of `[build]`, which a variable overrides; None where there is none."""
+    if environment.get(variable):
+        return environment[variable]
     for config in configs:
-        value = config.get("build", {}).get("target")
-        if isinstance(value, str):
-            return value
-        if isinstance(value, list) and len(value) == 1:
+        value = config.get("build", {}).get(name)
+        if isinstance(value, list) and len(value) == 1:  # `target` may be several
             return str(value[0])
-    return None
-
-
-def inner_wrapper(
-    configs: Sequence[Mapping[str, Any]], environment: Mapping[str, str]
-) -> str | None:
-    """The user's own workspace wrapper of rustc, which perfkit's has to start in turn."""
-    if environment.get("RUSTC_WORKSPACE_WRAPPER"):
-        return environment["RUSTC_WORKSPACE_WRAPPER"]
-    for config in configs:
-        value = config.get("build", {}).get("rustc-workspace-wrapper")
         if isinstance(value, str):
             return value
     return None
@@ -334,225 +316,31 @@ def write_tools(folder: Path) -> tuple[Path, Path]:
 
     Written only when they differ: cargo looks at the wrapper's modification time.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    places = []
-    for name, text in (("cargo", _CARGO_SHIM), ("rustc-wrapper", _RUSTC_WRAPPER)):
-        place = folder / name
-        if not place.is_file() or place.read_text(encoding="utf-8") != text:
-            place.write_text(text, encoding="utf-8")
+    shim, wrapper = folder / "cargo", folder / "rustc-wrapper"
+    for place in (shim, wrapper):
+        text = resources.files("perfkit.subject").joinpath(f"{place.name}.sh").read_bytes()
+        if not place.is_file() or place.read_bytes() != text:
+            store.write_whole(place, text)
         place.chmod(0o755)
-        places.append(place)
-    return places[0], places[1]
+    return shim, wrapper
 
 
 def read_artifacts(text: str) -> list[Artifact]:
     """The `compiler-artifact` messages of a build.
 
     Raises:
-        UnreadableOutputError: a line is no JSON message.
+        UnreadableOutputError: a line is not a JSON message.
     """
+    reader = pydantic.TypeAdapter(Artifact)
     artifacts = []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.startswith("{"):
             continue  # a build script or a proc macro that prints
         try:
             message = json.loads(line)
-            if message["reason"] != "compiler-artifact":
-                continue
-            target = message["target"]
-            executable = message.get("executable")
-            artifacts.append(
-                Artifact(
-                    package_id=message["package_id"],
-                    target=target["name"],
-                    kinds=tuple(target["kind"]),
-                    crate_types=tuple(sorted(target["crate_types"])),
-                    fresh=message["fresh"],
-                    executable=Path(executable) if executable else None,
-                    filenames=tuple(Path(name) for name in message["filenames"]),
-                )
-            )
-        except (ValueError, KeyError, TypeError) as error:
+            if message["reason"] == "compiler-artifact":
+                artifacts.append(reader.validate_python(message))
+        except (ValueError, KeyError) as error:
             reason = f"cargo's message in line {number} is not understood: {error}"
             raise UnreadableOutputError(reason, details=line[:500]) from error
     return artifacts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RustcLine:
-    """One actual rustc command line, read back from the wrapper."""
-
-    words: tuple[str, ...]
-
-    @property
-    def crate(self) -> str:
-        """`--crate-name`."""
-        return self.option("--crate-name") or ""
-
-    @property
-    def crate_types(self) -> tuple[str, ...]:
-        """Every `--crate-type`, sorted."""
-        found = [b for a, b in zip(self.words, self.words[1:], strict=False) if a == "--crate-type"]
-        return tuple(sorted(found))
-
-    @property
-    def is_test(self) -> bool:
-        """Compiled as a test or bench harness."""
-        return "--test" in self.words
-
-    @property
-    def opt_level(self) -> str:
-        """The optimisation level in force: the last one named, or rustc's default `0`."""
-        level = "0"
-        for word in _joined(self.words):
-            if word == "-O":
-                level = "3"
-            elif word.startswith("-Copt-level="):
-                level = word.partition("=")[2]
-        return level
-
-    @property
-    def identity(self) -> tuple[str, ...]:
-        """What makes two lines the same unit of a build, compiled once more."""
-        kinds = ("test",) if self.is_test else ()
-        return (self.crate, *self.crate_types, self.codegen("metadata") or "", *kinds)
-
-    def codegen(self, name: str) -> str | None:
-        """The last value of a `-C name=value`, None without it."""
-        found = None
-        for word in _joined(self.words):
-            if word.startswith(f"-C{name}="):
-                found = word.partition("=")[2]
-        return found
-
-    def option(self, name: str) -> str | None:
-        """The value behind an option, None without it."""
-        for first, second in zip(self.words, self.words[1:], strict=False):
-            if first == name:
-                return second
-        return None
-
-    def show(self) -> str:
-        """As a person would type it."""
-        return shlex.join(self.words)
-
-
-def collect_lines(folder: Path) -> list[RustcLine]:
-    """The lines that the wrapper left behind, oldest first, without cargo's own questions."""
-    lines = []
-    for file in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns):
-        words = tuple(file.read_bytes().decode("utf-8", "surrogateescape").split("\0")[:-1])
-        line = RustcLine(words=words)
-        if line.crate not in ("", "___"):
-            lines.append(line)
-    return lines
-
-
-def parse_line(text: str) -> RustcLine:
-    """A line as `RustcLine.show` printed it."""
-    return RustcLine(words=tuple(shlex.split(text)))
-
-
-def normalised(line: RustcLine) -> tuple[str, ...]:
-    """A line without what differs between two target directories: their paths and cargo's hashes.
-
-    Source: cargo puts a hash over profile and flags into `-C metadata`, `-C extra-filename` and
-    the names of the files it passes on.
-    """
-    words: list[str] = []
-    results = line.option("--out-dir") or ""
-    target = re.sub(r"/target/[0-9a-f]{12}(?=/|$).*", "", results)
-    for word in _joined(line.words):
-        if word.startswith(("-Cmetadata=", "-Cextra-filename=")):
-            continue
-        bare = re.sub(re.escape(target) + r"/target/[0-9a-f]{12}(?=/|$)", "<target>", word)
-        words.append(re.sub(r"-[0-9a-f]{16}(?=[./]|$)", "", bare))
-    return tuple(words)
-
-
-def _joined(words: Iterable[str]) -> list[str]:
-    """`-C`, `x` as `-Cx`, so that a flag is one word."""
-    result: list[str] = []
-    pending = False
-    for word in words:
-        if pending:
-            result.append("-C" + word)
-            pending = False
-        elif word in ("-C", "--codegen"):
-            pending = True
-        else:
-            result.append(word)
-    return result
-
-
-def only_added(
-    release: Sequence[str], profiling: Sequence[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What differs between two normalised lines besides what a profiling build is meant to add.
-
-    Returns:
-        Words of the release line that are missing, and words of the profiling line that nobody
-        asked for; both empty when the two builds are of one kind.
-    """
-
-    def is_meant(word: str) -> bool:
-        return word in PROFILING_FLAGS or word.startswith(("-Cdebuginfo=", "-Cstrip="))
-
-    left, right = list(release), list(profiling)
-    for word in list(left):
-        if word in right:
-            left.remove(word)
-            right.remove(word)
-    return (
-        tuple(word for word in left if not is_meant(word)),
-        tuple(word for word in right if not is_meant(word)),
-    )
-
-
-def profiling_lacks(line: RustcLine) -> list[str]:
-    """What a profiling build's line should say and does not, or takes back further on."""
-    wanted = {
-        "force-frame-pointers": ("yes", "y", "on", "true", "always"),
-        "debuginfo": ("line-tables-only",),
-        "strip": (None, "none"),
-    }
-    lacks = [
-        f"-C {name} is {line.codegen(name)!r}"
-        for name, good in wanted.items()
-        if line.codegen(name) not in good
-    ]
-    if PROFILING_FLAGS[1] not in _joined(line.words):
-        lacks.append(f"{PROFILING_FLAGS[1]} is missing")
-    return lacks
-
-
-def crate_line(lines: Sequence[RustcLine], artifact: Artifact) -> RustcLine | None:
-    """The newest line that compiled an artifact."""
-    name = artifact.target.replace("-", "_")
-    folders = {str(file.parent) for file in artifact.filenames}
-    folders |= {str(file.parent / "deps") for file in artifact.filenames}
-    for line in reversed(lines):
-        if line.crate != name or line.option("--out-dir") not in folders:
-            continue
-        if artifact.executable is not None:
-            if artifact.executable.name == name + (line.codegen("extra-filename") or ""):
-                return line
-        elif line.crate_types == artifact.crate_types:
-            return line
-    return None
-
-
-def refuse_debug(line: RustcLine, profile: str) -> None:
-    """Refuse a build without optimisation that nobody asked for.
-
-    Raises:
-        BuildError: the crate was compiled with `opt-level=0` under a release profile.
-    """
-    if line.opt_level != "0" or profile not in ("release", "bench"):
-        return
-    message = f"the crate `{line.crate}` was compiled without optimisation (opt-level 0)"
-    remedy = (
-        f"set opt-level in [profile.{profile}] of the workspace's Cargo.toml, "
-        "or name another profile in subject.profile"
-    )
-    raise BuildError(message, details=line.show(), remedy=remedy)

@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import select
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -176,16 +175,6 @@ class CheckResult:
     reference: Difference | None
 
 
-def interpreter(project: Project) -> Path:
-    """The project's own interpreter, or the one that runs perfkit.
-
-    The path is made absolute but never resolved: a venv's `python` is a link, and its target is
-    another installation.
-    """
-    named = project.config.subject.python
-    return Path(sys.executable) if named is None else project.root / named
-
-
 def spec_for(
     project: Project,
     build: Build | None,
@@ -214,7 +203,7 @@ def spec_for(
         **(assignment.environment if assignment else {}),
     }
     spec = WorkerSpec(
-        python=interpreter(project),
+        python=project.interpreter,
         root=build.root if build else None,
         module=subject.module,
         expected_sha256=build.file_sha256 if build else None,

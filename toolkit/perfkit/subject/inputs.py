@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
+from collections.abc import Mapping  # noqa: TC003  # `from_json` reads the annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+from perfkit.config import read_toml
+from perfkit.subject.cargo import closure
 
-    from perfkit.subject.cargo import Artifact, Package, RustcLine, Workspace
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from perfkit.subject.cargo import Artifact, Package, Workspace
+    from perfkit.subject.rustc import RustcLine
     from perfkit.subject.shadow import SourceTree
 
 _BY_NAME = frozenset(
@@ -77,8 +81,7 @@ def of_build(
     package: Package,
     artifacts: Iterable[Artifact],
     lines: Iterable[RustcLine],
-    pyproject: PurePosixPath,
-    module: str,
+    wheel_files: Iterable[str],
 ) -> Inputs:
     """Gather what decided a build that has just been made.
 
@@ -89,59 +92,48 @@ def of_build(
         package: the crate.
         artifacts: cargo's messages.
         lines: the rustc lines of the workspace's own crates.
-        pyproject: the folder of pyproject.toml, relative to the tree.
-        module: the Python module that was built.
+        wheel_files: from `python_files`.
     """
-    folders: set[str] = set()
-    for item in closure(workspace, package):
-        folder = item.folder.relative_to(copy)
+    folders = set(wheel_files)
+    for item in closure(workspace.packages, package):
+        folder = item.folder
         # A build script may read whatever is in its crate, and cargo looks at all of it.
-        if not item.has_build_script and item.lib_source is not None:
-            folder = item.lib_source.parent.relative_to(copy)
-        folders.add(folder.as_posix())
-    folders |= _python_folders(tree, copy, pyproject, module)
-    read: set[Path] = set()
-    for artifact in artifacts:
-        for file in artifact.filenames:
-            read |= _dep_info(file.with_suffix(".d"), workspace.root)
-    for line in lines:
-        name = f"{line.crate}{line.codegen('extra-filename') or ''}.d"
-        read |= _dep_info(Path(line.option("--out-dir") or "") / name, workspace.root)
+        if not item.has_build_script and item.library is not None:
+            folder = item.library.src_path.parent
+        folders.add(folder.relative_to(copy).as_posix())
+    own = {item.id for item in workspace.packages}
+    dep_info = {
+        file.with_suffix(".d")
+        for artifact in artifacts
+        if artifact.package_id in own
+        for file in artifact.filenames
+    }
+    dep_info |= {Path(line.out_dir) / f"{line.file_stem}.d" for line in lines}
+    read = {path for file in dep_info for path in _dep_info(file, workspace.workspace_root)}
     files = sorted(path.relative_to(copy).as_posix() for path in read if path.is_relative_to(copy))
     chosen = tuple(sorted(folders))
     return Inputs(folders=chosen, files=tuple(files), hashes=select(tree, chosen, files))
 
 
-def closure(workspace: Workspace, package: Package) -> list[Package]:
-    """A crate and every crate of the workspace that it depends on by path."""
-    by_folder = {item.folder: item for item in workspace.packages}
-    found = [package]
-    for item in found:
-        for folder in item.path_dependencies:
-            dependency = by_folder.get(folder)
-            if dependency is not None and dependency not in found:
-                found.append(dependency)
-    return found
+def python_files(tree: SourceTree, copy: Path, folder: PurePosixPath, module: str) -> set[str]:
+    """Where the Python files of the wheel come from, as maturin looks for them.
 
-
-def _python_folders(
-    tree: SourceTree, copy: Path, pyproject: PurePosixPath, module: str
-) -> set[str]:
-    """Where the Python files of the wheel come from, as maturin looks for them."""
-    file = pyproject / "pyproject.toml"
+    Args:
+        tree: the sources.
+        copy: the shadow copy.
+        folder: that of pyproject.toml, relative to the tree.
+        module: the Python module that is built.
+    """
+    file = folder / "pyproject.toml"
     if file.as_posix() not in tree.files:
         return set()
-    # maturin has read this file a moment ago, so that it is TOML.
-    document = tomllib.loads((copy / file).read_text(encoding="utf-8"))
-    settings = document.get("tool", {}).get("maturin", {})
+    settings = read_toml(copy / file).get("tool", {}).get("maturin", {})
     if settings.get("include"):
-        return {pyproject.as_posix()}
-    source = pyproject / settings.get("python-source", ".")
+        return {folder.as_posix()}
+    source = folder / settings.get("python-source", ".")
     named = settings.get("module-name", module).partition(".")[0]
     packages = [named, *settings.get("python-packages", [])]
-    return {(source / name).as_posix() for name in packages} | {
-        (source / f"{name}.pyi").as_posix() for name in packages
-    }
+    return {(source / f"{name}{end}").as_posix() for name in packages for end in ("", ".pyi")}
 
 
 def _dep_info(file: Path, folder: Path) -> set[Path]:

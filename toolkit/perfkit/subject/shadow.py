@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import stat
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,18 @@ from perfkit.errors import BuildError, SourceError, ToolFailedError, TreeChanged
 from perfkit.records import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 GIT_TIMEOUT_S = 300.0
 """Enough for git to list or check out a large tree."""
 
 LOCK_FILE = "Cargo.lock"
 
+_USED_BY_CARGO = (LOCK_FILE, ".cargo/config", ".cargo/config.toml")
+"""What cargo reads in a folder, whether or not git ignores it."""
+
 _LEFT_OUT = frozenset({".git", "__pycache__", "target", ".venv", "node_modules"})
-"""Folders that are no sources, for a tree that is no git repository."""
+"""Folders that hold no sources, for a tree that is not a git repository."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +48,15 @@ class SourceTree:
         root: the folder that the files are relative to.
         files: by path relative to the root, with `/`.
         label: `working tree`, or the revision it was taken from.
+        ignored: those of the files that git ignores, but cargo reads.
         notes: what was left out, and why.
     """
 
     root: Path
     files: Mapping[str, SourceFile]
     label: str = "working tree"
-    notes: tuple[Note, ...] = field(default=())
+    ignored: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def read(self, name: str) -> bytes:
         """A file's content.
@@ -85,13 +90,7 @@ def tree_root(folder: Path, environment: Mapping[str, str]) -> tuple[Path, bool]
     marked = any((parent / ".git").exists() for parent in (folder, *folder.parents))
     if git is None or not marked:
         return folder, False
-    done = process.run(
-        [git, "rev-parse", "--show-toplevel"],
-        env=environment,
-        cwd=folder,
-        timeout_s=GIT_TIMEOUT_S,
-        ok_codes=None,
-    )
+    done = _git(folder, environment, "rev-parse", "--show-toplevel", ok_codes=None)
     if done.returncode != 0:
         message = "git refuses to read this repository"
         raise ToolFailedError(
@@ -104,10 +103,23 @@ def tree_root(folder: Path, environment: Mapping[str, str]) -> tuple[Path, bool]
     return Path(done.stdout.rstrip("\n")), True
 
 
+def _git(
+    folder: Path,
+    environment: Mapping[str, str],
+    *words: str,
+    ok_codes: tuple[int, ...] | None = (0,),
+) -> process.Completed:
+    git = process.require_program("git", environment)
+    return process.run(
+        [git, *words], env=environment, cwd=folder, timeout_s=GIT_TIMEOUT_S, ok_codes=ok_codes
+    )
+
+
 def working_tree(
     root: Path, *, is_git: bool, environment: Mapping[str, str], skip: tuple[Path, ...] = ()
 ) -> SourceTree:
-    """List the user's tree: tracked files and those that git does not ignore, with their hashes.
+    """List the user's tree: tracked files, those that git does not ignore, and what cargo reads
+    although git ignores it; with their hashes.
 
     Args:
         root: from `tree_root`.
@@ -115,37 +127,37 @@ def working_tree(
         environment: for git.
         skip: folders that are never sources, such as the runs'.
     """
-    notes: list[Note] = []
+    names = list(
+        _git_files(root, environment)
+        if is_git
+        else _walk(root, lambda folder: folder in skip or _is_left_out(folder))
+    )
+    known = set(names)
+    folders = {parent for name in names for parent in PurePosixPath(name).parents}
+    beside = ((folder / name).as_posix() for folder in sorted(folders) for name in _USED_BY_CARGO)
+    ignored = [name for name in beside if name not in known and (root / name).is_file()]
+    tree = replace(_described(root, [*names, *ignored]), ignored=tuple(ignored))
     if is_git:
-        names = list(_git_files(root, environment))
-        if (root / LOCK_FILE).is_file() and LOCK_FILE not in names:
-            names.append(LOCK_FILE)
-    else:
-        names = list(_walk(root, skip))
-        text = "no git repository: every file was copied but target/, .venv, .git, __pycache__"
-        notes.append(Note(id="no-git", text=text, where=str(root), remedy="git init"))
-    files: dict[str, SourceFile] = {}
-    for name in names:
-        found = _describe(root, name, notes)
-        if found is not None:
-            files[name] = found
-    return SourceTree(root=root, files=files, notes=tuple(notes))
-
-
-def add_file(tree: SourceTree, name: str) -> SourceTree:
-    """The tree with one more file that git ignores, such as a Cargo.lock further down."""
-    if name in tree.files:
         return tree
-    found = _describe(tree.root, name, [])
-    return tree if found is None else replace(tree, files={**tree.files, name: found})
+    text = "not a git repository: every file was copied except target/, .venv, .git and __pycache__"
+    note = Note(id="no-git", text=text, where=str(root), remedy="git init")
+    return replace(tree, notes=(note, *tree.notes))
 
 
-def take_file(tree: SourceTree, name: str, source: Path) -> SourceTree:
-    """A tree of perfkit's cache with one more file, as it is in another tree."""
-    (tree.root / name).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source / name, tree.root / name)
-    others = {known: file for known, file in tree.files.items() if known != name}
-    return add_file(replace(tree, files=others), name)
+def with_ignored(tree: SourceTree, user: SourceTree) -> SourceTree:
+    """A revision's tree with those of the user's own files that cargo reads and git ignores.
+
+    They keep dependencies and flags equal on both sides of a comparison. A Cargo.lock that the
+    revision has is that revision's own.
+    """
+    files = dict(tree.files)
+    for name in user.ignored:
+        if name in files and PurePosixPath(name).name == LOCK_FILE:
+            continue
+        (tree.root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(user.root / name, tree.root / name)
+        files |= _described(tree.root, [name]).files
+    return replace(tree, files=files)
 
 
 def revision_tree(
@@ -159,53 +171,37 @@ def revision_tree(
     Args:
         root: the repository's root.
         revision: whatever git understands.
-        place: folder of the cache for such trees; each commit gets one of its own.
+        place: folder of the cache for such trees; each commit gets one.
         environment: for git.
 
     Raises:
         UsageError: there is no such revision.
     """
-    git = process.require_program("git", environment)
-
-    def ask(*words: str, env: Mapping[str, str] = environment) -> process.Completed:
-        return process.run([git, *words], env=env, cwd=root, timeout_s=GIT_TIMEOUT_S, ok_codes=None)
-
-    named = ask("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    words = ("--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    named = _git(root, environment, "rev-parse", *words, ok_codes=None)
     if named.returncode != 0:
         message = f"git knows no revision {revision!r}"
         remedy = "name a commit, a branch or a tag of this repository"
         raise UsageError(message, where=str(root), details=named.stderr.strip(), remedy=remedy)
     commit = named.stdout.strip()
     target = place / commit
-    done = place / f"{commit}.complete"
-    if not done.is_file():
+    listed = place / f"{commit}.json"  # there when all files are, and without what is added later
+    if not listed.is_file():
         store.remove_tree(target)
         target.mkdir(parents=True)
-        own = {**environment, "GIT_INDEX_FILE": str(place / f"{commit}.index")}
-        for words in (
-            ("read-tree", commit),
-            ("checkout-index", "--all", "--force", f"--prefix={target}/"),
-        ):
-            process.check(ask(*words, env=own))
-        (place / f"{commit}.index").unlink(missing_ok=True)
-        _submodules_of(root, commit, target, git, environment)
-        done.write_text("", encoding="ascii")
-    notes: list[Note] = []
-    files = {}
-    for name in _walk(target, (), everything=True):
-        found = _describe(target, name, notes)
-        if found is not None:
-            files[name] = found
-    return SourceTree(root=target, files=files, label=revision, notes=tuple(notes))
+        index = place / f"{commit}.index"
+        own = {**environment, "GIT_INDEX_FILE": str(index)}
+        _git(root, own, "read-tree", commit)
+        _git(root, own, "checkout-index", "--all", "--force", f"--prefix={target}/")
+        index.unlink(missing_ok=True)
+        _submodules_of(root, commit, target, environment)
+        store.write_whole(listed, store.dump_json({"files": list(_walk(target))}))
+    return replace(_described(target, store.read_json(listed)["files"]), label=revision)
 
 
-def _submodules_of(
-    root: Path, commit: str, target: Path, git: Path, environment: Mapping[str, str]
-) -> None:
+def _submodules_of(root: Path, commit: str, target: Path, environment: Mapping[str, str]) -> None:
     """Fill in the submodules of a revision from their own repositories."""
-    listed = process.run(
-        [git, "ls-tree", "-r", "-z", commit], env=environment, cwd=root, timeout_s=GIT_TIMEOUT_S
-    )
+    listed = _git(root, environment, "ls-tree", "-r", "-z", commit)
     for entry in filter(None, listed.stdout.split("\0")):
         facts, _, name = entry.partition("\t")
         mode, _, sha = facts.split()
@@ -223,13 +219,8 @@ def _submodules_of(
 
 def _git_files(root: Path, environment: Mapping[str, str]) -> Iterator[str]:
     """Tracked files and those that git does not ignore; repositories inside are entered."""
-    git = process.require_program("git", environment)
-    done = process.run(
-        [git, "ls-files", "-c", "-o", "--exclude-standard", "-z", "--deduplicate"],
-        env=environment,
-        cwd=root,
-        timeout_s=GIT_TIMEOUT_S,
-    )
+    words = ("-c", "-o", "--exclude-standard", "-z", "--deduplicate")
+    done = _git(root, environment, "ls-files", *words)
     for name in filter(None, done.stdout.split("\0")):
         place = root / name
         if place.is_symlink() or not place.is_dir():
@@ -241,17 +232,13 @@ def _git_files(root: Path, environment: Mapping[str, str]) -> Iterator[str]:
                 yield f"{prefix}/{inner}"
 
 
-def _walk(root: Path, skip: tuple[Path, ...], *, everything: bool = False) -> Iterator[str]:
-    """Every file below a folder, without folders that hold no sources."""
+def _walk(root: Path, leave_out: Callable[[Path], bool] = lambda _: False) -> Iterator[str]:
+    """Every file below a folder; a link is a file."""
     for folder, folders, names in os.walk(root):
         here = Path(folder)
         links = [name for name in folders if (here / name).is_symlink()]
         folders[:] = sorted(
-            name
-            for name in folders
-            if name not in links
-            and (everything or not _is_left_out(here / name))
-            and here / name not in skip
+            name for name in folders if name not in links and not leave_out(here / name)
         )
         for name in sorted([*names, *links]):
             yield (here / name).relative_to(root).as_posix()
@@ -265,6 +252,14 @@ def _is_left_out(folder: Path) -> bool:
     )
 
 
+def _described(root: Path, names: Iterable[str]) -> SourceTree:
+    """The tree of some files of a folder, without those that are not there or cannot be copied."""
+    notes: list[Note] = []
+    found = {name: _describe(root, name, notes) for name in names}
+    files = {name: file for name, file in found.items() if file is not None}
+    return SourceTree(root=root, files=files, notes=tuple(notes))
+
+
 def _describe(root: Path, name: str, notes: list[Note]) -> SourceFile | None:
     """Hash one file; None for what is not there (deleted but tracked) or cannot be copied."""
     place = root / name
@@ -275,7 +270,7 @@ def _describe(root: Path, name: str, notes: list[Note]) -> SourceFile | None:
     if stat.S_ISLNK(mode):
         return _describe_link(root, name, notes)
     if not stat.S_ISREG(mode):
-        text = "is no regular file and was not copied"
+        text = "is not a regular file and was not copied"
         notes.append(Note(id="not-copied", text=text, where=str(place)))
         return None
     try:
@@ -304,7 +299,7 @@ def _describe_link(root: Path, name: str, notes: list[Note]) -> SourceFile | Non
     if place.is_file():
         content = place.read_bytes()
         return SourceFile(sha256=hashlib.sha256(content).hexdigest())
-    note = f"is a link to {text}, outside of the tree, and was not copied"
+    note = f"is a link to {text}, outside the tree, and was not copied"
     notes.append(Note(id="link-outside", text=note, where=str(place)))
     return None
 
@@ -326,7 +321,7 @@ def sync(tree: SourceTree, shadow: Path, edits: Mapping[str, bytes], state: Path
         The files written, by relative path.
     """
     shadow.mkdir(parents=True, exist_ok=True)
-    known = set(store.read_json(state)["files"]) if state.is_file() else set(_present(shadow))
+    known = set(store.read_json(state)["files"] if state.is_file() else _walk(shadow))
     store.write_whole(state, store.dump_json({"files": sorted(known | set(tree.files))}))
     for name in sorted(known - set(tree.files)):
         if PurePosixPath(name).name != LOCK_FILE:  # perhaps one that cargo made here
@@ -353,10 +348,6 @@ def sync(tree: SourceTree, shadow: Path, edits: Mapping[str, bytes], state: Path
     return written
 
 
-def _present(shadow: Path) -> Iterator[str]:
-    return _walk(shadow, (), everything=True)
-
-
 def _remove(shadow: Path, name: str) -> None:
     """Remove a file and the folders that are empty without it; never through a link."""
     place = shadow / name
@@ -371,7 +362,7 @@ def _remove(shadow: Path, name: str) -> None:
 
 
 def _clear_way(shadow: Path, name: str) -> None:
-    """Make the folders of a file, replacing whatever else stands in their place."""
+    """Make the folders of a file, replacing whatever else is in their place."""
     folder = shadow
     for part in PurePosixPath(name).parts[:-1]:
         folder = folder / part

@@ -11,15 +11,50 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from perfkit.errors import BuildError
+from perfkit.records import Build, Profile
 
 _EXTENSION_SUFFIXES = (".so", ".pyd")
+
+
+def take(wheel: Path, folder: Path, entry: Path, module: str) -> Build:
+    """Unpack a wheel, and say of the build in it what its files tell: no parameters, no flags.
+
+    Args:
+        wheel: the file.
+        folder: where to unpack it, to `root`.
+        entry: what the folder's name will be in the cache.
+        module: the Python module in it.
+
+    Raises:
+        BuildError: it is not a wheel, or has no such module.
+    """
+    root = folder / "root"
+    unpack(wheel, root)
+    file = find_module(root, module)
+    text, data = loaded_hashes(file)
+    return Build(
+        key=entry.name,
+        root=entry / "root",
+        module=module,
+        module_file=entry / "root" / file.relative_to(root),
+        file_sha256=file_hash(file),
+        text_sha256=text,
+        data_sha256=data,
+        profile=Profile.RELEASE,
+        params={},
+        proofs=(),
+        opt_level="",
+        rustc=(),
+        build_s=0.0,
+        cached=False,
+    )
 
 
 def unpack(wheel: Path, root: Path) -> None:
     """Unpack a wheel as an installer would lay it out, without its scripts.
 
     Raises:
-        BuildError: it is no wheel, or a name in it leads out of the folder.
+        BuildError: it is not a wheel, or a name in it leads out of the folder.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -29,7 +64,7 @@ def unpack(wheel: Path, root: Path) -> None:
                     continue
                 target = root / name
                 if not target.resolve().is_relative_to(root.resolve()):
-                    message = f"the wheel holds a file outside of itself: {item.filename}"
+                    message = f"the wheel holds a file outside its folder: {item.filename}"
                     raise BuildError(message, where=str(wheel))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(archive.read(item))
@@ -57,7 +92,7 @@ def check_name(wheel: Path, expected: str) -> None:
     found = wheel.name.split("-", 1)[0]
     if _normal(found) != _normal(expected):
         message = f"maturin built `{found}`, but the project asked for is `{expected}`"
-        remedy = "give the crate of subject.manifest a pyproject.toml of its own"
+        remedy = "add a pyproject.toml beside the Cargo.toml of subject.manifest"
         raise BuildError(message, where=str(wheel), remedy=remedy)
 
 
@@ -68,7 +103,7 @@ def _normal(name: str) -> str:
 def find_module(root: Path, module: str) -> Path:
     """The file of an extension module below an unpacked wheel.
 
-    Where the module is a package round its extension, as maturin lays out a crate without Python
+    Where the module is a package around its extension, as maturin lays out a crate without Python
     sources (`name/name.abi3.so`), that extension is it.
 
     Raises:
@@ -117,7 +152,7 @@ def loaded_hashes(path: Path) -> tuple[str, str]:
     float constant, or the mask of a vector loop, is read from `.rodata`.
 
     Raises:
-        BuildError: it is no ELF file, or has no machine code.
+        BuildError: it is not an ELF file, or has no machine code.
     """
     from perfkit import _engine  # here, because finding a wheel's module needs no engine
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from perfkit.config import Measure, Project, Workload
     from perfkit.records import TuneReport, Value
     from perfkit.store import Run
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
     from perfkit.tune.space import Candidate
 
 STRATEGIES = ("grid",)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from perfkit.config import Measure, Project, Workload
     from perfkit.measure.results import Measurement
     from perfkit.records import Build, Capture, Value
-    from perfkit.subject.build import Builder
+    from perfkit.subject.builder import Builder
     from perfkit.subject.child import WorkerSpec
     from perfkit.subject.parameters import Assignment
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import compileall
+import os
 from pathlib import Path
 
 import pytest
 
-from perfkit.checks.discover import discover
-from perfkit.checks.init import initialise
+from perfkit.checks.discover import Discovery
+from perfkit.checks.discover import discover as discover_in
+from perfkit.checks.init import initialise as initialise_in
 from perfkit.config import Kind, Project, load_project
 from perfkit.errors import ConfigError, UsageError
 
@@ -43,12 +45,23 @@ pyo3 = "0.30"
 """
 
 
+OUTSIDE = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+
+
 def write(folder: Path, **files: str) -> Path:
     for name, text in files.items():
         path = folder / name.replace("__", "/").replace("_rs", ".rs").replace("_toml", ".toml")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return folder
+
+
+def initialise(folder: Path, *, force: bool = False, **environ: str) -> list[Path]:
+    return initialise_in(folder, environ={**OUTSIDE, **environ}, force=force)
+
+
+def discover(folder: Path) -> Discovery:
+    return discover_in(folder, OUTSIDE)
 
 
 def loaded(folder: Path) -> Project:
@@ -62,7 +75,7 @@ def test_a_plain_project_gets_a_config_that_loads(tmp_path: Path) -> None:
         src__lib_rs=LIB,
         pyproject_toml='[tool.maturin]\nmodule-name = "pkg._native"\nfeatures = ["fast"]\n',
     )
-    written = initialise(tmp_path, environ={})
+    written = initialise(tmp_path)
     assert [path.name for path in written] == ["perfkit.toml", "workloads.py"]
     config = loaded(tmp_path).config
     assert config.subject.module == "pkg._native"
@@ -112,6 +125,7 @@ def workspace(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
             '[dev-dependencies]\ncriterion = "0.8"\n'
             '[[bench]]\nname = "speed"\nharness = false\n[[bench]]\nname = "libtest"\n'
         ),
+        bench__benches__libtest_rs="",
         bench__benches__speed_rs='c.benchmark_group("go"); BenchmarkId::new("plain", n);\n',
         pyproject_toml='[tool.maturin]\nmanifest-path = "crates/bind/Cargo.toml"\nstrip = true\n',
     )
@@ -120,7 +134,7 @@ def workspace(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def test_a_workspace_is_walked_to_the_crates_that_the_extension_is_made_of(
     workspace: Path,
 ) -> None:
-    initialise(workspace, environ={})
+    initialise(workspace)
     config = loaded(workspace).config
     assert config.subject.manifest == Path("crates/bind/Cargo.toml")
     assert config.parameters["TILE"].file == Path("crates/core/src/lib.rs")
@@ -132,7 +146,7 @@ def test_a_workspace_is_walked_to_the_crates_that_the_extension_is_made_of(
 
 
 def test_the_example_lines_of_a_bench_can_be_switched_on(workspace: Path) -> None:
-    initialise(workspace, environ={})
+    initialise(workspace)
     path = workspace / "perfkit.toml"
     lines = path.read_text(encoding="utf-8").splitlines()
     start = lines.index("# [workloads.main.bench]")
@@ -153,7 +167,7 @@ def test_a_member_of_a_workspace_finds_the_benches_beside_it(workspace: Path) ->
 def test_existing_files_are_kept_without_force(tmp_path: Path) -> None:
     write(tmp_path, Cargo_toml=CARGO, src__lib_rs=LIB, perfkit_toml="mine\n")
     with pytest.raises(UsageError, match=r"perfkit\.toml exists already") as caught:
-        initialise(tmp_path, environ={})
+        initialise(tmp_path)
     assert "--force" in caught.value.remedy
     assert (tmp_path / "perfkit.toml").read_text() == "mine\n"
     assert not (tmp_path / "workloads.py").exists()
@@ -162,9 +176,10 @@ def test_existing_files_are_kept_without_force(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_extension_is_no_maturin_project(tmp_path: Path) -> None:
-    write(tmp_path, Cargo_toml='[package]\nname = "cli"\nversion = "0.1.0"\n')
+    manifest = '[package]\nname = "cli"\nversion = "0.1.0"\n'
+    write(tmp_path, Cargo_toml=manifest, src__main_rs="fn main() {}\n")
     with pytest.raises(ConfigError, match="no crate here makes a Python extension"):
-        initialise(tmp_path, environ={})
+        initialise(tmp_path)
 
 
 def test_two_extensions_are_not_chosen_between(tmp_path: Path) -> None:
@@ -172,6 +187,8 @@ def test_two_extensions_are_not_chosen_between(tmp_path: Path) -> None:
         tmp_path,
         Cargo_toml='[workspace]\nmembers = ["a", "b"]\n',
         a__Cargo_toml=CARGO.replace("my-ext", "a"),
+        a__src__lib_rs="",
+        b__src__lib_rs="",
         b__Cargo_toml=CARGO.replace("my-ext", "b"),
     )
     with pytest.raises(ConfigError, match="several crates make an extension: a, b"):
@@ -180,24 +197,26 @@ def test_two_extensions_are_not_chosen_between(tmp_path: Path) -> None:
 
 def test_a_broken_manifest_is_named(tmp_path: Path) -> None:
     write(tmp_path, Cargo_toml="[package\n")
-    with pytest.raises(ConfigError, match="is no TOML") as caught:
+    with pytest.raises(ConfigError, match="cargo cannot read this manifest") as caught:
         discover(tmp_path)
-    assert caught.value.where.endswith("Cargo.toml")
+    assert caught.value.where == str(tmp_path / "Cargo.toml")
+    assert "unclosed table" in caught.value.details
 
 
 def test_a_manifest_path_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     write(
         tmp_path,
         Cargo_toml=CARGO,
+        src__lib_rs=LIB,
         pyproject_toml='[tool.maturin]\nmanifest-path = "gone/Cargo.toml"\n',
     )
-    with pytest.raises(ConfigError, match="which is no crate"):
+    with pytest.raises(ConfigError, match="which is not a crate"):
         discover(tmp_path)
 
 
 def test_what_was_not_found_is_said(tmp_path: Path) -> None:
     write(tmp_path, Cargo_toml=CARGO, src__lib_rs="// nothing\n")
-    initialise(tmp_path, environ={})
+    initialise(tmp_path)
     text = (tmp_path / "perfkit.toml").read_text(encoding="utf-8")
     assert "no #[pyfunction] was found" in text
     assert "no integer constant was found" in text
@@ -212,7 +231,7 @@ def test_a_rust_file_that_does_not_parse_is_passed_over(tmp_path: Path) -> None:
 
 def test_a_name_that_is_there_twice_is_listed_but_no_parameter(tmp_path: Path) -> None:
     write(tmp_path, Cargo_toml=CARGO, src__lib_rs=LIB, src__b_rs="pub const CHUNK: usize = 1;\n")
-    initialise(tmp_path, environ={})
+    initialise(tmp_path)
     assert "CHUNK" not in loaded(tmp_path).config.parameters
     text = (tmp_path / "perfkit.toml").read_text(encoding="utf-8")
     assert text.count("its name is there more than once") == 2
@@ -223,5 +242,5 @@ def test_the_projects_own_interpreter_is_used(tmp_path: Path) -> None:
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.touch(mode=0o755)
-    initialise(tmp_path, environ={"VIRTUAL_ENV": "/elsewhere"})
+    initialise(tmp_path, VIRTUAL_ENV="/elsewhere")
     assert loaded(tmp_path).config.subject.python == Path(".venv/bin/python")
