@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perfkit.config import Project, load_project
-from perfkit.diagnose.engine import diagnose
+from perfkit.diagnose.conclude import diagnose, job_of
 from perfkit.records import Diagnosis, Layer, SizeSplit
 from perfkit.report import markdown, pages
 from perfkit.store import create_run
@@ -54,7 +54,7 @@ def diagnosed(
 ) -> tuple[Diagnosis, SizeSplit]:
     run = create_run(place, "diagnose", {})
     builder = Builder(project, cache=cache)
-    found = diagnose(project, name, (SIZE,), builder=builder, run=run, verify=verify, gated=False)
+    found = diagnose(job_of(project, name, builder, run, gated=False), (SIZE,), verify=verify)
     (split,) = found.sizes
     return found, split
 

@@ -11,13 +11,13 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from perfkit.config import Project, load_project
 from perfkit.diagnose import times
-from perfkit.diagnose.engine import diagnose
+from perfkit.diagnose.conclude import diagnose, job_of
 from perfkit.diagnose.findings import find
 from perfkit.diagnose.observed import Observed
 from perfkit.diagnose.profiles import can_split, functions, layers_of, read
@@ -37,7 +37,7 @@ from perfkit.report import markdown, pages
 from perfkit.stacks.split import by_layer
 from perfkit.store import Run, create_run
 from perfkit.subject.build import Builder
-from perfkit.subject.parameters import Assignment
+from perfkit.subject.job import Job, job_for
 
 if TYPE_CHECKING:
     from perfkit.records import Finding
@@ -94,21 +94,9 @@ def observe(project: Project, build: Build, run: Run, name: str) -> Observed:
     )
 
 
-def subject(project: Project, build: Build, run: Run, name: str) -> times.Subject:
-    return times.Subject(
-        project=project,
-        name=name,
-        workload=project.config.workloads[name],
-        build=build,
-        copy=None,
-        assignment=Assignment(),
-        threads=2,
-        seed=1,
-        run=run,
-        patience_s=0.0,
-        progress=lambda _message, _fraction: None,
-        gated=False,
-    )
+def job(project: Project, build: Build, run: Run, name: str) -> Job:
+    builder = cast("Builder", None)  # nothing else is built
+    return job_for(project, name, builder, run, build=build, threads=2, gated=False)
 
 
 def diagnosed(
@@ -116,7 +104,7 @@ def diagnosed(
 ) -> Diagnosis:
     """The whole of it, without sentinels: nothing is claimed about times, only what is said."""
     builder = Builder(project, cache=cache)
-    return diagnose(project, name, sizes, builder=builder, run=run, gated=False)
+    return diagnose(job_of(project, name, builder, run, gated=False), sizes)
 
 
 def estimators(split: SizeSplit) -> dict[str, Estimate]:
@@ -173,8 +161,8 @@ def test_a_sound_call_has_no_finding(project: Project, build: Build, run: Run) -
 def test_the_probe_tells_a_held_lock_from_a_released_one(
     project: Project, build: Build, run: Run
 ) -> None:
-    held = times.probe_gil(subject(project, build, run, "holds_gil"), 1_000_000)
-    free = times.probe_gil(subject(project, build, run, "releases_gil"), 1_000_000)
+    held = times.probe_gil(job(project, build, run, "holds_gil"), 1_000_000)
+    free = times.probe_gil(job(project, build, run, "releases_gil"), 1_000_000)
     assert held.low > free.high
     assert held.estimate > 0.5 > free.estimate
     seen = observe(project, build, run, "holds_gil")

@@ -19,7 +19,7 @@ import pytest
 from perfkit.config import Project, load_project
 from perfkit.errors import StoreError, SubjectMismatchError, UsageError, WrongResultError
 from perfkit.measure import baseline, command, sentinels
-from perfkit.measure.command import MeasureOptions, measure_command
+from perfkit.measure.report import MeasureOptions, measure_command
 from perfkit.records import Build, MeasureReport, MeasureVerdict, Pattern, Profile
 from perfkit.store import Run
 

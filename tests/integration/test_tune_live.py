@@ -21,9 +21,10 @@ from perfkit.profile import engine
 from perfkit.records import Proof, TrialOutcome, TuneReport, TuneStatus
 from perfkit.store import Run, read_journal, read_json
 from perfkit.subject.build import Builder
+from perfkit.subject.job import job_for
 from perfkit.subject.parameters import start_values
-from perfkit.tune.command import TuneOptions, plan_command, tune_command
 from perfkit.tune.live import LiveEvaluator
+from perfkit.tune.setup import TuneOptions, plan_command, tune_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,17 +69,8 @@ def git_status(environ: dict[str, str]) -> Callable[[Path], str]:
 
 
 def live(project: Project, builder: Builder, run: Run) -> LiveEvaluator:
-    return LiveEvaluator(
-        project,
-        "histogram",
-        start=start_values(project, "histogram"),
-        builder=builder,
-        run=run,
-        settings=project.config.measure,
-        seed=1,
-        progress=silent,
-        gated=False,
-    )
+    job = job_for(project, "histogram", builder, run, gated=False)
+    return LiveEvaluator(job, start_values(project, "histogram"))
 
 
 def tune(

@@ -35,7 +35,7 @@ import perfkit_kernel
 
 from perfkit import store
 from perfkit.config import Backend, Kind, LayerRule, Parameter, Project, load_project
-from perfkit.diagnose.engine import diagnose
+from perfkit.diagnose.conclude import diagnose, job_of
 from perfkit.records import DiagnoseVerdict, Layer, MeasureVerdict
 from perfkit.subject.build import Builder
 
@@ -116,13 +116,9 @@ def look(delay_ns: int, size: int, settings: dict[str, float]) -> dict[str, Any]
     """One diagnosis; None where the machine had no room, or refused to vouch for its times."""
     begin = time.perf_counter()
     project = project_with(delay_ns, size, settings)
-    found = diagnose(
-        project,
-        WORKLOAD,
-        (size,),
-        builder=Builder(project, cache=CACHE),
-        run=store.create_run(JOURNAL.parent / "delays", "diagnose", {}),
-    )
+    builder = Builder(project, cache=CACHE)
+    run = store.create_run(JOURNAL.parent / "delays", "diagnose", {})
+    found = diagnose(job_of(project, WORKLOAD, builder, run), (size,))
     if found.verdict is DiagnoseVerdict.BUSY or found.measured is None:
         return None
     if found.measured.verdict is not MeasureVerdict.OK:

@@ -29,7 +29,7 @@ from diagnose_recordings import CASES, Case
 
 from perfkit import store
 from perfkit.config import Project, load_project
-from perfkit.diagnose import engine
+from perfkit.diagnose import conclude
 from perfkit.records import DiagnoseVerdict
 from perfkit.subject.build import Builder
 
@@ -70,24 +70,21 @@ def examine(project: Project, case: Case, place: Path) -> dict[str, Any]:
     own = project.config.subject.model_copy(update={"profile": case.profile})
     project = _with(project, subject=own)
     kept: list[Observed] = []
-    ask = engine.find
+    ask = conclude.find
 
     def find(observations: Sequence[Observed]) -> tuple[Finding, ...]:
         kept.extend(observations)
         return ask(observations)
 
-    engine.find = find  # type: ignore[attr-defined]
+    conclude.find = find  # type: ignore[attr-defined]
     try:
-        found = engine.diagnose(
-            project,
-            case.workload,
-            project.sizes(case.workload, None),
-            builder=Builder(project, cache=CACHE),
-            run=store.create_run(SEEN / "runs", "diagnose", {}),
-            verify=case.verify,
-        )
+        builder = Builder(project, cache=CACHE)
+        run = store.create_run(SEEN / "runs", "diagnose", {})
+        job = conclude.job_of(project, case.workload, builder, run)
+        sizes = project.sizes(case.workload, None)
+        found = conclude.diagnose(job, sizes, verify=case.verify)
     finally:
-        engine.find = ask  # type: ignore[attr-defined]
+        conclude.find = ask  # type: ignore[attr-defined]
     for seen in kept:
         store.write_whole(place, diagnose_recordings.dump(seen))
     # What takes builds of its own is measured apart, and may have had no room.

@@ -9,7 +9,6 @@ from perfkit.diagnose.model import against_reference, size_model
 from perfkit.records import (
     Capture,
     Check,
-    Confirmed,
     DiagnoseVerdict,
     Diagnosis,
     Estimate,
@@ -34,7 +33,6 @@ from perfkit.records import (
     SizeSplit,
     Trial,
     TrialOutcome,
-    TrialSize,
     TuneReport,
     TuneStatus,
 )
@@ -302,9 +300,14 @@ def trial(
     reason: str = "",
 ) -> Trial:
     sizes = tuple(
-        TrialSize(
+        SizeResult(
             workload="price",
             size=size,
+            time_s=around(TIMES[size] / factor),
+            reference_s=around(REFERENCES[size], 0.03),
+            met=None,
+            valid_blocks=38,
+            blocks=40,
             speedup=around(REFERENCES[size] / TIMES[size] * factor),
             change=around(factor),
             target=TARGETS.get(size),
@@ -347,11 +350,15 @@ TUNED = TuneReport(
     start_params=START_PARAMS,
     workload="price",
     confirmed=tuple(
-        Confirmed(
+        SizeResult(
             workload="price",
             size=size,
+            time_s=around(TIMES[size] / factor),
+            reference_s=around(REFERENCES[size], 0.03),
+            valid_blocks=38,
+            blocks=40,
             speedup=around(REFERENCES[size] / TIMES[size] * factor),
-            change_vs_start=around(factor, 0.01),
+            change=around(factor, 0.01),
             target=TARGETS[size],
             met=REFERENCES[size] / TIMES[size] * factor * 0.98 >= TARGETS[size],
         )

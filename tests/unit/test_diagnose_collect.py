@@ -44,7 +44,7 @@ def failing(error: PerfkitError) -> Callable[..., NoReturn]:
     return fail
 
 
-def subject(**changes: object) -> Any:  # noqa: ANN401  # stands for times.Subject
+def job(**changes: object) -> Any:  # noqa: ANN401  # stands for Job
     config = SimpleNamespace(
         subject=SimpleNamespace(delay_hook="ext:set_dealy_ns", module="ext"),
         parameters_of=lambda _name: {"SMALL": Parameter(kind="threshold", file="a.rs")},
@@ -57,6 +57,8 @@ def subject(**changes: object) -> Any:  # noqa: ANN401  # stands for times.Subje
         "project": SimpleNamespace(config=config),
         "workload": workload,
         "run": SimpleNamespace(path=Path),
+        "builder": None,
+        "tell": lambda _text: None,
         "progress": lambda _text, _fraction: None,
         "assignment": None,
         "threads": 2,
@@ -83,17 +85,17 @@ def test_every_part_may_fail_by_itself(
     monkeypatch.setattr(collect, "start_values", lambda _project, _workload: {"SMALL": 30_000})
     monkeypatch.setattr(collect, "worker_threads", lambda _configured: 2)
     notes: list[Note] = []
-    taken = subject()
+    taken = job(builder=builder(error))
     assert error.message in collect._small(taken).reason
-    reading = collect._bench(taken, 10, Any, 0.0, builder(error))  # type: ignore[arg-type]
+    reading = collect._bench(taken, 10, Any, 0.0)  # type: ignore[arg-type]
     assert error.message in reading.reason
-    assert collect._profile(taken, [10], builder(error), notes) == ((), {})
-    build = SimpleNamespace(build=lambda **_keywords: "a build")
-    assert collect._profile(taken, [10], build, notes) == ((), {})  # type: ignore[arg-type]
+    assert collect._profile(taken, [10], notes) == ((), {})
+    building = job(builder=SimpleNamespace(build=lambda **_keywords: "a build"))
+    assert collect._profile(building, [10], notes) == ((), {})
     assert collect._delays(taken, [10], Any, 0.0, notes) == ()  # type: ignore[arg-type]
-    report: Any = SimpleNamespace(results=[SimpleNamespace(size=10, time_s=ONE)])
-    assert collect._gil(taken, report, notes) == {}
-    (forced,) = collect._thresholds(taken, [10], builder(error), verify=True)
+    results: Any = [SimpleNamespace(size=10, time_s=ONE)]
+    assert collect._gil(taken, results, notes) == {}
+    (forced,) = collect._thresholds(taken, [10], verify=True)
     assert forced.crossings[0].crossover.outcome is Outcome.NOT_MEASURED
     assert error.message in forced.crossings[0].reason
     assert [note.id for note in notes] == [
@@ -112,8 +114,8 @@ def test_a_capture_that_cannot_be_read_leaves_a_note(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(collect.profiles, "can_split", lambda _capture: True)
     monkeypatch.setattr(collect, "_read", failing(CaptureError("the region is empty")))
     notes: list[Note] = []
-    build: Any = SimpleNamespace(build=lambda **_keywords: "a build")
-    captures, profiled = collect._profile(subject(), [10], build, notes)
+    building = job(builder=SimpleNamespace(build=lambda **_keywords: "a build"))
+    captures, profiled = collect._profile(building, [10], notes)
     assert (captures, profiled) == ((taken,), {})
     assert [(note.id, note.where) for note in notes] == [
         ("not_split", "w at 10"),
@@ -152,16 +154,16 @@ def test_on_one_core_the_lock_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(collect, "worker_threads", lambda _configured: 1)
     monkeypatch.setattr(times, "probe_gil", failing(WorkerError("asked all the same")))
     notes: list[Note] = []
-    report: Any = SimpleNamespace(results=[SimpleNamespace(size=10, time_s=ONE)])
-    assert collect._gil(subject(), report, notes) == {}
+    results: Any = [SimpleNamespace(size=10, time_s=ONE)]
+    assert collect._gil(job(), results, notes) == {}
     assert "one core" in notes[0].text
 
 
 def test_a_call_shorter_than_the_hand_over_is_not_probed() -> None:
     short = Interval(estimate=9e-4, low=9e-4, high=9e-4)
     notes: list[Note] = []
-    report: Any = SimpleNamespace(results=[SimpleNamespace(size=10, time_s=short)])
-    assert collect._gil(subject(), report, notes) == {}
+    results: Any = [SimpleNamespace(size=10, time_s=short)]
+    assert collect._gil(job(), results, notes) == {}
     assert notes == []
 
 
@@ -182,8 +184,8 @@ def test_a_threshold_that_takes_no_build_is_always_forced(
     answer = branches.not_measured("SMALL", 30_000, "asked")
     monkeypatch.setattr(collect, "_force", lambda *_arguments: answer)
     monkeypatch.setattr(collect, "start_values", lambda _project, _workload: {"SMALL": 30_000})
-    taken = subject(project=SimpleNamespace(config=config))
-    (found,) = collect._thresholds(taken, [10], Any, verify=verify)  # type: ignore[arg-type]
+    taken = job(project=SimpleNamespace(config=config))
+    (found,) = collect._thresholds(taken, [10], verify=verify)
     (crossing,) = found.crossings
     assert (crossing.reason == "asked") is forced
     assert forced or "--verify does it" in crossing.reason
@@ -194,7 +196,7 @@ def test_the_reference_is_profiled_where_it_wins_by_most() -> None:
         speedup = Interval(estimate=high - 0.01, low=high - 0.02, high=high)
         return SimpleNamespace(size=size, speedup=speedup)
 
-    report: Any = SimpleNamespace(results=[result(1, 0.9), result(10, 0.5), result(100, 1.5)])
-    assert collect._lost_at(subject(), report) == 10
-    report.results = [result(100, 1.5), SimpleNamespace(size=1, speedup=None)]
-    assert collect._lost_at(subject(), report) is None
+    results = [result(1, 0.9), result(10, 0.5), result(100, 1.5)]
+    assert collect._lost_at(job(), results) == 10
+    results = [result(100, 1.5), SimpleNamespace(size=1, speedup=None)]
+    assert collect._lost_at(job(), results) is None

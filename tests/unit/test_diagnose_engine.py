@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perfkit.config import Backend, Parameter
-from perfkit.diagnose import branches, engine, times
+from perfkit.diagnose import branches, conclude, times
 from perfkit.records import (
     DiagnoseVerdict,
     Estimate,
@@ -123,14 +123,14 @@ def refused(size: int, *, slowdown: Interval | None) -> Any:  # noqa: ANN401
 def test_the_verdict_is_the_worst_of_what_stands_behind_any_size(
     measured: MeasureVerdict, splits: list[SizeSplit], captures: list[Any], verdict: DiagnoseVerdict
 ) -> None:
-    assert engine.verdict_of(measured, splits, captures, slowdown_limit=0.02) is verdict
+    assert conclude.verdict_of(measured, splits, captures, slowdown_limit=0.02) is verdict
 
 
 def test_why_there_are_no_samples_is_said() -> None:
-    assert "no profiler" in engine.why_unsampled(1, [])
-    assert "p: r" in engine.why_unsampled(1, [refused(1, slowdown=None)])
+    assert "no profiler" in conclude.why_unsampled(1, [])
+    assert "p: r" in conclude.why_unsampled(1, [refused(1, slowdown=None)])
     taken = SimpleNamespace(size=1, accepted=True, profiler="py-spy", reason="")
-    assert "only perf" in engine.why_unsampled(1, [taken])  # type: ignore[list-item]
+    assert "only perf" in conclude.why_unsampled(1, [taken])  # type: ignore[list-item]
 
 
 def block(call: float, *, valid: bool = True, inner: float | None = None) -> Any:  # noqa: ANN401
@@ -245,7 +245,7 @@ def test_a_note_that_holds_at_several_sizes_is_said_once() -> None:
         Note(id="a", text="t", where="w at 1k"),
         Note(id="c", text="v"),
     ]
-    assert [(n.id, n.where) for n in engine.merged(notes)] == [
+    assert [(n.id, n.where) for n in conclude.merged(notes)] == [
         ("a", "w at 1k, 10k"),
         ("b", "w"),
         ("c", ""),

@@ -148,11 +148,18 @@ class Pattern(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizeResult:
-    """One workload at one size, as `perfkit measure` reports it.
+    """What was measured of one workload at one size: in a report, in a trial, in a confirmation.
 
     `speedup` is reference time over subject time from the per-block log-ratios; it is not the
     ratio of the two times. `met` is whether its *lower* bound reaches the target; `None`
     without a target or without a verdict.
+
+    Attributes:
+        change: time of the baseline over the subject's: of another build, of another workload, or
+            of the build that a tuning run started from.
+        baseline_s: time per call of what `change` compares with.
+        against_workload: its name, where that is another workload and not a build.
+        noise_floor: what ratios must leave one by, as a fraction; None while no A/A was measured.
     """
 
     workload: str
@@ -166,11 +173,10 @@ class SizeResult:
     blocks: int
     pattern: Pattern = Pattern.HOT
     contended_speedup: Interval | None = None
-    change: Interval | None = None  # ln-free ratio baseline/subject, for --against and --baseline
-    noise_floor: float | None = None  # as a fraction; None while no A/A stands behind the figures
-    note: str = ""
-    baseline_s: Interval | None = None  # time per call of what `change` compares with
-    against_workload: str | None = None  # its name, where that is another workload, not a build
+    change: Interval | None = None
+    noise_floor: float | None = None
+    baseline_s: Interval | None = None
+    against_workload: str | None = None
 
 
 class MeasureVerdict(StrEnum):
@@ -538,28 +544,18 @@ class TrialOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialSize:
-    """One size of a trial. `change` is start time over trial time: the only figure compared
-    between trials. `noise_floor` is what this size's ratios must leave one by, as a fraction.
-    """
-
-    workload: str
-    size: int
-    speedup: Interval | None
-    change: Interval
-    target: float | None
-    time_s: Interval | None = None
-    noise_floor: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One candidate, built, verified and measured."""
+    """One candidate, built, verified and measured.
+
+    Attributes:
+        sizes: `change` is the start's time over the trial's: the only figure that is compared
+            between trials.
+    """
 
     iteration: int
     params: Mapping[str, Value]
     outcome: TrialOutcome
-    sizes: tuple[TrialSize, ...]
+    sizes: tuple[SizeResult, ...]
     proofs: tuple[ParameterProof, ...]
     build_s: float
     bench_s: float
@@ -587,19 +583,6 @@ class TuneStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmed:
-    """A size of the winner, measured afresh after the search."""
-
-    workload: str
-    size: int
-    speedup: Interval | None
-    change_vs_start: Interval
-    target: float | None = None
-    met: bool | None = None  # by the lower bound of `speedup`; None without a target
-    noise_floor: float | None = None  # of this size, as a fraction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleFile:
     """A built extension that is handed over.
 
@@ -614,7 +597,11 @@ class ModuleFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneReport:
-    """Everything one tuning run found out."""
+    """Everything one tuning run found out.
+
+    Attributes:
+        confirmed: the winner, measured afresh after the search.
+    """
 
     status: TuneStatus
     reason: str
@@ -623,7 +610,7 @@ class TuneReport:
     wall_s: float
     trials: tuple[Trial, ...]
     best_params: Mapping[str, Value] | None
-    confirmed: tuple[Confirmed, ...]
+    confirmed: tuple[SizeResult, ...]
     dead_parameters: tuple[str, ...]
     recommendation: Recommendation | None = None
     notes: tuple[Note, ...] = ()

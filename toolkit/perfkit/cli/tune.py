@@ -47,8 +47,8 @@ def tune(
     from perfkit.cli.context import check_output, emit, open_project, working
     from perfkit.cli.verdicts import tune_code
     from perfkit.report import final, machine, pages, pictures, replay
-    from perfkit.tune.command import TuneOptions, plan_command, tune_command
     from perfkit.tune.log import resumable
+    from perfkit.tune.setup import TuneOptions, plan_command, tune_command
 
     check_output(output)
     options = TuneOptions(

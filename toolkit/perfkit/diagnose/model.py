@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
-from perfkit.measure.reading import is_faster, is_slower
+from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.measure.results import LEAST_FLOOR
 from perfkit.records import (
     Crossing,

@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, assert_never
 
-from perfkit.measure.subject import SAME_WORK
+from perfkit.measure.variants import SAME_WORK
 from perfkit.records import (
     Capture,
     DiagnoseVerdict,

@@ -31,7 +31,7 @@ from perfkit.diagnose.rule import (
     share_of_work,
     upto,
 )
-from perfkit.measure.reading import is_faster
+from perfkit.measure.ratios import is_faster
 from perfkit.records import ALL_THREADS, Evidence, Finding, Interval, Layer
 from perfkit.units import format_count, format_ratio, format_share
 

@@ -139,19 +139,6 @@ def exponentiated(interval: Interval) -> Interval:
     )
 
 
-def wilson(hits: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
-    """Wilson's interval for a share.
-
-    Raises:
-        ValueError: there was no trial.
-    """
-    if trials < 1:
-        message = "no trial, no share"
-        raise ValueError(message)
-    bounds = stats.binomtest(hits, trials).proportion_ci(confidence, method="wilson")
-    return Interval(estimate=hits / trials, low=float(bounds.low), high=float(bounds.high))
-
-
 def drift(sessions: Sequence[Sequence[float]]) -> tuple[float, float]:
     """How a series of times moves from its first to its last, in the mean of several that began
     anew: (log change, p value).

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         Trial,
         TuneReport,
     )
-    from perfkit.tune.command import TunePlan
+    from perfkit.tune.setup import TunePlan
 
 Document = dict[str, Any]
 """JSON types all the way down: what `json.dumps` takes without help."""
@@ -66,6 +66,8 @@ def tune_json(report: TuneReport) -> Document:
     best = document.pop("best_params")
     document["best"] = {"params": best, "iteration": document.pop("best_iteration")}
     document["trials"] = [trial_json(trial) for trial in report.trials]
+    for size in document["confirmed"]:
+        size["change_vs_start"] = size.pop("change")  # the promised key
     return {"schema_version": SCHEMA_VERSION, **document}
 
 

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, assert_never
 
-from perfkit.measure.reading import is_faster, is_slower
+from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.records import MeasureVerdict, Pattern
 from perfkit.report.building import build_blocks
 from perfkit.report.notes import notes_blocks, place_blocks
@@ -70,11 +70,6 @@ def measure_page(report: MeasureReport, *, directory: Path | None = None) -> Pag
             blocks += [Heading(text=name), _blocks_table(results)]
             continue
         blocks += [Heading(text=name), measure_table(results, report)]
-        remarks = tuple(
-            f"{format_count(result.size)}: {result.note}" for result in results if result.note
-        )
-        if remarks:
-            blocks.append(Bullets(items=remarks))
     blocks += notes_blocks(report.notes)
     blocks += build_blocks(report.build)
     blocks += _loaded_blocks(report.loaded)

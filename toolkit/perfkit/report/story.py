@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from perfkit.diagnose.promises import Afterwards, Reading
-from perfkit.measure.reading import is_faster, is_slower
+from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.records import Diagnosis, MeasureReport, Pattern, TuneReport
 from perfkit.report.diagnosis import diagnose_page, split_table
 from perfkit.report.measuring import change_text, measure_verdict
@@ -209,7 +209,7 @@ def _tuning(tuned: TuneReport, replacement: Replacement) -> list[Block]:
     for size in tuned.confirmed:
         step = hot.get(size.size)
         kept = not tuned.best_iteration
-        change = size.change_vs_start
+        change = size.change
         rows.append(
             (
                 format_count(size.size),

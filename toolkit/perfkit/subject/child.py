@@ -425,12 +425,10 @@ class Worker:
             told[key] = Difference(**told[key]) if told[key] is not None else None
         return CheckResult(**told)
 
-    def sentinel(self, threads: int) -> float:
-        """Seconds of perfkit's own fixed work on `threads` threads at once."""
-        return float(self.ask("sentinel", ANSWER_TIMEOUT_S, threads=threads)["seconds"])
-
     def sentinels(self, threads: int) -> tuple[float, float]:
-        """The same work on one thread and on `threads` at once, next to each other; seconds."""
+        """perfkit's own fixed work on one thread and on `threads` at once, next to each other;
+        seconds.
+        """
         told = self.ask("sentinels", ANSWER_TIMEOUT_S, threads=threads)
         return float(told["one_s"]), float(told["all_s"])
 

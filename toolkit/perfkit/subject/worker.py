@@ -520,11 +520,6 @@ class Worker:
         }
         return {name: found for name, found in versions.items() if isinstance(found, str)}
 
-    def sentinel(self, threads: int) -> Reply:
-        """perfkit's own fixed work on so many threads at once; OpenSSL releases the GIL."""
-        rounds = self.sentinel_rounds or self._calibrate_sentinel()
-        return {"seconds": self._fixed_work_on(threads, rounds)}
-
     def pace(self) -> Reply:
         """CPU seconds of fixed work of several kinds on this thread: the same in every process, so
         that two processes of different moments can be compared.
@@ -539,7 +534,9 @@ class Worker:
         }
 
     def sentinels(self, threads: int) -> Reply:
-        """The work on all threads and on one, next to each other, after waking the cores."""
+        """perfkit's own fixed work on all threads and on one, next to each other, after waking the
+        cores; OpenSSL releases the GIL.
+        """
         rounds = self.sentinel_rounds or self._calibrate_sentinel()
         if threads > 1:
             half = max(1, rounds // 2)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfkit import store
 from perfkit.errors import StoreError, UsageError
-from perfkit.records import Trial, TrialSize, Value  # `from_json` reads the annotations
+from perfkit.records import SizeResult, Trial, Value  # `from_json` reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,11 +104,11 @@ class Journal:
         self._run.write(FRESH_FILE, _lines(lines))
         return trials
 
-    def confirm(self, trial: Trial, sizes: Sequence[TrialSize]) -> None:
+    def confirm(self, trial: Trial, sizes: Sequence[SizeResult]) -> None:
         """Keep what a trial came to when it was measured afresh."""
         self._run.append(FRESH_FILE, Fresh(iteration=trial.iteration, sizes=tuple(sizes)))
 
-    def confirmed(self) -> dict[int, tuple[TrialSize, ...]]:
+    def confirmed(self) -> dict[int, tuple[SizeResult, ...]]:
         """What trials before an interruption came to when they were measured afresh."""
         return read_fresh(self._run)
 
@@ -128,10 +128,10 @@ class Fresh:
     """What a trial came to when it was measured afresh."""
 
     iteration: int
-    sizes: tuple[TrialSize, ...]
+    sizes: tuple[SizeResult, ...]
 
 
-def read_fresh(run: store.Run) -> dict[int, tuple[TrialSize, ...]]:
+def read_fresh(run: store.Run) -> dict[int, tuple[SizeResult, ...]]:
     """The fresh figures of a run by iteration, the last ones of each.
 
     Raises:
@@ -172,7 +172,9 @@ def summary(trial: Trial) -> dict[str, Any]:
         "performance": {
             str(size.size): size.speedup.estimate if size.speedup else None for size in trial.sizes
         },
-        "change": {str(size.size): size.change.estimate for size in trial.sizes},
+        "change": {
+            str(size.size): size.change.estimate if size.change else None for size in trial.sizes
+        },
     }
     for size in trial.sizes:
         line |= _flat(f"speedup_{size.size}", size.speedup)
