@@ -130,10 +130,12 @@ def look(delay_ns: int, size: int, settings: dict[str, float]) -> dict[str, Any]
 def _reported(split: SizeSplit) -> dict[str, Any]:
     return {
         "call_s": split.call_s.estimate,
-        "share": split.ffi.share,
+        "share": split.ffi.share.estimate if split.ffi.share is not None else None,
         "agree": split.ffi.agree,
         "estimators": {
-            one.name: one.seconds for one in split.ffi.estimators if one.seconds is not None
+            one.name: one.seconds.estimate
+            for one in split.ffi.estimators
+            if one.seconds is not None
         },
         "reasons": {one.name: one.reason for one in split.ffi.estimators if one.reason},
     }

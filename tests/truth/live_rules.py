@@ -94,7 +94,10 @@ def examine(project: Project, case: Case, place: Path) -> dict[str, Any]:
         "found": [finding.id for finding in found.findings],
         "refused": [c.reason for c in found.profilers if not c.accepted],
         "estimators": [
-            {one.name: one.seconds if one.reason == "" else one.reason for one in ffi.estimators}
+            {
+                one.name: one.seconds.estimate if one.seconds and not one.reason else one.reason
+                for one in ffi.estimators
+            }
             for ffi in (split.ffi for split in found.sizes)
         ],
         "notes": [note.text for note in found.notes],

@@ -180,28 +180,30 @@ def split(size: int) -> SizeSplit:
             LayerTime(
                 layer=layer,
                 seconds=shares.get(layer, 0.0) * call,
-                share=shares.get(layer, 0.0),
-                low=max(0.0, shares.get(layer, 0.0) - 0.011),
-                high=shares.get(layer, 0.0) + 0.012,
+                share=Interval(
+                    estimate=shares.get(layer, 0.0),
+                    low=max(0.0, shares.get(layer, 0.0) - 0.011),
+                    high=shares.get(layer, 0.0) + 0.012,
+                ),
             )
             for layer in Layer
         ),
         ffi=FfiEstimate(
-            share=0.48 if agree else None,
-            low=0.45 if agree else None,
-            high=0.51 if agree else None,
+            share=Interval(estimate=0.48, low=0.45, high=0.51) if agree else None,
             agree=agree,
             agreeing=("sampled stacks", "call minus bench") if agree else (),
             estimators=(
                 Estimate(
-                    name="sampled stacks", seconds=0.48 * call, low=0.45 * call, high=0.5 * call
+                    name="sampled stacks",
+                    seconds=Interval(estimate=0.48 * call, low=0.45 * call, high=0.5 * call),
                 ),
-                Estimate(name="call minus bench", seconds=-30e-9, low=-90e-9, high=25e-9),
+                Estimate(
+                    name="call minus bench",
+                    seconds=Interval(estimate=-30e-9, low=-90e-9, high=25e-9),
+                ),
                 Estimate(
                     name="no-compute twin",
                     seconds=None,
-                    low=None,
-                    high=None,
                     reason="not available: the config names no twin",
                 ),
             ),
@@ -234,7 +236,7 @@ def finding(number: int) -> Finding:
         workload="price",
         size=10_000,
         share=0.41,
-        predicted_gain={"low": 0.35, "high": 0.41},
+        predicted_gain=Interval(estimate=0.41, low=0.35, high=0.41),
         evidence=(
             Evidence(
                 frame="<alloc::vec::Vec<f64> as FromPyObject>::extract",

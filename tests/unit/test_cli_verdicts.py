@@ -106,7 +106,7 @@ def test_profile_wants_one_believed_capture_of_every_size() -> None:
 
 
 def split(*, known: bool) -> SizeSplit:
-    ffi = FfiEstimate(share=None, low=None, high=None, agree=known, estimators=())
+    ffi = FfiEstimate(share=None, agree=known, estimators=())
     return SizeSplit(workload="sum", size=10, call_s=ONE, layers=(), ffi=ffi)
 
 

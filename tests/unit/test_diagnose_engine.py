@@ -35,7 +35,7 @@ def size_split(
     layers: bool = True,
     answers: tuple[str, ...] = ("twin", "sampled_stacks"),
 ) -> SizeSplit:
-    row = LayerTime(layer=Layer.COMPUTE, seconds=1.0, share=1.0, low=0.9, high=1.0)
+    row = LayerTime(layer=Layer.COMPUTE, seconds=1.0, share=around(1.0))
     return SizeSplit(
         workload="w",
         size=size,
@@ -43,12 +43,8 @@ def size_split(
         layers=(row,) if layers else (),
         ffi=FfiEstimate(
             share=None,
-            low=None,
-            high=None,
             agree=agree,
-            estimators=tuple(
-                Estimate(name=name, seconds=0.1, low=0.1, high=0.1) for name in answers
-            ),
+            estimators=tuple(Estimate(name=name, seconds=around(0.1)) for name in answers),
         ),
     )
 

@@ -7,9 +7,8 @@ import pytest
 from perfkit.diagnose.estimators import (
     SMALL_SIZES,
     Answer,
-    Covers,
     Method,
-    Sampled,
+    SampledCall,
     call_minus_bench,
     difference,
     inner_timer,
@@ -19,7 +18,7 @@ from perfkit.diagnose.estimators import (
     scales,
     twin,
 )
-from perfkit.records import Interval, Layer
+from perfkit.records import Covers, Interval, Layer
 
 LOOP = 40e-9
 
@@ -131,9 +130,9 @@ def test_a_difference_is_as_uncertain_as_both_together() -> None:
     assert found.high - found.estimate == pytest.approx(0.5)
 
 
-def sampled(**seconds: float) -> Sampled:
+def sampled(**seconds: float) -> SampledCall:
     layers = {Layer(name): value for name, value in seconds.items()}
-    return Sampled(
+    return SampledCall(
         layers=layers,
         samples=1000,
         sample_s=sum(seconds.values()) / 1000,

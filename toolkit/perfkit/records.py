@@ -285,25 +285,33 @@ class Capture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerTime:
-    """Seconds per call in one layer; `share`, `low` and `high` are fractions of the call's wall
-    clock.
-    """
+    """Seconds per call in one layer; `share` is a fraction of the call's wall clock."""
 
     layer: Layer
     seconds: float
-    share: float
-    low: float
-    high: float
+    share: Interval
+
+
+class Covers(StrEnum):
+    """What an estimator's answer is the cost of."""
+
+    FFI = "ffi"  # glue, conversions, GIL
+    BOUNDARY = "boundary"  # the same and the output's allocation, first touch and release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """One estimator's answer for the FFI cost of a call, or why it has none."""
+    """One estimator's answer at one size.
+
+    Attributes:
+        name: a `Method` of `diagnose/estimators.py`, or what answered to an injected delay.
+        seconds: per call, or None with a `reason`.
+        reason: why there is no answer, or what is to know about it.
+    """
 
     name: str
-    seconds: float | None
-    low: float | None
-    high: float | None
+    seconds: Interval | None
+    covers: Covers = Covers.BOUNDARY
     reason: str = ""
 
 
@@ -315,9 +323,7 @@ class FfiEstimate:
         agreeing: the names of the two that agree best; empty where none do.
     """
 
-    share: float | None
-    low: float | None
-    high: float | None
+    share: Interval | None
     agree: bool
     estimators: tuple[Estimate, ...]
     agreeing: tuple[str, ...] = ()
@@ -476,7 +482,7 @@ class Finding:
 
     Attributes:
         share: of `base`, which is the call where nothing else is said.
-        predicted_gain: low and high, as fractions of the call's time.
+        predicted_gain: as a fraction of the call's time; its bounds are what is said.
     """
 
     id: str
@@ -484,7 +490,7 @@ class Finding:
     workload: str
     size: int
     share: float
-    predicted_gain: Mapping[str, float]
+    predicted_gain: Interval
     evidence: tuple[Evidence, ...]
     remedy: str
     verify: str

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from perfkit.checks.audit import bench_flags, subject_line
 from perfkit.config import Backend
 from perfkit.diagnose import branches, estimators, flags, profiles, times
-from perfkit.diagnose.estimators import Method, Reading, unavailable
+from perfkit.diagnose.estimators import Method, unavailable
 from perfkit.diagnose.observed import Counted
 from perfkit.diagnose.rules import MATH_FROM
 from perfkit.environment import worker_threads
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from perfkit.diagnose.observed import Branches, Flags
     from perfkit.diagnose.profiles import Profiled
     from perfkit.measure.results import Measurement
-    from perfkit.records import Build, Capture, Crossing, Interval, SizeResult
+    from perfkit.records import Build, Capture, Crossing, Estimate, Interval, SizeResult
     from perfkit.store import Run
     from perfkit.subject.job import Job
 
@@ -65,7 +65,7 @@ class Collected:
     small: times.SmallTimes
     captures: tuple[Capture, ...]
     profiled: Mapping[int, Profiled]
-    benches: Mapping[int, Reading]
+    benches: Mapping[int, Estimate]
     responses: tuple[Response, ...]
     gil_held: Mapping[int, Interval]
     line: RustcLine | None
@@ -142,7 +142,7 @@ def _small(job: Job) -> times.SmallTimes:
         return times.SmallTimes(times={}, reason=error.message)
 
 
-def _bench(job: Job, size: int, measured: Measurement, loop_s: float) -> Reading:
+def _bench(job: Job, size: int, measured: Measurement, loop_s: float) -> Estimate:
     """E3b at one size, or why it is not available."""
     bench = job.workload.bench
     if bench is None:

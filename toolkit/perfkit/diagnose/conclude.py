@@ -13,7 +13,7 @@ from perfkit.config import Kind
 from perfkit.diagnose import estimators, profiles, times
 from perfkit.diagnose.agree import differences, independent, judge
 from perfkit.diagnose.collect import collect
-from perfkit.diagnose.estimators import Covers, Method, Reading, unavailable
+from perfkit.diagnose.estimators import Method, unavailable
 from perfkit.diagnose.findings import find, unasked
 from perfkit.diagnose.model import against_reference, size_model
 from perfkit.diagnose.observed import Observed
@@ -23,6 +23,7 @@ from perfkit.measure.variants import variants_for
 from perfkit.measure.variants import verify as check_results
 from perfkit.records import (
     FFI_LAYERS,
+    Covers,
     DiagnoseVerdict,
     Diagnosis,
     Interval,
@@ -42,10 +43,10 @@ if TYPE_CHECKING:
     from perfkit.config import Project, Workload
     from perfkit.diagnose.agree import Agreement
     from perfkit.diagnose.collect import Collected
-    from perfkit.diagnose.estimators import Sampled
+    from perfkit.diagnose.estimators import SampledCall
     from perfkit.diagnose.profiles import Profiled
     from perfkit.measure.results import Measurement
-    from perfkit.records import Capture, FfiEstimate, SizeResult
+    from perfkit.records import Capture, Estimate, FfiEstimate, SizeResult
     from perfkit.store import Run
     from perfkit.subject.build import Builder
     from perfkit.subject.job import Job
@@ -131,7 +132,7 @@ def _conclude(job: Job, measured: Measurement, seen: Collected, notes: list[Note
         notes += _agreement_notes(job.name, size, readings, result.time_s, agreement)
         notes += _outside_notes(job.name, size, taken)
         notes += _speed_notes(job.name, size, taken)
-        readings_by = {reading.method: reading for reading in readings}
+        readings_by = {reading.name: reading for reading in readings}
         splits.append(
             SizeSplit(
                 workload=job.name,
@@ -245,8 +246,8 @@ def _readings(
     measured: Measurement,
     result: SizeResult,
     seen: Collected,
-    sampled: Sampled | None,
-) -> list[Reading]:
+    sampled: SampledCall | None,
+) -> list[Estimate]:
     """All estimators' answers at one size."""
     point = measured.at(result.size)
     if workload.twin is None:
@@ -286,7 +287,7 @@ def why_unsampled(size: int, captures: Sequence[Capture]) -> str:
 def _agreement_notes(
     name: str,
     size: int,
-    readings: Sequence[Reading],
+    readings: Sequence[Estimate],
     call_s: Interval,
     agreement: Agreement,
 ) -> list[Note]:

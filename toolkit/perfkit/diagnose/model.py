@@ -78,8 +78,8 @@ def _layer_seconds(split: SizeSplit, layer: Layer) -> Interval:
             call = split.call_s.estimate
             return Interval(
                 estimate=time.seconds,
-                low=min(time.low * call, time.seconds),
-                high=max(time.high * call, time.seconds),
+                low=min(time.share.low * call, time.seconds),
+                high=max(time.share.high * call, time.seconds),
             )
     return Interval(estimate=0.0, low=0.0, high=0.0)
 

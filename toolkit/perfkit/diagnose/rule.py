@@ -59,7 +59,6 @@ def finding(
         base: what `share` is a share of; where it is not the call, `gain` must be given.
         check: the command that verifies the remedy.
     """
-    bound = gain or share
     return Finding(
         id=identifier,
         title=title,
@@ -67,7 +66,7 @@ def finding(
         size=seen.size,
         share=share.estimate,
         base=base,
-        predicted_gain={"low": bound.low, "high": bound.high},
+        predicted_gain=gain or share,
         evidence=tuple(evidence),
         remedy=remedy,
         verify=check if check is not None else verify(seen),
@@ -96,7 +95,7 @@ def bound(seen: Observed, chosen: Sequence[StackTime]) -> float:
     if own is None:
         return 1.0
     waited = sum(
-        row.high for layer in (Layer.WAITING, Layer.POOL) if (row := seen.layers.get(layer))
+        row.share.high for layer in (Layer.WAITING, Layer.POOL) if (row := seen.layers.get(layer))
     )
     return min(1.0, own.high + min(others / seen.region_samples, waited))
 

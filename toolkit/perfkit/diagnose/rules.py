@@ -31,7 +31,7 @@ from perfkit.diagnose.rule import (
     share_of_work,
     upto,
 )
-from perfkit.measure.ratios import is_faster
+from perfkit.measure.ratios import inverse, is_faster, saved_share
 from perfkit.records import ALL_THREADS, Evidence, Finding, Interval, Layer
 from perfkit.units import format_count, format_ratio, format_share
 
@@ -135,12 +135,10 @@ def threshold_outside(seen: Observed) -> Finding | None:
         taken_above = seen.size >= branches.value
         gain = branches.above_gain
         if taken_above:
-            gain = Interval(estimate=1 / gain.estimate, low=1 / gain.high, high=1 / gain.low)
+            gain = inverse(gain)
         if not is_faster(gain, branches.noise_floor):
             continue  # the branch that is taken is not the slower one, as far as can be told
-        saved = Interval(
-            estimate=1 - 1 / gain.estimate, low=1 - 1 / gain.low, high=1 - 1 / gain.high
-        )
+        saved = saved_share(gain)
         other = "below" if taken_above else "above"
         title = (
             f"{branches.parameter} = {branches.value} is on the wrong side of "
@@ -217,11 +215,7 @@ def build_flags(seen: Observed) -> Finding | None:
     flags = seen.flags
     if flags is None or flags.gain.low <= 1 + max(LEAST_GAIN, flags.noise_floor):
         return None
-    saved = Interval(
-        estimate=1 - 1 / flags.gain.estimate,
-        low=1 - 1 / flags.gain.low,
-        high=1 - 1 / flags.gain.high,
-    )
+    saved = saved_share(flags.gain)
     title = f"With {flags.settings} the call is {format_ratio(flags.gain.estimate)} as fast"
     remedy = "set them in the cargo profile that ships; compiling takes longer"
     return finding(seen, "build_flags", title, saved, (), remedy)
@@ -247,17 +241,17 @@ def per_call_overhead(seen: Observed) -> Finding | None:
     ffi = seen.ffi
     if not seen.smallest or ffi is None or not ffi.agree or ffi.share is None:
         return None
-    low, high = ffi.low, ffi.high
-    if low is None or high is None or low < BOUNDARY_FROM:
+    share = ffi.share
+    if share.low < BOUNDARY_FROM:
         return None
     if sequence_conversion(seen) is not None:
         return None  # a conversion that grows with the size is another matter
-    share = Interval(estimate=ffi.share, low=low, high=high)
-    title = (
-        f"The boundary is {format_share(ffi.share)} of a call of {format_count(seen.size)} elements"
-    )
+    boundary, size = format_share(share.estimate), format_count(seen.size)
+    title = f"The boundary is {boundary} of a call of {size} elements"
     remedy = "hand over more elements per call: one array of many small problems, not many calls"
-    return finding(seen, "per_call_overhead", title, share, (), remedy, gain=upto(min(high, 1.0)))
+    return finding(
+        seen, "per_call_overhead", title, share, (), remedy, gain=upto(min(share.high, 1.0))
+    )
 
 
 def reference_faster(seen: Observed) -> Finding | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
+from perfkit.measure.ratios import mapped
 from perfkit.records import Interval
 
 if TYPE_CHECKING:
@@ -132,11 +133,7 @@ def half_width(interval: Interval) -> float:
 
 def exponentiated(interval: Interval) -> Interval:
     """An interval of log-ratios as ratios."""
-    return Interval(
-        estimate=math.exp(interval.estimate),
-        low=math.exp(interval.low),
-        high=math.exp(interval.high),
-    )
+    return mapped(interval, math.exp)
 
 
 def drift(sessions: Sequence[Sequence[float]]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from perfkit.records import FFI_LAYERS, DiagnoseVerdict, Interval, Layer, MeasureVerdict
+from perfkit.records import FFI_LAYERS, DiagnoseVerdict, Layer, MeasureVerdict
 from perfkit.report.building import build_blocks
 from perfkit.report.measuring import measure_table
 from perfkit.report.notes import notes_blocks, place_blocks
@@ -102,7 +102,7 @@ def split_table(splits: Sequence[SizeSplit], *, kernel_hidden: bool = False) -> 
     absent = []
     for layer in Layer:
         times = [_layer(split, layer) for split in splits]
-        if all(time is None or (time.share == 0 and time.seconds == 0) for time in times):
+        if all(time is None or (time.share.estimate == 0 and time.seconds == 0) for time in times):
             absent.append(layer)
             continue
         rows.append((layer.value, *(_layer_cell(time) for time in times)))
@@ -219,20 +219,21 @@ def boundary_blocks(splits: Sequence[SizeSplit]) -> list[Block]:
 
 def _boundary(split: SizeSplit) -> str:
     ffi = split.ffi
-    if not ffi.agree or ffi.share is None or ffi.low is None or ffi.high is None:
+    if not ffi.agree or ffi.share is None:
         return ""
+    low, high = ffi.share.low, ffi.share.high
     place = f"{split.workload} at {format_count(split.size)}"
-    if ffi.high < SMALL_BOUNDARY:
+    if high < SMALL_BOUNDARY:
         return (
-            f"{place}: the boundary is not the problem, it takes at most {percent(ffi.high)} of "
+            f"{place}: the boundary is not the problem, it takes at most {percent(high)} of "
             "the call."
         )
-    text = f"{place}: the boundary takes {percent(ffi.low)} to {percent(ffi.high)} of the call"
+    text = f"{place}: the boundary takes {percent(low)} to {percent(high)} of the call"
     parts = [time for time in split.layers if time.layer in FFI_LAYERS]
-    most = max(parts, key=lambda time: time.share, default=None)
-    if most is None or most.share <= 0:
+    most = max(parts, key=lambda time: time.share.estimate, default=None)
+    if most is None or most.share.estimate <= 0:
         return f"{text}."
-    return f"{text}, most of it {most.layer} ({percent(most.share)})."
+    return f"{text}, most of it {most.layer} ({percent(most.share.estimate)})."
 
 
 def _pictures(diagnosis: Diagnosis) -> list[Block]:
@@ -255,7 +256,7 @@ def _pictures(diagnosis: Diagnosis) -> list[Block]:
 
 def _finding(finding: Finding) -> str:
     place = f"{finding.workload} at {format_count(finding.size)}"
-    low, high = finding.predicted_gain["low"], finding.predicted_gain["high"]
+    low, high = finding.predicted_gain.low, finding.predicted_gain.high
     lines = [
         f"{finding.title} ({place}): {percent(finding.share)} {finding.base}; fixing it saves "
         f"{percent(low)} to {percent(high)} of the call's time."
@@ -282,7 +283,7 @@ def _layer(split: SizeSplit, layer: Layer) -> LayerTime | None:
 
 
 def _layer_cell(time: LayerTime | None) -> str:
-    return UNKNOWN if time is None else share_interval(time.share, time.low, time.high)
+    return UNKNOWN if time is None else share_interval(time.share)
 
 
 def _ffi_blocks(splits: Sequence[SizeSplit]) -> list[Block]:
@@ -301,7 +302,7 @@ def _ffi_blocks(splits: Sequence[SizeSplit]) -> list[Block]:
         cells = []
         for split in splits:
             found = next((e for e in split.ffi.estimators if e.name == name), None)
-            cells.append(_bounds(found.seconds, found.low, found.high) if found else UNKNOWN)
+            cells.append(time_interval(found.seconds) if found else UNKNOWN)
             if found is not None and found.reason:
                 reasons.append(f"{name} at {format_count(split.size)}: {found.reason}")
         rows.append((name, *cells))
@@ -321,19 +322,8 @@ def _known_share(split: SizeSplit) -> str:
     ffi = split.ffi
     if ffi.share is None:
         return "not known"
-    cell = share_interval(ffi.share, ffi.low, ffi.high)
-    if cell == UNKNOWN:
-        cell = percent(ffi.share)
+    cell = share_interval(ffi.share)
     return cell if ffi.agree else f"{cell}\nnot agreed"
-
-
-def _bounds(value: float | None, low: float | None, high: float | None) -> str:
-    """Seconds with bounds; the FFI cost may come out negative, and is then shown so."""
-    if value is None:
-        return UNKNOWN
-    if low is None or high is None:
-        return f"{seconds(value)}\nno interval"
-    return time_interval(Interval(estimate=value, low=low, high=high))
 
 
 def _merged(reasons: Sequence[str]) -> list[str]:

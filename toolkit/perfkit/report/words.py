@@ -50,11 +50,11 @@ def percent_interval(interval: Interval | None) -> str:
     return f"{estimate} %\n[{low}, {high}]"
 
 
-def share_interval(share: float | None, low: float | None, high: float | None) -> str:
+def share_interval(share: Interval | None) -> str:
     """`41.2 % [40.1, 42.4]`."""
-    if share is None or low is None or high is None:
+    if share is None:
         return UNKNOWN
-    return f"{100 * share:.1f} %\n[{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * share.estimate:.1f} %\n[{100 * share.low:.1f}, {100 * share.high:.1f}]"
 
 
 def percent(fraction: float | None) -> str:
