@@ -125,43 +125,39 @@ def _verdict(diagnosis: Diagnosis) -> Verdict:
     verdict = diagnosis.verdict
     unsplit = _sizes(split for split in diagnosis.sizes if not split.layers)
     unknown = _sizes(split for split in diagnosis.sizes if not split.ffi.agree)
+    tone = Tone.BAD
     match verdict:
         case DiagnoseVerdict.OK:
+            tone = Tone.GOOD
             sentence = (
                 "At every size two independent ways of measuring it agree on the FFI cost. The "
                 "layers are counted in one accepted profile per size, and the timing passed its "
                 "own checks."
             )
-            return Verdict(word=verdict.value, tone=Tone.GOOD, sentence=sentence)
         case DiagnoseVerdict.UNCHECKED:
-            return Verdict(
-                word=verdict.value,
-                tone=Tone.CAUTION,
-                sentence=_unchecked(diagnosis, unsplit, unknown),
-            )
+            tone = Tone.CAUTION
+            sentence = _unchecked(diagnosis, unsplit, unknown)
         case DiagnoseVerdict.DISAGREE:
+            tone = Tone.CAUTION
             sentence = (
                 f"No verdict on the FFI cost at {unknown}: the independent ways of measuring it "
                 "do not agree there. All of them are shown below."
             )
-            return Verdict(word=verdict.value, tone=Tone.CAUTION, sentence=sentence)
         case DiagnoseVerdict.DISTORTED:
             sentence = (
                 f"No split at {unsplit}: what the profiler cost was not shown to be below its "
                 "limit. The other figures stand."
             )
-            return Verdict(word=verdict.value, tone=Tone.BAD, sentence=sentence)
         case DiagnoseVerdict.UNTRUSTED:
             sentence = (
                 "No verdict: two copies of the same build were measured as different, so none of "
                 "the times may be believed."
             )
-            return Verdict(word=verdict.value, tone=Tone.BAD, sentence=sentence)
         case DiagnoseVerdict.BUSY:
             sentence = "No verdict: the machine had no room for the measurement."
-            return Verdict(word=verdict.value, tone=Tone.BAD, sentence=sentence)
         case _:
             assert_never(verdict)
+    return Verdict(word=verdict.value, tone=tone, sentence=sentence)
 
 
 def _sizes(splits: Iterable[SizeSplit]) -> str:

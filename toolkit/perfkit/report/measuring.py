@@ -79,31 +79,31 @@ def measure_page(report: MeasureReport, *, directory: Path | None = None) -> Pag
 
 def measure_verdict(report: MeasureReport) -> Verdict:
     """Whether the figures may be believed, and which targets were met."""
+    tone = Tone.BAD
     match report.verdict:
         case MeasureVerdict.OK:
             missed = [r for r in report.results if r.met is False]
+            tone = Tone.CAUTION if missed else Tone.GOOD
             sentence = _floor_sentence(report.noise_floor)
             if missed:
                 which = joined(f"{r.workload} at {format_count(r.size)}" for r in missed)
                 sentence += f" Target missed: {which}."
-            return Verdict(word="ok", tone=Tone.CAUTION if missed else Tone.GOOD, sentence=sentence)
         case MeasureVerdict.UNCHECKED:
+            tone = Tone.CAUTION
             sentence = (
                 "No sentinel and no comparison of identical code stands behind these figures: a "
                 "busy machine would not have been noticed."
             )
-            return Verdict(word="unchecked", tone=Tone.CAUTION, sentence=sentence)
         case MeasureVerdict.BUSY:
             valid = sum(result.valid_blocks for result in report.results)
             total = sum(result.blocks for result in report.results)
             counted = f" ({valid} of {total} blocks were undisturbed)" if total else ""
             sentence = f"No verdict: the machine had no room for the measurement{counted}."
-            return Verdict(word="busy", tone=Tone.BAD, sentence=sentence)
         case MeasureVerdict.UNTRUSTED:
             sentence = "No verdict: identical copies of the build measured as different."
-            return Verdict(word="untrusted", tone=Tone.BAD, sentence=sentence)
         case _:
             assert_never(report.verdict)
+    return Verdict(word=report.verdict.value, tone=tone, sentence=sentence)
 
 
 def measure_table(results: Sequence[SizeResult], report: MeasureReport) -> Table:
