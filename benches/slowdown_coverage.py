@@ -43,6 +43,7 @@ from perfkit.stacks.intervals import wilson
 from perfkit.store import create_run
 from perfkit.subject.build import Builder
 from perfkit.subject.child import spec_for, worker
+from perfkit.subject.job import job_for
 
 if TYPE_CHECKING:
     from perfkit.config import Project
@@ -162,15 +163,11 @@ def take(project: Project, build: Build, kind: Kind, cases: int, journal: Path) 
     settings = RecordSettings(rate_hz=kind.rate_hz, event=EVENTS[0], call_graph=STACK_COPIES[0])
     with tempfile.TemporaryDirectory(prefix="perfkit-bench-") as folder:
         run = create_run(Path(folder), "profile", {})
+        job = job_for(
+            project, kind.workload, Builder(project, cache=Path(folder)), run, build=build
+        )
         request = CaptureRequest(
-            project=project,
-            build=build,
-            name=kind.workload,
-            workload=project.config.workloads[kind.workload],
-            size=kind.size,
-            rate_hz=kind.rate_hz,
-            duration_s=DURATION_S,
-            label="case",
+            job=job, size=kind.size, rate_hz=kind.rate_hz, duration_s=DURATION_S
         )
         spec = spec_for(project, build)
         with worker(spec) as first, worker(spec) as second:

@@ -21,7 +21,7 @@ from perfkit.diagnose.conclude import diagnose, job_of
 from perfkit.diagnose.findings import find
 from perfkit.diagnose.observed import Observed
 from perfkit.diagnose.profiles import can_split, functions, layers_of, read
-from perfkit.profile.engine import profile_workload
+from perfkit.profile.engine import profile
 from perfkit.records import (
     Build,
     DiagnoseVerdict,
@@ -70,8 +70,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def observe(project: Project, build: Build, run: Run, name: str) -> Observed:
     """Profile one workload at its size, with the time per call that the profiled region shows."""
     (size,) = project.config.workloads[name].sizes
-    (capture,) = profile_workload(
-        project, name, size, build=build, run=run, names=["perf"], threads=2
+    (capture,) = profile(
+        job_for(project, name, None, run, build=build, threads=2), size, names=["perf"]
     )
     # The gate's limits are the profiler's own business and tested there: perf misses CPU time of
     # threads that sleep and wake within one sampling period, for one. What a rule makes of the

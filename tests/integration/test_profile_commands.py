@@ -18,9 +18,9 @@ from perfkit.errors import PermissionRefusedError, UnreadableOutputError
 from perfkit.profile import perf_record, py_spy
 from perfkit.profile.command import Outcome, ProfileOptions, Target, profile_command
 from perfkit.profile.perf_record import RecordSettings
-from perfkit.profile.request import quiet
 from perfkit.store import Run, create_run
 from perfkit.subject.build import Builder
+from perfkit.subject.job import quiet
 
 if TYPE_CHECKING:
     from perfkit.config import Project

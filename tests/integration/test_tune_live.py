@@ -243,9 +243,9 @@ def test_a_profiler_that_cannot_look_leaves_the_other_one(
     class Missing:
         """A profiler that this machine does not have."""
 
-        def capture(self, request: CaptureRequest, run: Run) -> Capture:
+        def capture(self, request: CaptureRequest) -> Capture:
             """See `Profiler`."""
-            message = f"not installed: {request.name} is not profiled in {run.id}"
+            message = f"not installed: {request.job.name} is not profiled in {request.job.run.id}"
             raise ToolMissingError(message)
 
     known = {name: Missing() if name in missing else real[name] for name in real}

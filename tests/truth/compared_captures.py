@@ -27,11 +27,12 @@ from conftest import copy_subject
 from perfkit.config import Project, load_project
 from perfkit.environment import fingerprint
 from perfkit.profile import compare
-from perfkit.profile.engine import profile_workload
+from perfkit.profile.engine import profile
 from perfkit.records import Build, Profile
 from perfkit.stacks.intervals import wilson
 from perfkit.store import create_run
 from perfkit.subject.build import Builder
+from perfkit.subject.job import job_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,8 +68,12 @@ def capture(
     config = project.config.model_copy(update={"workloads": workloads})
     named = dataclasses.replace(project, config=config)
     run = create_run(folder, "profile", {"fingerprint": {}, "config": []})
-    (found,) = profile_workload(
-        named, name, size, build=build, run=run, names=["perf"], rate=RATE_HZ, duration=SECONDS
+    (found,) = profile(
+        job_for(named, name, None, run, build=build),
+        size,
+        names=["perf"],
+        rate=RATE_HZ,
+        duration=SECONDS,
     )
     return run, found
 

@@ -19,12 +19,13 @@ import numpy as np
 import scipy.stats
 
 from perfkit.profile import analyse
-from perfkit.profile.engine import profile_workload, request_for
+from perfkit.profile.engine import profile, request_for
 from perfkit.profile.paired import Arm
 from perfkit.profile.perf import judged, tool_environment
 from perfkit.profile.perf_session import Session
 from perfkit.records import Interval, Layer
 from perfkit.subject.child import spec_for, worker
+from perfkit.subject.job import job_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -133,8 +134,12 @@ def take(
     project: Project, build: Build, run: Run, name: str, size: int, *, seconds: float, rate: int
 ) -> tuple[Capture, Split]:
     """One capture by perf, with its split; a capture that perfkit does not believe has one too."""
-    (capture,) = profile_workload(
-        project, name, size, build=build, run=run, names=["perf"], rate=rate, duration=seconds
+    (capture,) = profile(
+        job_for(project, name, None, run, build=build),
+        size,
+        names=["perf"],
+        rate=rate,
+        duration=seconds,
     )
     layers = analyse.layers_for(build, project.config.layers)
     return capture, analyse.split_unchecked(capture, run, layers)
@@ -148,7 +153,9 @@ def take_known(
     Raises:
         Unasked: the parts are more than the call, beyond what their interval leaves open.
     """
-    request = request_for(project, name, size, build=build, rate=rate, duration=seconds)
+    request = request_for(
+        job_for(project, name, None, run, build=build), size, rate=rate, duration=seconds
+    )
     with worker(spec_for(project, build)) as running:
         arm = Arm(running, request)
         length = name.partition("_")[2]

@@ -79,7 +79,7 @@ def test_every_part_may_fail_by_itself(
         (times, "measure_delays"),
         (times, "probe_gil"),
         (times, "sizes_taken"),
-        (collect, "profile_workload"),
+        (collect, "profile"),
     ):
         monkeypatch.setattr(place, name, failing(error))
     monkeypatch.setattr(collect, "start_values", lambda _project, _workload: {"SMALL": 30_000})
@@ -110,7 +110,7 @@ def test_every_part_may_fail_by_itself(
 
 def test_a_capture_that_cannot_be_read_leaves_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = capture(accepted=True)
-    monkeypatch.setattr(collect, "profile_workload", lambda *_a, **_k: (taken,))
+    monkeypatch.setattr(collect, "profile", lambda *_a, **_k: (taken,))
     monkeypatch.setattr(collect.profiles, "can_split", lambda _capture: True)
     monkeypatch.setattr(collect, "_read", failing(CaptureError("the region is empty")))
     notes: list[Note] = []

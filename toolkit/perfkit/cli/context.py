@@ -22,13 +22,11 @@ from perfkit import environment, store
 from perfkit.cli.options import Format
 from perfkit.config import Project, load_project, resolved_values
 from perfkit.errors import ExitCode, PerfkitError, UsageError
+from perfkit.subject.job import Progress
 
 if TYPE_CHECKING:
     from perfkit.report.page import Page
     from perfkit.subject.build import Builder
-
-Progress = Callable[[str, float | None], None]
-"""Called with what is being done and how much of it is done (0 to 1), if that is known."""
 
 PLAIN_WIDTH = 100
 """Columns of a report that goes to a file or a pipe."""

@@ -24,9 +24,9 @@ from perfkit.errors import PerfkitError
 from perfkit.measure import criterion
 from perfkit.measure.variants import SUBJECT
 from perfkit.profile import callgrind
-from perfkit.profile.engine import profile_workload
+from perfkit.profile.engine import profile
 from perfkit.records import Note, Profile
-from perfkit.subject.parameters import start_values
+from perfkit.subject.parameters import Assignment, start_values
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
@@ -198,18 +198,7 @@ def _profile(
 
 
 def _capture(job: Job, size: int, build: Build) -> tuple[Capture, ...]:
-    return profile_workload(
-        job.project,
-        job.name,
-        size,
-        build=build,
-        run=job.run,
-        builder=job.builder,
-        assignment=job.assignment,
-        threads=job.threads,
-        split_only=True,
-        progress=job.progress,
-    )
+    return profile(dataclasses.replace(job, build=build), size, split_only=True)
 
 
 def _read(job: Job, capture: Capture, build: Build) -> Profiled:
@@ -323,17 +312,9 @@ def _instructions(job: Job, profiled: Mapping[int, Profiled]) -> Counted | None:
     size = min(profiled)
     job.tell(f"counting instructions at {format_count(size)}")
     try:
-        (capture,) = profile_workload(
-            job.project,
-            job.name,
-            size,
-            build=job.builder.build(profile=Profile.PROFILING),
-            run=job.run,
-            names=["callgrind"],
-            assignment=job.assignment,
-            threads=1,
-            progress=job.progress,
-        )
+        build = job.builder.build(profile=Profile.PROFILING)
+        alone = dataclasses.replace(job, build=build, threads=1)
+        (capture,) = profile(alone, size, names=["callgrind"])
         counted = callgrind.with_math(capture, job.run)
     except PerfkitError as error:
         return Counted(per_element=None, size=size, reason=error.message)
@@ -368,25 +349,17 @@ def _lost_at(job: Job, results: Sequence[SizeResult]) -> int | None:
 def _reference(job: Job, size: int) -> Profiled | None:
     """The reference's own profile."""
     job.tell(f"profiling the reference at {format_count(size)}")
+    build = job.builder.build(profile=Profile.PROFILING)
     # The reference takes the place of the call in a workload of its own, so that its files have
     # names of their own.
-    name = f"{job.name}-reference"
-    config = job.project.config
-    stand_in = job.workload.model_copy(update={"call": job.workload.reference})
-    workloads = {**config.workloads, name: stand_in}
-    project = dataclasses.replace(
-        job.project, config=config.model_copy(update={"workloads": workloads})
-    )
-    build = job.builder.build(profile=Profile.PROFILING)
-    taken = profile_workload(
-        project,
-        name,
-        size,
+    stand_in = dataclasses.replace(
+        job,
+        name=f"{job.name}-reference",
+        workload=job.workload.model_copy(update={"call": job.workload.reference}),
         build=build,
-        run=job.run,
-        names=["perf"],
-        threads=config.measure.reference_threads,
-        progress=job.progress,
+        assignment=Assignment(),
+        threads=job.settings.reference_threads,
     )
+    taken = profile(stand_in, size, names=["perf"])
     usable = next((capture for capture in taken if profiles.can_split(capture)), None)
     return _read(job, usable, build) if usable is not None else None

@@ -58,14 +58,14 @@ class Arm:
 
     def __init__(self, running: Worker, request: CaptureRequest) -> None:
         self.running = running
-        sets = data_sets_for(request.size, request.project.config.measure.data_sets)
+        sets = data_sets_for(request.size, request.job.project.config.measure.data_sets)
         self.arm = running.prepare(
-            request.workload,
+            request.job.workload,
             request.size,
             which="call",
             seed=request.seed,
             data_sets=sets,
-            name=request.name,
+            name=request.job.name,
         )
         running.calibrate(self.arm, batch_s=BATCH_S)
         self.looks: list[dict[str, float]] = []
@@ -124,7 +124,7 @@ def compare(
                 region_s += sum(result.seconds for result in on)
                 calls += sum(result.calls for result in on)
                 tid = on[0].tid
-                request.progress(stage, min(region_s / duration_s, 1.0))
+                request.job.progress(stage, min(region_s / duration_s, 1.0))
                 arms[0].look()
                 if len(ratios[-1]) >= BLOCKS and region_s >= duration_s * (index + 1) / PAIRS:
                     break

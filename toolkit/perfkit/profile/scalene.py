@@ -19,7 +19,7 @@ from perfkit.profile.py_spy import region_stacks
 from perfkit.profile.quality import Quality
 from perfkit.records import Capture, Check, Note
 from perfkit.stacks.folded import MOST_SAMPLES, safe_name
-from perfkit.subject.child import interpreter, spec_for
+from perfkit.subject.child import interpreter
 from perfkit.units import format_share
 
 if TYPE_CHECKING:
@@ -63,14 +63,15 @@ class Scalene:
         said = str(found) if found else "not on PATH"
         return Check(id=self.name, ok=found is not None, required=False, found=said, remedy=remedy)
 
-    def capture(self, request: CaptureRequest, run: Run) -> Capture:
+    def capture(self, request: CaptureRequest) -> Capture:
         """Profile one workload at one size.
 
         Raises:
             ToolMissingError: the subject's interpreter has no scalene.
             CaptureError: it left no stack of the loop.
         """
-        spec = spec_for(request.project, request.build, request.assignment, threads=request.threads)
+        run = request.job.run
+        spec = request.job.spec()
         self._require(request, spec.environment)
         stems = [f"raw/{request.label}.scalene.{index + 1}.json" for index in range(PAIRS)]
         outs = [run.path(stem) for stem in stems]
@@ -97,7 +98,7 @@ class Scalene:
         return _judged(request, run, paired, outs, log)
 
     def _require(self, request: CaptureRequest, environ: Mapping[str, str]) -> None:
-        python = interpreter(request.project)
+        python = interpreter(request.job.project)
         done = process.run(
             [python, "-c", "import scalene"], env=environ, timeout_s=_PROBE_S, ok_codes=None
         )
@@ -188,7 +189,7 @@ def _judged(
     notes.append(Note(id="outside_region", text=text))
     taken = Taken(
         profiler=Scalene.name,
-        workload=request.name,
+        workload=request.job.name,
         size=request.size,
         stem=request.label,
         title=request.title,
@@ -199,7 +200,7 @@ def _judged(
         region=paired.region,
         notes=tuple(notes),
     )
-    return publish(taken, request.project.config.profiling, run)
+    return publish(taken, request.job.project.config.profiling, run)
 
 
 def _read(log: Path) -> str:

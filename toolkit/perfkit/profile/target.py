@@ -26,11 +26,12 @@ from perfkit.stacks.py_spy_raw import read_raw
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from perfkit.config import Project
     from perfkit.records import Build
     from perfkit.store import Run
+    from perfkit.subject.job import Progress
 
 LABEL = "command"
 PERF, PY_SPY = COMMAND_PROFILERS = ("perf", "py-spy")
@@ -141,7 +142,7 @@ class Looked:
         return _NEVER_S if self.target.pid is None else self.seconds + _PID_SLACK_S
 
 
-def profile_target(wanted: Looked, progress: Callable[[str, float | None], None]) -> Outcome:
+def profile_target(wanted: Looked, progress: Progress) -> Outcome:
     """Profile it by the first profiler that may look.
 
     Raises:

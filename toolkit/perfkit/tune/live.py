@@ -24,7 +24,7 @@ from perfkit.measure.plan import Variant
 from perfkit.measure.results import LEAST_SESSIONS
 from perfkit.measure.session import measure
 from perfkit.measure.variants import reference_of, verify
-from perfkit.profile.engine import profile_workload
+from perfkit.profile.engine import profile
 from perfkit.records import MeasureReport, MeasureVerdict, ModuleFile, Note, Profile, Role
 from perfkit.store import Run
 from perfkit.subject.child import worker
@@ -123,22 +123,13 @@ class LiveEvaluator:
         """See `Evaluator`."""
         job = self._job_of(prepared, label)
         build = job.builder.build(job.build.params, profile=Profile.PROFILING)
+        job = replace(job, build=build)
         captures: list[Capture] = []
         notes: list[Note] = []
         refused: list[PerfkitError] = []
         for profiler in _PROFILERS:
             try:
-                captures += profile_workload(
-                    job.project,
-                    job.name,
-                    size,
-                    build=build,
-                    run=job.run,
-                    names=[profiler],
-                    builder=job.builder,
-                    assignment=job.assignment,
-                    progress=job.progress,
-                )
+                captures += profile(job, size, names=[profiler])
             except (
                 NoVerdictError,
                 PermissionRefusedError,
