@@ -25,14 +25,15 @@ from perfkit.diagnose.rule import (
     LONG_CALL_S,
     SEQUENCE,
     again,
-    bound,
+    checked_by,
     compute_share,
     finding,
+    finding_of_work,
     share_of_work,
     upto,
 )
 from perfkit.measure.ratios import inverse, is_faster, saved_share
-from perfkit.records import ALL_THREADS, Evidence, Finding, Interval, Layer
+from perfkit.records import Evidence, Finding, Interval, Layer
 from perfkit.units import format_count, format_ratio, format_share
 
 if TYPE_CHECKING:
@@ -115,17 +116,10 @@ def gil_held(seen: Observed) -> Finding | None:
     evidence = seen.evidence(
         seen.where(lambda s: s.calling and s.layer in (Layer.COMPUTE, Layer.MATH))
     )
-    return finding(
-        seen,
-        "gil_held",
-        title,
-        compute or held,
-        evidence,
-        remedy,
-        # A single call saves nothing: the gain is what other threads can do beside it.
-        gain=Interval(estimate=0.0, low=0.0, high=0.0),
-        check=again(seen),
-    )
+    # A single call saves nothing: the gain is what other threads can do beside it.
+    nothing = Interval(estimate=0.0, low=0.0, high=0.0)
+    found = finding(seen, "gil_held", title, compute or held, evidence, remedy, nothing)
+    return checked_by(found, again(seen))
 
 
 def threshold_outside(seen: Observed) -> Finding | None:
@@ -149,15 +143,8 @@ def threshold_outside(seen: Observed) -> Finding | None:
             f"move {branches.parameter} {'above' if taken_above else 'to at most'} "
             f"{format_count(seen.size)}; {_crossing(branches)}"
         )
-        found = finding(
-            seen,
-            "threshold_outside",
-            title,
-            saved,
-            (),
-            remedy,
-            check=f"perfkit tune --workload {seen.workload}",
-        )
+        found = finding(seen, "threshold_outside", title, saved, (), remedy)
+        found = checked_by(found, f"perfkit tune --workload {seen.workload}")
         if worst is None or found.share > worst.share:
             worst = found
     return worst
@@ -190,16 +177,7 @@ def scalar_math(seen: Observed) -> Finding | None:
         "evaluate a polynomial or rational approximation over slices that the compiler can "
         "vectorise, or call a vector math library; check the accuracy you need first"
     )
-    return finding(
-        seen,
-        "scalar_math",
-        title,
-        share,
-        seen.evidence(chosen),
-        remedy,
-        base=ALL_THREADS,
-        gain=upto(bound(seen, chosen)),
-    )
+    return finding_of_work(seen, "scalar_math", title, share, chosen, remedy)
 
 
 def _instructions(counted: Counted | None) -> str:
