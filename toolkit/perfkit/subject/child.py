@@ -120,14 +120,12 @@ class Calibration:
 
     Attributes:
         per_call_s: seconds per call in the last batch.
-        first_s: seconds of the very first call.
         helpers: share of the CPU time that other threads than the calling one used; the most of
             any batch.
     """
 
     calls: int
     per_call_s: float
-    first_s: float
     helpers: float
 
 
@@ -251,15 +249,9 @@ class Worker:
         )
         self.pid: int = told["pid"]
         self.main_tid: int = told["main_tid"]
-        self.loaded = LoadedModule(
-            module=told["module"],
-            path=Path(told["path"]),
-            sha256=told["sha256"],
-            parameters=told["parameters"],
-            python=told["python"],
-            executable=Path(told["executable"]),
-            pid=told["pid"],
-        )
+        del told["main_tid"]
+        places = {name: Path(told[name]) for name in ("path", "executable")}
+        self.loaded = LoadedModule(**{**told, **places})
 
     def ask(self, command: str, timeout_s: float, **arguments: object) -> Any:  # noqa: ANN401
         """Send one command and wait for its answer.
@@ -317,10 +309,7 @@ class Worker:
             arm=arm,
             label=f"{whose} at size {size}: `{function}`",
             function=function,
-            setup=workload.setup,
-            size=size,
-            seed=seed,
-            data_sets=data_sets,
+            inputs={"setup": workload.setup, "size": size, "seed": seed, "data_sets": data_sets},
             returns_seconds=which == "inner_timer",
             keywords=which != "reference",
         )
@@ -344,18 +333,16 @@ class Worker:
             warm_s=warm_s,
             limit_s=limit_s,
         )
-        per_call_s = told["seconds"] / told["calls"]
-        if told["slow"]:
-            message = f"one call of {arm} takes {per_call_s:.3g} s; the limit is {limit_s:g} s"
+        slow = told.pop("slow")
+        found = Calibration(**told)
+        if slow:
+            message = (
+                f"one call of {arm} takes {found.per_call_s:.3g} s; the limit is {limit_s:g} s"
+            )
             remedy = "choose smaller sizes, or a longer `measure.time_limit_s`"
             raise WorkloadError(message, remedy=remedy)
-        self.calibrated[arm] = Calibration(
-            calls=told["calls"],
-            per_call_s=per_call_s,
-            first_s=told["first_s"],
-            helpers=told["helpers"],
-        )
-        return int(told["calls"])
+        self.calibrated[arm] = found
+        return found.calls
 
     def time(
         self,

@@ -244,13 +244,12 @@ class Commands:
         arm: str,
         label: str,
         function: str,
-        setup: str,
-        size: int,
-        seed: int,
-        data_sets: int,
+        inputs: Mapping[str, Any],
         returns_seconds: bool,
         keywords: bool,
     ) -> Reply:
+        """Make the data sets of one call: `inputs` holds `setup`, `size`, `seed`, `data_sets`."""
+        setup, size, seed = inputs["setup"], inputs["size"], inputs["seed"]
         target = self.resolve(function)
         make = self.resolve(setup)
         if not callable(target) or not callable(make):
@@ -264,7 +263,7 @@ class Commands:
 
         sets = []
         digests: list[str | None] = []
-        for index in range(data_sets):
+        for index in range(inputs["data_sets"]):
             made = self._user(f"`{setup}({size}, {seed + index})`", make, size, seed + index)
             if not isinstance(made, tuple):
                 message = "`%s` returned %s; it must return the call's arguments as a tuple"
@@ -282,22 +281,19 @@ class Commands:
         """Warm up, then the smallest power of two of calls that takes `batch_s`."""
         chosen = self.arms[arm]
         begin = time.perf_counter()
-        spent, first = 0.0, None
-        while spent < warm_s or first is None:
+        while True:
             timed = self._batch(chosen, 1)
-            first = timed["seconds"] if first is None else first
-            spent = time.perf_counter() - begin
             if timed["seconds"] > limit_s:
-                return _calibrated(1, timed, first, _helpers(timed), slow=True)
+                return _calibrated(timed, _helpers(timed), limit_s)
+            if time.perf_counter() - begin >= warm_s:
+                break
         calls, helpers = 1, 0.0
         while True:
             timed = self._batch(chosen, calls)
             helpers = max(helpers, _helpers(timed))
             if timed["seconds"] >= batch_s or calls >= MAX_CALLS:
-                break
+                return _calibrated(timed, helpers, limit_s)
             calls *= 2
-        slow = timed["seconds"] / calls > limit_s
-        return _calibrated(calls, timed, first, helpers, slow=slow)
 
     def overhead(self, calls: int) -> Reply:
         """Seconds that one turn of perfkit's own loop takes, with a call of nothing."""
@@ -603,13 +599,14 @@ class _Helper:
             self.done.release()
 
 
-def _calibrated(calls: int, timed: Reply, first: float, helpers: float, slow: bool) -> Reply:
+def _calibrated(timed: Reply, helpers: float, limit_s: float) -> Reply:
+    """What the last batch of a calibration says, and whether its calls are too slow."""
+    per_call_s = timed["seconds"] / timed["calls"]
     return {
-        "calls": calls,
-        "seconds": timed["seconds"],
-        "first_s": first,
+        "calls": timed["calls"],
+        "per_call_s": per_call_s,
         "helpers": helpers,
-        "slow": slow,
+        "slow": per_call_s > limit_s,
     }
 
 
