@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from perfkit.config import Backend, Kind, Parameter
+from perfkit.config import Backend, Kind, Measure, Parameter
 from perfkit.diagnose import branches, collect, times
 from perfkit.errors import (
     BuildError,
@@ -21,6 +21,7 @@ from perfkit.errors import (
     WorkloadError,
 )
 from perfkit.records import Capture, Interval, Note, Outcome
+from perfkit.subject.job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,26 +45,24 @@ def failing(error: PerfkitError) -> Callable[..., NoReturn]:
     return fail
 
 
-def job(**changes: object) -> Any:  # noqa: ANN401  # stands for Job
+def job(**changes: object) -> Any:  # noqa: ANN401  # its parts are made up
     config = SimpleNamespace(
         subject=SimpleNamespace(delay_hook="ext:set_dealy_ns", module="ext"),
         parameters_of=lambda _name: {"SMALL": Parameter(kind="threshold", file="a.rs")},
     )
-    workload = SimpleNamespace(
-        twin=None, reference="ref:call", bench=SimpleNamespace(allocates_output=True)
-    )
-    base = {
+    base: dict[str, Any] = {
         "name": "w",
         "project": SimpleNamespace(config=config),
-        "workload": workload,
-        "run": SimpleNamespace(path=Path),
+        "workload": SimpleNamespace(
+            twin=None, reference="ref:call", bench=SimpleNamespace(allocates_output=True)
+        ),
         "builder": None,
-        "tell": lambda _text: None,
-        "progress": lambda _text, _fraction: None,
-        "assignment": None,
+        "build": None,
+        "run": SimpleNamespace(path=Path),
+        "settings": Measure(),
         "threads": 2,
     }
-    return SimpleNamespace(**{**base, **changes})
+    return Job(**{**base, **changes})
 
 
 def builder(error: PerfkitError) -> Any:  # noqa: ANN401  # stands for Builder

@@ -101,12 +101,7 @@ def probes(sizes: Iterable[int]) -> tuple[int, ...]:
 
 
 def force(
-    job: Job,
-    name: str,
-    sizes: Sequence[int],
-    start: Mapping[str, Value],
-    *,
-    probed: Sequence[int],
+    job: Job, name: str, sizes: Sequence[int], start: Mapping[str, Value], *, probed: Sequence[int]
 ) -> Forced:
     """Time both branches of one threshold, and a copy of one of them for the noise floor.
 

@@ -90,12 +90,7 @@ def aside(notes: list[Note], note: str, otherwise: T, make: Callable[[], T]) -> 
 
 
 def collect(
-    job: Job,
-    measured: Measurement,
-    sizes: Sequence[int],
-    *,
-    verify: bool,
-    notes: list[Note],
+    job: Job, measured: Measurement, sizes: Sequence[int], *, verify: bool, notes: list[Note]
 ) -> Collected:
     """Collect what stands beside the main measurement; what fails is a note, not the end."""
     results = measured.report.results
@@ -226,11 +221,7 @@ def _write_table(run: Run, name: str, size: int, profiled: Profiled) -> None:
 
 
 def _delays(
-    job: Job,
-    sizes: Sequence[int],
-    measured: Measurement,
-    loop_s: float,
-    notes: list[Note],
+    job: Job, sizes: Sequence[int], measured: Measurement, loop_s: float, notes: list[Note]
 ) -> tuple[Response, ...]:
     """E5 at the smallest size."""
     size = min(sizes)
@@ -284,10 +275,7 @@ def _thresholds(job: Job, sizes: Sequence[int], *, verify: bool) -> list[Forced]
 
 
 def _flags(
-    job: Job,
-    sizes: Sequence[int],
-    line: RustcLine | None,
-    notes: list[Note],
+    job: Job, sizes: Sequence[int], line: RustcLine | None, notes: list[Note]
 ) -> Mapping[int, Flags]:
     """What LTO and one codegen unit would gain, where the build goes without."""
     wanted = flags.missing(line) if line is not None else {}
@@ -321,12 +309,7 @@ def _instructions(job: Job, profiled: Mapping[int, Profiled]) -> Counted | None:
     return Counted(per_element=counted / size, size=size)
 
 
-def _force(
-    job: Job,
-    name: str,
-    parameter: Parameter,
-    sizes: Sequence[int],
-) -> Forced:
+def _force(job: Job, name: str, parameter: Parameter, sizes: Sequence[int]) -> Forced:
     wanted = [size for size in sizes if not parameter.sizes or size in parameter.sizes]
     probed, _ = times.sizes_taken(job, branches.probes(sizes))
     return branches.force(

@@ -285,11 +285,7 @@ def why_unsampled(size: int, captures: Sequence[Capture]) -> str:
 
 
 def _agreement_notes(
-    name: str,
-    size: int,
-    readings: Sequence[Estimate],
-    call_s: Interval,
-    agreement: Agreement,
+    name: str, size: int, readings: Sequence[Estimate], call_s: Interval, agreement: Agreement
 ) -> list[Note]:
     """The disagreement of each pair where nothing is agreed; what the share covers where it is."""
     where = f"{name} at {format_count(size)}"

@@ -14,13 +14,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.diagnose import memory_rules, pool_rules
 from perfkit.diagnose.model import described
-from perfkit.diagnose.observed import (
-    Branches,
-    Counted,
-    Observed,
-    frame_totals,
-    matches,
-)
+from perfkit.diagnose.observed import Branches, Counted, Observed, frame_totals, matches
 from perfkit.diagnose.rule import (
     LONG_CALL_S,
     SEQUENCE,

@@ -153,10 +153,7 @@ def run_bench(
         str(_CONFIDENCE),
     ]
     process.run(
-        argv,
-        env=environment,
-        cwd=bench.directory,
-        timeout_s=_TIMEOUT_S + _TIMEOUT_FACTOR * seconds,
+        argv, env=environment, cwd=bench.directory, timeout_s=_TIMEOUT_S + _TIMEOUT_FACTOR * seconds
     )
     found = [result for result in read_results(folder) if result.id == wanted]
     if not found:

@@ -12,15 +12,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.errors import MachineBusyError, UsageError
 from perfkit.measure import sentinels, statistics
-from perfkit.records import (
-    Interval,
-    MeasureReport,
-    MeasureVerdict,
-    Note,
-    Pattern,
-    Role,
-    SizeResult,
-)
+from perfkit.records import Interval, MeasureReport, MeasureVerdict, Note, Pattern, Role, SizeResult
 from perfkit.units import format_count
 
 if TYPE_CHECKING:

@@ -295,12 +295,7 @@ def _attempt(plan: Plan, first_session: int) -> Measurement:
                 begin = opened.lab.now()
                 try:
                     result = run_session(
-                        plan,
-                        opened.lab,
-                        opened.paces,
-                        machine,
-                        session=session,
-                        journal=journal,
+                        plan, opened.lab, opened.paces, machine, session=session, journal=journal
                     )
                 finally:
                     journal.flush()

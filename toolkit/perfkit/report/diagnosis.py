@@ -293,14 +293,14 @@ def _ffi_blocks(splits: Sequence[SizeSplit]) -> list[Block]:
     ]
     if any(split.ffi.agreeing for split in splits):
         rows.append(("agreed by", *(",\n".join(s.ffi.agreeing) or UNKNOWN for s in splits)))
-    reasons: list[str] = []
+    reasons: dict[tuple[str, str], list[str]] = {}
     for name in names:
         cells = []
         for split in splits:
             found = next((e for e in split.ffi.estimators if e.name == name), None)
             cells.append(time_interval(found.seconds) if found else UNKNOWN)
             if found is not None and found.reason:
-                reasons.append(f"{name} at {format_count(split.size)}: {found.reason}")
+                reasons.setdefault((name, found.reason), []).append(format_count(split.size))
         rows.append((name, *cells))
     titles = ("<estimator", *(format_count(split.size) for split in splits))
     caption = (
@@ -310,7 +310,8 @@ def _ffi_blocks(splits: Sequence[SizeSplit]) -> list[Block]:
     )
     blocks: list[Block] = [Table(columns=columns(*titles), rows=tuple(rows), caption=caption)]
     if reasons:
-        blocks.append(Bullets(items=tuple(_merged(reasons))))
+        told = (f"{name} at {', '.join(at)}: {why}" for (name, why), at in reasons.items())
+        blocks.append(Bullets(items=tuple(told)))
     return blocks
 
 
@@ -320,13 +321,3 @@ def _known_share(split: SizeSplit) -> str:
         return "not known"
     cell = share_interval(ffi.share)
     return cell if ffi.agree else f"{cell}\nnot agreed"
-
-
-def _merged(reasons: Sequence[str]) -> list[str]:
-    """`twin at 1k: x` and `twin at 10k: x` become `twin at 1k, 10k: x`."""
-    merged: dict[tuple[str, str], list[str]] = {}
-    for text in reasons:
-        place, _, reason = text.partition(": ")
-        name, _, size = place.rpartition(" at ")
-        merged.setdefault((name, reason), []).append(size)
-    return [f"{name} at {', '.join(sizes)}: {reason}" for (name, reason), sizes in merged.items()]

@@ -184,8 +184,7 @@ class Commands:
                 return usual, hashes[usual]
         message = "`%s` was imported from %s, which is not the build that was asked for"
         details = "expected sha256 {}; found {}".format(
-            expected,
-            ", ".join(f"{digest} of {path}" for path, digest in hashes.items()),
+            expected, ", ".join(f"{digest} of {path}" for path, digest in hashes.items())
         )
         raise Refused("mismatch", message % (module, ", ".join(hashes)), details=details)
 
@@ -302,13 +301,7 @@ class Commands:
         }
 
     def time(
-        self,
-        arm: str,
-        calls: int,
-        pattern: str,
-        untimed: int,
-        cpu: int | None,
-        first: int | None,
+        self, arm: str, calls: int, pattern: str, untimed: int, cpu: int | None, first: int | None
     ) -> Reply:
         """One batch, begun on the given core and with the given data set where they are given."""
         chosen = self.arms[arm]

@@ -94,11 +94,7 @@ def converged(trial: Trial, start: Trial, rules: Rules) -> str | None:
     return None
 
 
-def decide(
-    trials: Sequence[Trial],
-    rules: Rules,
-    noise_floor: float | None,
-) -> Ending | None:
+def decide(trials: Sequence[Trial], rules: Rules, noise_floor: float | None) -> Ending | None:
     """Whether the trials so far end the search; success is judged before this is asked.
 
     Args:
@@ -149,8 +145,7 @@ def _failed(tried: Sequence[Trial], rules: Rules) -> Ending | None:
         return None
     outcomes = ", ".join(trial.outcome for trial in last)
     return Ending(
-        status=TuneStatus.FAILED,
-        reason=f"{rules.failures} candidates in a row failed ({outcomes})",
+        status=TuneStatus.FAILED, reason=f"{rules.failures} candidates in a row failed ({outcomes})"
     )
 
 
@@ -201,6 +196,5 @@ def _used_up(tried: Sequence[Trial], rules: Rules) -> Ending | None:
     if len(tried) < rules.max_iterations:
         return None
     return Ending(
-        status=TuneStatus.MAX_ITERATIONS,
-        reason=f"{len(tried)} trials, the most that were allowed",
+        status=TuneStatus.MAX_ITERATIONS, reason=f"{len(tried)} trials, the most that were allowed"
     )

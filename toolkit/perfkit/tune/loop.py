@@ -157,12 +157,8 @@ class Loop:
         """Trial 0: the starting build against a copy of itself and the reference."""
         measured = self._evaluator.measure(prepared, label=_label(0), fresh=False)
         self._note(measured)
-        trial = self._trial(
-            Candidate(params=self._settings.start, stage=Stage.START, reason=""),
-            prepared,
-            measured,
-            iteration=0,
-        )
+        start = Candidate(params=self._settings.start, stage=Stage.START, reason="")
+        trial = self._measured(start, prepared, measured, 0)
         self._keep(trial)
         if trial.outcome is TrialOutcome.OK:
             return None
@@ -205,14 +201,14 @@ class Loop:
             twin = self._same_code(prepared)
             if twin is not None:
                 reason = f"the same machine code as trial {twin.iteration}; not measured again"
-                return self._bare(candidate, iteration, TrialOutcome.SAME_CODE, reason, prepared)
+                return self._trial(candidate, iteration, TrialOutcome.SAME_CODE, reason, prepared)
             self._tell(f"trial {iteration}: measuring", iteration)
             measured = self._evaluator.measure(prepared, label=_label(iteration), fresh=False)
         except tuple(error for error, _ in _OUTCOMES) as error:
             outcome = next(found for kind, found in _OUTCOMES if isinstance(error, kind))
-            return self._bare(candidate, iteration, outcome, str(error), prepared)
+            return self._trial(candidate, iteration, outcome, str(error), prepared)
         self._note(measured)
-        trial = self._trial(candidate, prepared, measured, iteration)
+        trial = self._measured(candidate, prepared, measured, iteration)
         every = self._settings.profile_every
         if every and iteration % every == 0 and trial.outcome is TrialOutcome.OK:
             trial = self._profiled(trial, prepared)
@@ -248,7 +244,7 @@ class Loop:
         if why is None:
             return None
         measured = self._confirm(trial)
-        if measured is None or measured.verdict in _WITHHELD:
+        if measured is None or measured.verdict in _VERDICTS:
             return self._unjudged(trial, measured)
         again = replace(trial, sizes=measured.results)
         why_again = converged(again, self._trials[0], self._settings.rules)
@@ -267,9 +263,9 @@ class Loop:
         if best.iteration == 0:
             return self._kept(f"no candidate was surely faster than the start ({stop.reason})")
         measured = self._confirm(best)
-        if measured is None or measured.verdict in _WITHHELD:
+        if measured is None or measured.verdict in _VERDICTS:
             return self._unjudged(best, measured)
-        if not self._gained(measured):
+        if not is_faster(score(measured.results), self._noise_floor):
             reason = (
                 f"trial {best.iteration} looked faster, but measured afresh its gain is within "
                 f"the noise ({stop.reason})"
@@ -297,19 +293,13 @@ class Loop:
             self._notes.append(note)
             return None
         self._note(measured)
-        if measured.verdict not in _WITHHELD:
+        if measured.verdict not in _VERDICTS:
             self._fresh[trial.iteration] = measured.results
             self._journal.confirm(trial, measured.results)
         return measured
 
-    def _gained(self, measured: MeasureReport) -> bool:
-        return is_faster(score(measured.results), self._noise_floor)
-
     def _unjudged(self, trial: Trial, measured: MeasureReport | None) -> TuneReport:
-        untrusted = measured is not None and measured.verdict is MeasureVerdict.UNTRUSTED
-        busy = measured is not None and measured.verdict is MeasureVerdict.BUSY
-        status = TuneStatus.UNTRUSTED if untrusted else TuneStatus.FAILED
-        status = TuneStatus.BUSY if busy else status
+        status = TuneStatus.FAILED if measured is None else TuneStatus(measured.verdict.value)
         reason = f"trial {trial.iteration} looked best, and could not be confirmed"
         return self._report(Ending(status=status, reason=reason), confirmed=())
 
@@ -338,22 +328,18 @@ class Loop:
             self._trials, limit_s=self._settings.time_limit_s, elapsed_s=self._world.clock()
         )
 
-    def _trial(
+    def _measured(
         self, candidate: Candidate, prepared: Prepared, measured: MeasureReport, iteration: int
     ) -> Trial:
-        outcome, reason = TrialOutcome.OK, candidate.reason
-        if measured.verdict is MeasureVerdict.BUSY:
-            outcome, reason = TrialOutcome.BUSY, "the machine had no room for the measurement"
-        if measured.verdict is MeasureVerdict.UNTRUSTED:
-            outcome, reason = TrialOutcome.UNTRUSTED, "identical code measured as different"
+        outcome, reason = _VERDICTS.get(measured.verdict, (TrialOutcome.OK, candidate.reason))
         return replace(
-            self._bare(candidate, iteration, outcome, reason, prepared),
+            self._trial(candidate, iteration, outcome, reason, prepared),
             sizes=measured.results if outcome is TrialOutcome.OK else (),
             bench_s=measured.seconds,
             noise_floor=measured.noise_floor,
         )
 
-    def _bare(
+    def _trial(
         self,
         candidate: Candidate,
         iteration: int,
@@ -361,6 +347,7 @@ class Loop:
         reason: str,
         prepared: Prepared | None,
     ) -> Trial:
+        """A trial of which nothing was measured."""
         return Trial(
             iteration=iteration,
             params=dict(candidate.params),
@@ -419,7 +406,11 @@ class Loop:
 _NO_VERDICTS = (TrialOutcome.BUSY, TrialOutcome.UNTRUSTED)
 """Trials that are made again after an interruption: they say nothing about their candidate."""
 
-_WITHHELD = (MeasureVerdict.BUSY, MeasureVerdict.UNTRUSTED)
+_VERDICTS = {
+    MeasureVerdict.BUSY: (TrialOutcome.BUSY, "the machine had no room for the measurement"),
+    MeasureVerdict.UNTRUSTED: (TrialOutcome.UNTRUSTED, "identical code measured as different"),
+}
+"""Verdicts under which nothing is said of a candidate, and what its trial is called then."""
 
 
 def _label(iteration: int) -> str:
