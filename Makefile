@@ -61,6 +61,9 @@ lint: $(DEVELOP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vulture
+	$(BIN)/deptry toolkit
+	cargo machete
 	wait "$$rust"
 
 # No unit test waits on a clock, so they may share the machine; so may tests that only build.
@@ -87,6 +90,7 @@ truth: $(KERNEL)
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_picture.py
 
 clean:
 	rm -rf $(VENV) target

@@ -8,28 +8,20 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typer.main import get_command
 
 from perfkit import process
+from perfkit.cli.app import app
 from perfkit.config import describe_keys
 from perfkit.errors import ExitCode
 from perfkit.report import markdown, settings
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 PAGE = Path(__file__).with_name("reference.md")
-COMMANDS = (
-    "doctor",
-    "init",
-    "measure",
-    "profile",
-    "diagnose",
-    "tune",
-    "report",
-    "compare",
-    "history",
-    "config show",
-    "config keys",
-    "cache size",
-    "cache clean",
-)
 MEANINGS = {
     ExitCode.GOOD: "judged, and good",
     ExitCode.ERROR: "the run failed, or an internal error",
@@ -41,6 +33,15 @@ MEANINGS = {
     ExitCode.MISSING: "a tool or a permission is missing",
     ExitCode.INTERRUPTED: "interrupted; what was collected is written",
 }
+
+
+def commands(command: object, words: tuple[str, ...] = ()) -> Iterator[str]:
+    """Every command below one, by its words, in the order of registration."""
+    inner = getattr(command, "commands", {})
+    if not inner:
+        yield " ".join(words)
+    for name in inner:
+        yield from commands(inner[name], (*words, name))
 
 
 def help_text(command: str) -> str:
@@ -60,9 +61,12 @@ def reference() -> str:
         + "\n".join(f"| {int(code)} | {MEANINGS[code]} |" for code in ExitCode),
         "## Commands",
     ]
-    for command in COMMANDS:
+    for command in commands(get_command(app)):
         parts += [f"### `perfkit {command}`", f"```text\n{help_text(command)}\n```"]
-    parts += ["## Configuration", markdown.render(settings.keys_page(describe_keys())).strip()]
+    parts += [
+        "## Configuration",
+        markdown.render(settings.keys_report(describe_keys()).page).strip(),
+    ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -78,10 +78,10 @@ def test_a_broken_config_ends_with_2_and_its_line(tmp_path: Path) -> None:
     ("words", "says"),
     [
         (("measure", "--workload", "call_pric_plain"), "did you mean 'call_price_plain'?"),
-        (("measure", "--sizes", "ten"), "is no size"),
+        (("measure", "--sizes", "ten"), "is not a valid size"),
         (("measure", "--sizes", "1k,1000"), "twice"),
-        (("tune", "--time-limit", "soon"), "is no duration"),
-        (("profile", "--rate", "fast"), "is no sampling rate"),
+        (("tune", "--time-limit", "soon"), "is not a valid duration"),
+        (("profile", "--rate", "fast"), "is not a valid sampling rate"),
         (("profile", "--profiler", "prf"), "perf"),
         (("measure", "--against", "HEAD", "--baseline", "x"), "--baseline"),
         (("measure", "--baseline", "x", "--against-workload", "y"), "--against-workload"),
@@ -168,7 +168,7 @@ def test_a_run_is_closed_whatever_ends_it(
     assert document["ended"]
 
 
-def test_a_run_that_is_not_gone_on_with_keeps_its_end(
+def test_a_run_that_is_not_resumed_keeps_its_end(
     editable_subject: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(editable_subject)
@@ -176,7 +176,7 @@ def test_a_run_that_is_not_gone_on_with_keeps_its_end(
     ended = {"command": "tune", "exit_code": 3, "error": None}
     run = store.create_run(editable_subject / "profiles", "tune", ended)
     with pytest.raises(UsageError), working("tune", config=None, resume=lambda _profiles: run):
-        raise UsageError("cannot be gone on with")  # noqa: EM101
+        raise UsageError("cannot be resumed")  # noqa: EM101
     assert store.read_json(run.directory / store.RUN_FILE)["exit_code"] == 3
 
 

@@ -214,6 +214,33 @@ def test_several_runs_are_one_report_of_both_workloads(bundled: Subject) -> None
     assert f"call_price in the place of {bundled.workload}" in page
 
 
+def test_what_a_command_left_is_read_by_every_other(workspace: Subject) -> None:
+    """Whatever the machine let them answer: a file that another command refuses is a fault."""
+    quick = ("--quick", "--sizes", workspace.size, "--patience", "0s", "--time-limit", "1s")
+    at = ("--sizes", "10k,100k", "--profiler", "perf", "--duration", "1s")
+    measured = [workspace.ask("measure", *quick)[1] for _ in range(2)]
+    profiled = [workspace.ask("profile", *at)[1] for _ in range(2)]
+    short = ("--max-iterations", "1", "--time-limit", "20s", "--patience", "0s")
+    _, tuned = workspace.ask("tune", *short)
+    _, again = workspace.ask("tune", "--resume", tuned.id, *short)
+    assert again == tuned
+    for runs, refusal in ((measured, "its verdict is"), (profiled, "no two captures to compare")):
+        done = workspace.perfkit("compare", *(run.id for run in runs))
+        assert done.returncode == ExitCode.GOOD or refusal in done.stderr, done.stderr
+    done = workspace.perfkit("compare", profiled[0].id, "--sizes", "10k,100k")
+    assert done.returncode == ExitCode.GOOD or "no two captures" in done.stderr, done.stderr
+    done = workspace.perfkit("compare", measured[0].id, profiled[0].id)
+    assert done.returncode == ExitCode.USAGE
+    assert "only two measurements or two profiles compare" in done.stderr
+    history = json.loads(workspace.perfkit("history", "--format", "json").stdout)
+    ended = {line["id"]: line["exit_code"] for line in history["runs"]}
+    for run in (*measured, *profiled, tuned):
+        assert ended[run.id] in ANSWERS
+        shown = workspace.perfkit("report", run.id)
+        assert shown.returncode == ExitCode.GOOD, shown.stderr
+        assert shown.stdout
+
+
 def edit(root: Path, file: str, old: str, new: str) -> None:
     """Change one text in a file of the project; it must be there."""
     path = root / file

@@ -15,7 +15,8 @@ import pytest
 from perfkit.config import Project, load_project
 from perfkit.diagnose.conclude import diagnose, job_of
 from perfkit.records import Diagnosis, Layer, SizeSplit
-from perfkit.report import markdown, pages
+from perfkit.report import markdown
+from perfkit.report.diagnosis import diagnose_page
 from perfkit.store import create_run
 from perfkit.subject.build import Builder
 
@@ -70,7 +71,7 @@ def test_over_arrays_the_boundary_is_not_the_problem(
     assert split.ffi.agree
     assert split.ffi.share is not None
     assert split.ffi.share.high < 0.10
-    text = markdown.render(pages.diagnose(found))
+    text = markdown.render(diagnose_page(found))
     assert "the boundary is not the problem, it takes at most" in text
     assert not {finding.id for finding in found.findings} & {"sequence_conversion", "array_copy"}
     # The delays were injected, and the twin, which is little else than boundary, sees them.
@@ -94,7 +95,7 @@ def test_over_lists_the_conversion_is_named_with_its_share(
     assert finding.size == SIZE
     assert finding.share > 0.10
     assert share(split, Layer.CONVERT_IN) + share(split, Layer.CONVERT_OUT) > 0.10
-    text = markdown.render(pages.diagnose(found))
+    text = markdown.render(diagnose_page(found))
     assert "the boundary is not the problem" not in text
     if split.ffi.agree:
         assert "call\\_price\\_list at 10k: the boundary takes" in text

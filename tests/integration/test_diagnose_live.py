@@ -33,7 +33,9 @@ from perfkit.records import (
     Profile,
     SizeSplit,
 )
-from perfkit.report import markdown, pages
+from perfkit.report import markdown
+from perfkit.report.diagnosis import diagnose_page
+from perfkit.run_files import DIAGNOSIS
 from perfkit.stacks.split import by_layer
 from perfkit.store import Run, create_run
 from perfkit.subject.build import Builder
@@ -183,14 +185,14 @@ def test_a_whole_diagnosis_without_twin_bench_and_reference(
         assert named["call_minus_bench"].reason.startswith("not available")
         assert named["sampled_stacks"].seconds is not None
         assert sum(row.share.estimate for row in split.layers) == pytest.approx(1.0)
-        assert run.path(f"tables/from_list-{split.size // 1_000}k.frames.csv").is_file()
+        assert run.path(f"tables/from_list-{split.size // 1_000}k.perf.frames.csv").is_file()
         if split.ffi.agree:
             assert split.ffi.share is not None
             assert split.ffi.share.estimate > 0.5
     # Nothing was checked by sentinels, so the best that can be said is `unchecked`.
     assert found.verdict in (DiagnoseVerdict.UNCHECKED, DiagnoseVerdict.DISAGREE)
     assert "sequence_conversion" in by_id(found.findings)
-    assert run.write_record("diagnosis.json", found).is_file()
+    assert DIAGNOSIS.save(run, found).is_file()
 
 
 def test_a_threshold_that_takes_no_build_is_forced_hot_and_with_the_pool_asleep(
@@ -278,7 +280,7 @@ def test_a_stripped_wheel_ends_in_a_page_that_says_what_it_cannot_see(
     other = load_project(start=tmp_path, environ=dict(os.environ))
     found = diagnosed(other, tmp_path / "cache", run, "from_list", (10_000,))
     assert "wheel_as_it_is" in {note.id for note in found.notes}
-    page = markdown.render(pages.diagnose(found))
+    page = markdown.render(diagnose_page(found))
     assert "the subject is a wheel that was not built here" in page
     for split in found.sizes:
         named = estimators(split)

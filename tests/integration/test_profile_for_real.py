@@ -31,7 +31,8 @@ from perfkit.profile import analyse, compare, perf_record
 from perfkit.profile.command import ProfileOptions, Target, profile_command
 from perfkit.profile.engine import profile
 from perfkit.profile.perf_record import RecordSettings
-from perfkit.records import Build, Capture, Layer, Profile
+from perfkit.records import Build, Capture, Layer, Profile, ProfileReport
+from perfkit.run_files import PROFILE
 from perfkit.stacks.split import CALLING_THREAD
 from perfkit.store import Run, create_run
 from perfkit.subject.build import Builder
@@ -164,7 +165,7 @@ def test_a_change_between_two_runs_is_found_and_none_where_there_is_none(
         (capture,) = profile(job, 37, names=["perf"], rate=499, duration=2.0)
         # Whether it is believed depends on the machine.
         believed = dataclasses.replace(capture, accepted=True)
-        run.write_record(compare.PROFILE_FILE, {"captures": [believed]})
+        PROFILE.save(run, ProfileReport(captures=(believed,)))
         runs.append(run)
     first, same, slower = runs
 

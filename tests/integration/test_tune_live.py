@@ -280,4 +280,4 @@ def test_a_profiled_trial_has_hot_frames_and_a_flame_graph(
     withheld = [note.id for note in profiled.notes]
     assert profiled.rows or "profile_withheld" in withheld, withheld
     for row in profiled.rows:
-        assert set(row) == {"profiler", "frame", "samples", "total_samples", "share_of_samples"}
+        assert set(row) == {"profiler", "frame", "self_samples", "total_samples", "self_share"}

@@ -25,6 +25,7 @@ from perfkit.records import (
     Note,
     ParameterProof,
     Pattern,
+    ProfileReport,
     Proof,
     Quantity,
     QuantityName,
@@ -135,6 +136,8 @@ PY_SPY = Capture(
     reason="120 samples are too few for a table (200 are needed)",
     files={"raw": Path("raw/py-spy.txt")},
 )
+
+PROFILED = ProfileReport(captures=(PERF, PY_SPY), build=BUILD)
 
 _SHARES = {
     1_000: {Layer.INTERPRETER: 0.06, Layer.GLUE: 0.03, Layer.CONVERT_IN: 0.3, Layer.COMPUTE: 0.61},

@@ -36,4 +36,4 @@ def test_the_files_that_workloads_name_are_hashed(tmp_path: Path) -> None:
     project = load_project(start=tmp_path, environ={})
     digest = hashlib.sha256(b"def setup(n, seed): ...\n").hexdigest()
     assert workload_files(project) == {"bench/work.py": digest}
-    assert header(project, "measure")["workload_files"] == {"bench/work.py": digest}
+    assert header(project)["workload_files"] == {"bench/work.py": digest}

@@ -16,6 +16,7 @@ from perfkit.records import (
     Interval,
     MeasureReport,
     MeasureVerdict,
+    ProfileReport,
     SizeResult,
     SizeSplit,
     TuneReport,
@@ -166,7 +167,8 @@ def test_a_cost_that_is_not_known_is_the_verdict() -> None:
     cheap = dataclasses.replace(once, slowdown=cost)
 
     def shown(*captures: Capture) -> str:
-        return " ".join(console.render(profile_page(captures), width=80, colour=False).split())
+        page = profile_page(ProfileReport(captures=captures))
+        return " ".join(console.render(page, width=80, colour=False).split())
 
     assert "cost unknown" in shown(once)
     for others in ((count,), (cheap,), (count, cheap)):

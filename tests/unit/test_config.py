@@ -83,11 +83,11 @@ def test_a_missing_key_is_named_with_the_line_of_its_table(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("old", "new", "line", "says"),
     [
-        ('"1k", 10_000', '"1k", "tenk"', 11, "is no size"),
+        ('"1k", 10_000', '"1k", "tenk"', 11, "is not a valid size"),
         ('"1k", 10_000', "10_000, 10_000", 7, "twice"),
         ("{ 10k = 1.5 }", "{ 20k = 1.5 }", 7, "not among sizes"),
         ("{ 10k = 1.5 }", "{ 10k = -1.0 }", 7, "not above zero"),
-        ('"ext:sum"', '"ext.sum"', 8, "is no `module:function`"),
+        ('"ext:sum"', '"ext.sum"', 8, "is neither `module:function`"),
         ('"threshold"', '"treshold"', 15, "threshold"),
         ('reference = "workloads.py:reference"\n', "", 7, "no `reference`"),
         ('kind = "threshold"', 'kind = "threshold"\nbackend = "env"', 14, "needs `start`"),

@@ -14,7 +14,7 @@ import pytest
 
 from perfkit.diagnose.findings import find
 from perfkit.diagnose.observed import Observed
-from perfkit.diagnose.profiles import Profiled, can_split, functions, hot_frames, read
+from perfkit.diagnose.profiles import Profiled, can_split, functions, read
 from perfkit.records import Capture, Covers, Interval, Layer
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import by_layer
@@ -121,13 +121,6 @@ def test_the_rules_name_the_conversion_of_the_list_and_not_of_the_array(
     of_array = {finding.id for finding in find([observed(array, 1_000)])}
     assert "scalar_math" in of_array
     assert not of_array & {"sequence_conversion", "array_copy", "output_lifecycle"}
-
-
-def test_the_table_of_hot_frames_has_every_sample(array: Profiled) -> None:
-    rows = hot_frames(array)
-    assert rows[0]["frame"] == "libm::math::erf::erfc"
-    counts = [row["samples"] for row in rows]
-    assert sum(count for count in counts if isinstance(count, int)) == array.split.samples
 
 
 @pytest.mark.parametrize(

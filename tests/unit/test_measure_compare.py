@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from perfkit.errors import StoreError, UsageError
-from perfkit.measure.compare import MEASUREMENT_FILE, compare_runs
+from perfkit.measure.compare import compare_runs
 from perfkit.records import Interval, LoadedModule, MeasureReport, MeasureVerdict, SizeResult
-from perfkit.store import Run, dump_json
+from perfkit.run_files import HEADER, MEASUREMENT, ConfigValue, RunHeader
+from perfkit.store import Run
 
 FINGERPRINT = {"key": "k", "cpu": "A", "cores": 2, "rustc": "1.95"}
 
@@ -45,14 +46,17 @@ def run(
     **report_fields: Any,  # noqa: ANN401
 ) -> Run:
     made = Run(directory=place)
-    header = {
-        "fingerprint": fingerprint or FINGERPRINT,
-        "workload_files": files or {"w.py": "1" * 64, "other.py": "2" * 64},
-        "config": [{"key": "workloads.work.reference", "value": reference, "origin": "default"}],
-    }
-    made.write("run.json", dump_json(header))
+    header = RunHeader(
+        id=made.id,
+        command="measure",
+        started="2030-01-02T03:04:05+00:00",
+        fingerprint=fingerprint or FINGERPRINT,
+        workload_files=files or {"w.py": "1" * 64, "other.py": "2" * 64},
+        config=(ConfigValue(key="workloads.work.reference", value=reference, origin="default"),),
+    )
+    HEADER.save(made, header)
     report = MeasureReport(verdict=verdict, noise_floor=0.005, results=sizes, **report_fields)
-    made.write_record(MEASUREMENT_FILE, report)
+    MEASUREMENT.save(made, report)
     return made
 
 
@@ -153,14 +157,14 @@ def test_without_a_common_speedup_there_is_no_comparison(tmp_path: Path) -> None
 
 def test_a_run_of_another_command_is_refused(tmp_path: Path) -> None:
     run(tmp_path / "a", result(100, 2.0))
-    (tmp_path / "a" / MEASUREMENT_FILE).unlink()
+    (tmp_path / "a" / MEASUREMENT.name).unlink()
     with pytest.raises(StoreError, match="holds no measurement"):
         compare_runs(Run(directory=tmp_path / "a"), run(tmp_path / "b", result(100, 2.0)))
 
 
 def test_a_header_without_a_machine_is_refused(tmp_path: Path) -> None:
     first = run(tmp_path / "a", result(100, 2.0))
-    first.write("run.json", dump_json({"command": "measure"}))
+    HEADER.save(first, dataclasses.replace(HEADER.load(first), fingerprint=None))
     with pytest.raises(StoreError, match="which machine"):
         compare_runs(first, run(tmp_path / "b", result(100, 2.0)))
 

@@ -13,8 +13,10 @@ from perfkit.cli.compare import compare as command
 from perfkit.cli.options import Format, Sizes
 from perfkit.errors import StoreError, UnreadableOutputError, UsageError
 from perfkit.profile import analyse, compare
-from perfkit.records import Capture, Interval, Layer
-from perfkit.report import console, pages
+from perfkit.records import Capture, Interval, Layer, ProfileReport
+from perfkit.report import console
+from perfkit.report.comparing import compare_profiles_page
+from perfkit.run_files import PROFILE
 from perfkit.stacks.intervals import Z
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import CALLING_THREAD
@@ -86,8 +88,8 @@ def test_a_damaged_folded_file_is_named_with_its_line(run: Run) -> None:
 def profiled(folder: Path, *sizes: tuple[int, Stacks], machine: str = "a", **more: object) -> Run:
     """A finished run of `perfkit profile`, one capture for each size."""
     run = create_run(folder, "profile", {"fingerprint": {"machine": machine}, "config": []})
-    captures = [kept(run, stacks, size=size, **more) for size, stacks in sizes]
-    run.write_record(compare.PROFILE_FILE, {"captures": captures})
+    captures = tuple(kept(run, stacks, size=size, **more) for size, stacks in sizes)
+    PROFILE.save(run, ProfileReport(captures=captures))
     return run
 
 
@@ -107,7 +109,7 @@ def test_the_frame_that_changed_between_two_runs_is_marked_and_comes_first(
     assert first.frame == "convert"
     assert first.change.estimate == pytest.approx(0.0015)
     assert pair.whole.change.estimate == pytest.approx(0.0015)
-    text = console.render(pages.compare_profiles(found), width=100, colour=False)
+    text = console.render(compare_profiles_page(found), width=100, colour=False)
     assert "most of all `convert`: more by 1.50 ms" in text
     picture = compare.draw(pairs[0], tmp_path / "difference.svg").read_text()
     assert "ns per call" in picture
@@ -120,7 +122,7 @@ def test_two_runs_of_the_same_have_no_marked_frame(tmp_path: Path) -> None:
     found = compare.compare_pairs(pairs, notes, "a", "b")
     assert not any(row.significant for row in (found.captures[0].whole, *found.captures[0].frames))
     assert "No frame changed" in console.render(
-        pages.compare_profiles(found), width=100, colour=False
+        compare_profiles_page(found), width=100, colour=False
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from perfkit.records import ComparedSize, Interval, Pattern, RunComparison
-from perfkit.report import console, machine, pages
+from perfkit.report import console, machine
+from perfkit.report.comparing import compare_page
 
 
 def comparison(low: float, high: float) -> RunComparison:
@@ -30,7 +31,7 @@ def comparison(low: float, high: float) -> RunComparison:
     ],
 )
 def test_the_verdict_follows_the_interval(low: float, high: float, word: str, cell: str) -> None:
-    text = console.render(pages.compare(comparison(low, high)), width=100, colour=False)
+    text = console.render(compare_page(comparison(low, high)), width=100, colour=False)
     assert word in text
     assert cell in text
 

@@ -11,7 +11,7 @@ import report_records as records
 from perfkit.report import machine
 
 if TYPE_CHECKING:
-    from perfkit.report.machine import Document
+    from perfkit.report.page import Document
 
 INTERVAL = {"estimate", "low", "high"}
 PROMISED: dict[str, tuple[Document, dict[str, set[str]]]] = {
@@ -35,7 +35,7 @@ PROMISED: dict[str, tuple[Document, dict[str, set[str]]]] = {
         },
     ),
     "profile": (
-        machine.profile_json([records.PERF, records.PY_SPY]),
+        machine.profile_json(records.PROFILED),
         {
             "": {"schema_version", "captures"},
             "captures": {
@@ -151,7 +151,7 @@ def test_a_document_survives_json_unchanged(command: str) -> None:
 
 
 def test_files_are_paths_and_their_kinds_stand_beside() -> None:
-    capture = machine.profile_json([records.PERF])["captures"][0]
+    capture = machine.profile_json(records.PROFILED)["captures"][0]
     assert capture["files"] == ["flame/price-10000.svg", "raw/perf.data"]
     assert capture["file_kinds"]["raw"] == "raw/perf.data"
     assert machine.diagnose_json(records.DIAGNOSIS)["profilers"][0] == capture

@@ -17,25 +17,27 @@ from perfkit.records import (
     MeasureReport,
     MeasureVerdict,
     Note,
+    ProfileReport,
     SizeSplit,
     TuneStatus,
 )
-from perfkit.report import console, markdown, pages
-from perfkit.report.diagnosis import boundary_blocks
-from perfkit.report.measuring import change_text, met_text
+from perfkit.report import console, markdown
+from perfkit.report.diagnosis import boundary_blocks, diagnose_page
+from perfkit.report.doctoring import doctor_page
+from perfkit.report.measuring import change_text, measure_page, met_text
 from perfkit.report.page import Bullets, Column, Page, Paragraph, Table, Verdict
+from perfkit.report.profiling import profile_page
+from perfkit.report.tuning import tune_page
 from perfkit.report.words import note_text, ratio_interval, seconds, time_interval, value_text
 
 GOLDEN = Path(__file__).parent.parent / "data" / "report"
 
 PAGES = {
-    "measure": pages.measure(records.MEASURED),
-    "profile": pages.profile(
-        (records.PERF, records.PY_SPY), build=records.BUILD, directory=Path("/runs/one")
-    ),
-    "diagnose": pages.diagnose(records.DIAGNOSIS),
-    "tune": pages.tune(records.TUNED, directory=Path("/runs/two")),
-    "doctor": pages.doctor(records.CHECKS),
+    "measure": measure_page(records.MEASURED),
+    "profile": profile_page(records.PROFILED, directory=Path("/runs/one")),
+    "diagnose": diagnose_page(records.DIAGNOSIS),
+    "tune": tune_page(records.TUNED, directory=Path("/runs/two")),
+    "doctor": doctor_page(records.CHECKS),
 }
 
 
@@ -92,20 +94,20 @@ def test_busy_shows_room_and_no_figure() -> None:
         verdict=MeasureVerdict.BUSY,
         effective_cores=(0.9, 0.95, 1.3, 1.99),
     )
-    text = console.render(pages.measure(report), width=80, colour=False)
+    text = console.render(measure_page(report), width=80, colour=False)
     assert text.startswith("busy. No verdict")
     assert "µs" not in text
     assert "0.75 to 1.00" in text
     assert "152 of 160" in text
     crowded = dataclasses.replace(report, effective_cores=(1.0, 1.01), foreign_cores=(0.9, 1.3))
-    text = console.render(pages.measure(crowded), width=80, colour=False)
+    text = console.render(measure_page(crowded), width=80, colour=False)
     assert "Cores that other programs used" in text
     assert "1.25 to 1.50" in text
     assert "cores free" not in text
 
 
 def first_sentence(diagnosis: Diagnosis) -> str:
-    verdict = pages.diagnose(diagnosis).blocks[0]
+    verdict = diagnose_page(diagnosis).blocks[0]
     assert isinstance(verdict, Verdict)
     return verdict.sentence
 
@@ -142,24 +144,24 @@ def test_no_finding_without_a_profile_is_no_all_clear() -> None:
     quiet = dataclasses.replace(
         records.DIAGNOSIS, findings=(), sizes=tuple(map(bare, records.SPLITS))
     )
-    text = markdown.render(pages.diagnose(quiet))
+    text = markdown.render(diagnose_page(quiet))
     assert "by the rules that could be asked" in text
     assert "Nothing that costs enough" not in text
     assert "No profile could be split, so nothing is known about the layers" in text
     assert "No sample fell into" not in text
     untrusted = dataclasses.replace(quiet, verdict=DiagnoseVerdict.UNTRUSTED)
-    assert "Findings are withheld" in markdown.render(pages.diagnose(untrusted))
+    assert "Findings are withheld" in markdown.render(diagnose_page(untrusted))
 
 
 def test_a_kernel_out_of_sight_is_not_a_kernel_without_page_faults() -> None:
     splits = records.SPLITS[:2]
     seen = markdown.render(
-        pages.diagnose(dataclasses.replace(records.DIAGNOSIS, sizes=splits, notes=()))
+        diagnose_page(dataclasses.replace(records.DIAGNOSIS, sizes=splits, notes=()))
     )
     assert re.search(r"No sample fell into: .*page\\_fault", seen)
     note = Note(id="kernel_unseen", text="the kernel's own time was not visible")
     hidden = markdown.render(
-        pages.diagnose(dataclasses.replace(records.DIAGNOSIS, sizes=splits, notes=(note,)))
+        diagnose_page(dataclasses.replace(records.DIAGNOSIS, sizes=splits, notes=(note,)))
     )
     assert "was out of sight" in hidden
     assert not re.search(r"No sample fell into: .*page\\_fault", hidden)
@@ -186,7 +188,7 @@ def test_untrusted_and_unchecked_say_what_stands_behind_them() -> None:
         MeasureVerdict.UNCHECKED: "would not have been noticed",
     }
     for verdict, word in words.items():
-        page = pages.measure(dataclasses.replace(records.MEASURED, verdict=verdict))
+        page = measure_page(dataclasses.replace(records.MEASURED, verdict=verdict))
         first = page.blocks[0]
         assert isinstance(first, Verdict)
         assert (first.word, word in first.sentence) == (verdict.value, True)
@@ -197,21 +199,22 @@ def test_a_change_without_a_verdict_behind_it_is_withheld(verdict: MeasureVerdic
     change = Interval(estimate=1.2, low=1.19, high=1.21)
     results = tuple(dataclasses.replace(r, change=change) for r in records.MEASURED.results)
     report = dataclasses.replace(records.MEASURED, results=results)
-    assert "| faster |" in markdown.render(pages.measure(report))
-    text = markdown.render(pages.measure(dataclasses.replace(report, verdict=verdict)))
+    assert "| faster |" in markdown.render(measure_page(report))
+    text = markdown.render(measure_page(dataclasses.replace(report, verdict=verdict)))
     assert "| faster |" not in text
     assert "| withheld |" in text
 
 
 def test_the_page_says_where_the_files_of_the_run_are() -> None:
-    text = markdown.render(pages.measure(records.MEASURED, directory=Path("/runs/three")))
-    assert "Everything lies in /runs/three" in text
+    text = markdown.render(measure_page(records.MEASURED, directory=Path("/runs/three")))
+    assert "All files are in /runs/three" in text
 
 
 def test_empty_reports_have_a_page() -> None:
     empty = MeasureReport(verdict=MeasureVerdict.BUSY, noise_floor=None, results=())
-    assert "busy" in markdown.render(pages.measure(empty))
-    assert "No profiler could be started" in markdown.render(pages.profile(()))
+    assert "busy" in markdown.render(measure_page(empty))
+    unseen = ProfileReport(captures=())
+    assert "No profiler could be started" in markdown.render(profile_page(unseen))
     nothing = dataclasses.replace(
         records.DIAGNOSIS,
         verdict=DiagnoseVerdict.BUSY,
@@ -221,11 +224,11 @@ def test_empty_reports_have_a_page() -> None:
         recommendation=None,
         measured=None,
     )
-    assert "Findings are withheld" in markdown.render(pages.diagnose(nothing))
+    assert "Findings are withheld" in markdown.render(diagnose_page(nothing))
     failed = dataclasses.replace(
         records.TUNED, status=TuneStatus.FAILED, trials=(), best_params=None, confirmed=()
     )
-    assert "**failed.**" in markdown.render(pages.tune(failed))
+    assert "**failed.**" in markdown.render(tune_page(failed))
 
 
 def test_only_three_findings_are_on_the_page() -> None:

@@ -13,13 +13,15 @@ from test_report_pages import golden
 from perfkit.diagnose.promises import tell
 from perfkit.errors import UsageError
 from perfkit.records import DiagnoseVerdict, Diagnosis
-from perfkit.report import console, machine, markdown, pages, replay
-from perfkit.store import Run
+from perfkit.report import console, finished, machine, markdown
+from perfkit.report.story import story_page
+from perfkit.store import create_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from perfkit.diagnose.promises import Chapter
+    from perfkit.store import Run
 
 STORIES = {
     "story_inside": tell((told.BEFORE, told.AFTER, told.INSIDE, told.TUNED)),
@@ -30,7 +32,7 @@ STORIES = {
 
 @pytest.mark.parametrize("name", STORIES)
 def test_the_page_is_the_golden_text(name: str) -> None:
-    page = pages.story(STORIES[name])
+    page = story_page(STORIES[name])
     text = console.render(page, width=80, colour=False)
     assert max(map(len, text.splitlines())) <= 80
     golden(f"{name}.txt", text)
@@ -38,7 +40,7 @@ def test_the_page_is_the_golden_text(name: str) -> None:
 
 
 def test_without_a_measurement_no_gain_is_on_the_page() -> None:
-    text = console.render(pages.story(STORIES["story_withheld"]), width=100, colour=False)
+    text = console.render(story_page(STORIES["story_withheld"]), width=100, colour=False)
     assert text.startswith("withheld. ")
     command = "perfkit measure --workload fast --against-workload price --sizes 10k,100k"
     assert command in " ".join(text.split())
@@ -46,7 +48,7 @@ def test_without_a_measurement_no_gain_is_on_the_page() -> None:
 
 
 def test_runs_that_have_nothing_to_do_with_each_other_are_only_shown() -> None:
-    text = console.render(pages.story(tell((told.BEFORE,))), width=100, colour=False)
+    text = console.render(story_page(tell((told.BEFORE,))), width=100, colour=False)
     assert text.startswith("shown. ")
     assert "Diagnosis of price (one-diagnose)" in text
 
@@ -56,7 +58,7 @@ def test_a_busy_diagnosis_is_shown_as_one_without_a_workload() -> None:
         told.BEFORE,
         result=Diagnosis(verdict=DiagnoseVerdict.BUSY, sizes=(), profilers=(), findings=()),
     )
-    text = console.render(pages.story(tell((busy, told.AFTER))), width=100, colour=False)
+    text = console.render(story_page(tell((busy, told.AFTER))), width=100, colour=False)
     assert text.startswith("shown. ")
     assert "one-diagnose\nbusy. No verdict" in text
 
@@ -75,34 +77,30 @@ def test_the_document_holds_replacements_and_diagnoses() -> None:
     assert document["diagnoses"][0]["sizes"][0]["layers"][0]["name"] == "interpreter"
 
 
-def written(place: Path, told_by: Chapter, file: str, **values: str) -> Run:
+def written(place: Path, told_by: Chapter, **values: str) -> Run:
     """A run directory as `perfkit report` finds it, with some of its config changed."""
-    run = Run(directory=place)
     changed = {f"workloads.price.{key}": value for key, value in values.items()}
     config = {**told_by.values, **changed}
-    run.write_record(
-        "run.json",
-        {
-            "command": told_by.command,
-            "config": [{"key": key, "value": value} for key, value in config.items()],
-            "fingerprint": {"cpu": "A", "rustc": "1.95"},
-        },
-    )
-    run.write_record(file, told_by.result)
+    header = {
+        "config": [{"key": key, "value": value} for key, value in config.items()],
+        "fingerprint": {"cpu": "A", "rustc": "1.95"},
+    }
+    run = create_run(place, told_by.command, header)
+    finished.keep(run, told_by.result)
     return run
 
 
 def test_run_directories_are_read_back_and_told(tmp_path: Path) -> None:
-    before = written(tmp_path / "before", told.BEFORE, "diagnosis.json")
-    after = written(tmp_path / "after", told.AFTER, "diagnosis.json")
-    both = written(tmp_path / "both", told.INSIDE, "measurement.json")
-    shown = replay.load_several((before, after, both))
+    before = written(tmp_path / "before", told.BEFORE)
+    after = written(tmp_path / "after", told.AFTER)
+    both = written(tmp_path / "both", told.INSIDE)
+    shown = finished.load_several((before, after, both))
     (found,) = shown.document["replacements"]
-    assert (found["before"], found["after"], found["run"]) == ("price", "fast", "both")
+    assert (found["before"], found["after"], found["run"]) == ("price", "fast", both.id)
 
 
 def test_runs_in_which_a_name_means_other_work_are_refused(tmp_path: Path) -> None:
-    before = written(tmp_path / "before", told.BEFORE, "diagnosis.json")
-    after = written(tmp_path / "after", told.AFTER, "diagnosis.json", setup="work.py:lists")
+    before = written(tmp_path / "before", told.BEFORE)
+    after = written(tmp_path / "after", told.AFTER, setup="work.py:lists")
     with pytest.raises(UsageError, match="different work"):
-        replay.load_several((before, after))
+        finished.load_several((before, after))

@@ -14,10 +14,11 @@ import pytest
 from tune_replay import ReplayEvaluator
 
 from perfkit.config import Kind, Parameter
-from perfkit.records import TrialOutcome, TuneStatus
+from perfkit.records import TrialOutcome, TuneHeader, TuneStatus
+from perfkit.run_files import TRIALS
 from perfkit.store import Run
 from perfkit.tune.ending import Rules
-from perfkit.tune.log import TRIALS_FILE, Header, Journal, read_trials
+from perfkit.tune.log import Journal
 from perfkit.tune.loop import Loop, Settings, World
 from perfkit.tune.search import GridSearch
 
@@ -54,20 +55,20 @@ NOT_RECORDED = {
 @pytest.fixture
 def recorded(repository: Path, tmp_path: Path) -> tuple[Trial, ...]:
     """The recorded trials."""
-    source = repository / "tests" / "data" / "tune" / "kernel" / TRIALS_FILE
+    source = repository / "tests" / "data" / "tune" / "kernel" / TRIALS.name
     run = Run(directory=tmp_path / "recorded")
     for line in source.read_text(encoding="utf-8").splitlines():
         trial = json.loads(line)
         trial["sizes"] = [{**NOT_RECORDED, **size} for size in trial["sizes"]]
-        run.append(TRIALS_FILE, trial)
-    return read_trials(run)
+        run.append(TRIALS.name, trial)
+    return TRIALS.load(run)
 
 
 def replayed(recorded: tuple[Trial, ...], directory: Path, **rules: int) -> Loop:
     """The loop around the record."""
     start = recorded[0].params
     journal = Journal(Run(directory=directory), str)
-    journal.begin(Header(workload="call_price_plain", key={}, start=start))
+    journal.begin(TuneHeader(workload="call_price_plain", key={}, start=start))
     limits = {"max_iterations": 4, "stagnation_iterations": 3, **rules}
     return Loop(
         evaluator=ReplayEvaluator(recorded),

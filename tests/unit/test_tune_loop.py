@@ -22,11 +22,12 @@ from tune_tables import (
 )
 
 from perfkit.errors import BuildError, StoreError, UsageError, WrongResultError
-from perfkit.records import Interval, ModuleFile, TrialOutcome, TuneStatus
+from perfkit.records import Interval, ModuleFile, TrialOutcome, TuneHeader, TuneStatus
+from perfkit.run_files import TRIAL_SUMMARY, TRIALS
 from perfkit.store import Run
 from perfkit.tune import space
 from perfkit.tune.conclusions import closing_notes
-from perfkit.tune.log import SUMMARY_FILE, TRIALS_FILE, Header, Journal, read_trials
+from perfkit.tune.log import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -220,7 +221,7 @@ def test_a_lucky_trial_stays_found_out_after_an_interruption(tmp_path: Path) -> 
     first = bench(tmp_path, rows, base_grid=grid, confirmations=again, parameters={}, rules=rules)
     assert first.loop.run().status is TuneStatus.KEPT
     second = bench(tmp_path, rows, base_grid=grid, confirmations=again, parameters={}, begin=False)
-    header = Header(workload="price", key={"sources": "abc"}, start=START)
+    header = TuneHeader(workload="price", key={"sources": "abc"}, start=START)
     report = second.loop.run(second.journal.resume(header))
     assert report.best_iteration == 2
     assert "confirm trial_001_fresh" not in second.evaluator.asked
@@ -318,7 +319,7 @@ def test_a_broken_start_is_an_error_and_no_trial(tmp_path: Path) -> None:
         made = bench(tmp_path, [row({}, outcome=outcome, reason="no")])
         with pytest.raises(kind):
             made.loop.run()
-        assert not (tmp_path / TRIALS_FILE).exists()
+        assert not (tmp_path / TRIALS.name).exists()
 
 
 def test_equal_machine_code_is_not_measured_again_and_names_the_dead_parameter(
@@ -387,7 +388,7 @@ def test_every_third_trial_is_profiled_at_the_worst_size(tmp_path: Path) -> None
         "profile trial_003 at 10000"
     ]
     assert report.trials[3].profile == frames
-    assert read_trials(made.run)[3].files == {"flame": "flame/x.svg"}
+    assert TRIALS.load(made.run)[3].files == {"flame": "flame/x.svg"}
 
 
 def test_no_trial_begins_that_would_end_after_the_time_limit(tmp_path: Path) -> None:
@@ -454,10 +455,10 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         rules=dataclasses.replace(RULES, max_iterations=2),
     )
     killed.loop.run()
-    with (killed.run.directory / TRIALS_FILE).open("a") as stream:
+    with (killed.run.directory / TRIALS.name).open("a") as stream:
         stream.write('{"iteration": 3, "params": {"SMA')  # the kill came in the middle of a line
     again = bench(tmp_path / "killed", rows, base_grid=GRID, begin=False)
-    header = Header(workload="price", key={"sources": "abc"}, start=START)
+    header = TuneHeader(workload="price", key={"sources": "abc"}, start=START)
     report = again.loop.run(again.journal.resume(header))
     resumed, *others = report.notes
     same = dataclasses.replace(report, wall_s=0, notes=tuple(others))
@@ -467,7 +468,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert "the 3 trials before it took 42 s" in resumed.text
     assert "measure trial_000" not in again.evaluator.asked
     assert "measure trial_001" not in again.evaluator.asked
-    assert [trial.iteration for trial in read_trials(again.run)] == [0, 1, 2, 3, 4]
+    assert [trial.iteration for trial in TRIALS.load(again.run)] == [0, 1, 2, 3, 4]
 
 
 def test_busy_trials_are_made_again_after_an_interruption(tmp_path: Path) -> None:
@@ -477,7 +478,7 @@ def test_busy_trials_are_made_again_after_an_interruption(tmp_path: Path) -> Non
     bench(tmp_path, rows, base_grid=grid).loop.run()
     rows[1] = row({"SMALL": 5_000}, 1.2, targets={})
     again = bench(tmp_path, rows, base_grid=grid, begin=False)
-    header = Header(workload="price", key={"sources": "abc"}, start=START)
+    header = TuneHeader(workload="price", key={"sources": "abc"}, start=START)
     report = again.loop.run(again.journal.resume(header))
     assert [(trial.iteration, trial.outcome) for trial in report.trials] == [
         (0, TrialOutcome.OK),
@@ -488,26 +489,26 @@ def test_busy_trials_are_made_again_after_an_interruption(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("header", "what"),
     [
-        (Header(workload="other", key={"sources": "abc"}, start=START), "the workload"),
-        (Header(workload="price", key={"sources": "xyz"}, start=START), "sources"),
+        (TuneHeader(workload="other", key={"sources": "abc"}, start=START), "the workload"),
+        (TuneHeader(workload="price", key={"sources": "xyz"}, start=START), "sources"),
         (
-            Header(workload="price", key={"sources": "abc", "toolchain": "1"}, start=START),
+            TuneHeader(workload="price", key={"sources": "abc", "toolchain": "1"}, start=START),
             "toolchain",
         ),
         (
-            Header(workload="price", key={"sources": "abc"}, start={**START, "SMALL": 1}),
+            TuneHeader(workload="price", key={"sources": "abc"}, start={**START, "SMALL": 1}),
             "the starting values",
         ),
     ],
 )
-def test_another_run_is_not_gone_on_with(tmp_path: Path, header: Header, what: str) -> None:
+def test_another_run_is_not_gone_on_with(tmp_path: Path, header: TuneHeader, what: str) -> None:
     bench(tmp_path, [row({}, 1.0)])
     with pytest.raises(UsageError, match=f"{what} changed since it began"):
         Journal(Run(directory=tmp_path), str).resume(header)
 
 
 def test_a_run_without_a_journal_cannot_be_resumed(tmp_path: Path) -> None:
-    header = Header(workload="price", key={}, start=START)
+    header = TuneHeader(workload="price", key={}, start=START)
     with pytest.raises(StoreError, match="holds no journal"):
         Journal(Run(directory=tmp_path), str).resume(header)
 
@@ -515,11 +516,11 @@ def test_a_run_without_a_journal_cannot_be_resumed(tmp_path: Path) -> None:
 def test_the_summary_is_one_flat_line_per_trial_for_pandas(tmp_path: Path) -> None:
     made = bench(tmp_path, [row({}, 1.0), row({"SMALL": 8_000}, EIGHT)])
     made.loop.run()
-    frame = pd.read_json(tmp_path / SUMMARY_FILE, lines=True)
+    frame = pd.read_json(tmp_path / TRIAL_SUMMARY.name, lines=True)
     assert list(frame["iteration"]) == [0, 1]
     assert frame["performance"][1]["10000"] == pytest.approx(0.61 * 1.525)
     assert frame["change_100000_high"][1] == pytest.approx(0.79 * 1.005)
-    whole = pd.read_json(tmp_path / TRIALS_FILE, lines=True)
+    whole = pd.read_json(tmp_path / TRIALS.name, lines=True)
     assert list(whole["outcome"]) == ["ok", "ok"]
     document = json.loads((tmp_path / "iterations" / "iter_001_SMALL8000.json").read_text())
     assert (document["schema_version"], document["iteration"]) == (1, 1)
@@ -538,14 +539,14 @@ def test_an_interrupt_leaves_the_finished_trials(tmp_path: Path) -> None:
     measure = made.evaluator.measure
 
     def interrupted(prepared: object, *, label: str, fresh: bool) -> object:
-        if len(read_trials(made.run)) == 1:
+        if len(TRIALS.load(made.run)) == 1:
             raise KeyboardInterrupt
         return measure(prepared, label=label, fresh=fresh)  # type: ignore[arg-type]
 
     made.evaluator.measure = interrupted  # type: ignore[method-assign, assignment]
     with pytest.raises(KeyboardInterrupt):
         made.loop.run()
-    assert [trial.iteration for trial in read_trials(made.run)] == [0]
+    assert [trial.iteration for trial in TRIALS.load(made.run)] == [0]
 
 
 def test_what_would_be_tried_is_listed_without_building(tmp_path: Path) -> None:

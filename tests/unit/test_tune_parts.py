@@ -123,16 +123,16 @@ def test_hot_frames_are_counted_with_their_base(tmp_path: Path) -> None:
         {
             "profiler": "perf",
             "frame": "inner",
-            "samples": 30,
+            "self_samples": 30,
             "total_samples": 30,
-            "share_of_samples": 0.5,
+            "self_share": 0.5,
         },
         {
             "profiler": "perf",
             "frame": "recurse",
-            "samples": 20,
+            "self_samples": 20,
             "total_samples": 20,
-            "share_of_samples": pytest.approx(1 / 3),
+            "self_share": pytest.approx(1 / 3),
         },
     ]
 

@@ -47,7 +47,7 @@ def test_parse_duration(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "s", "1x", "-5s", "1m 30q", "soon"])
 def test_parse_duration_refuses(text: str) -> None:
-    with pytest.raises(ValueError, match="is no duration"):
+    with pytest.raises(ValueError, match="is not a valid duration"):
         units.parse_duration(text)
 
 
@@ -58,7 +58,7 @@ def test_parse_rate(text: str, rate: int) -> None:
 
 @pytest.mark.parametrize("text", ["0", "-1", "0.5hz", "fast", "1mhz"])
 def test_parse_rate_refuses(text: str) -> None:
-    with pytest.raises(ValueError, match="is no sampling rate"):
+    with pytest.raises(ValueError, match="is not a valid sampling rate"):
         units.parse_rate(text)
 
 

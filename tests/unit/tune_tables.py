@@ -15,12 +15,13 @@ from perfkit.records import (
     SizeResult,
     Trial,
     TrialOutcome,
+    TuneHeader,
     TuneReport,
     Value,
 )
 from perfkit.store import Run
 from perfkit.tune.ending import Rules
-from perfkit.tune.log import Header, Journal
+from perfkit.tune.log import Journal
 from perfkit.tune.loop import Loop, Settings, World
 from perfkit.tune.search import GridSearch
 
@@ -156,7 +157,7 @@ def bench(
     run = Run(directory=directory)
     journal = Journal(run, lambda params: "-".join(f"{k}{v}" for k, v in params.items()) or "start")
     if begin:
-        journal.begin(Header(workload="price", key={"sources": "abc"}, start=START))
+        journal.begin(TuneHeader(workload="price", key={"sources": "abc"}, start=START))
     told: list[str] = []
     loop = Loop(
         evaluator=evaluator,

@@ -50,7 +50,7 @@ def _reference_syntax(value: str | None) -> str | None:
     if value is not None:
         place, _, function = value.rpartition(":")
         if not place or not function.isidentifier():
-            message = f"{value!r} is no `module:function` and no `file.py:function`"
+            message = f"{value!r} is neither `module:function` nor `file.py:function`"
             raise ValueError(message)
     return value
 
@@ -250,9 +250,9 @@ class Measure(_Closed):
     width: float = Field(
         0.01, gt=0, description="stop when the half width of every ratio's interval is below this"
     )
-    time_limit_s: float = Field(20.0, gt=0, description="seconds per size, at the most")
+    time_limit_s: float = Field(20.0, gt=0, description="seconds per size, at most")
     min_blocks: int = Field(20, ge=8, description="valid blocks before the width is looked at")
-    max_blocks: int = Field(2_000, ge=8, description="blocks at the most")
+    max_blocks: int = Field(2_000, ge=8, description="blocks, at most")
     sessions: int = Field(
         5,
         ge=1,
@@ -261,7 +261,7 @@ class Measure(_Closed):
     )
     patience_s: float = Field(30.0, ge=0, description="how long to wait for a machine with room")
     data_sets: int = Field(
-        8, ge=1, description="data sets per size at the most; calls rotate through them"
+        8, ge=1, description="data sets per size, at most; calls rotate through them"
     )
     reference_threads: int = Field(
         1, ge=1, description="threads of the reference's own pools (BLAS, OpenMP)"
@@ -292,8 +292,8 @@ class Tune(_Closed):
     extended_grid: Mapping[str, tuple[Value, ...]] = Field(
         default_factory=dict, description="combinations to try when the base grid did not converge"
     )
-    max_iterations: int = Field(10, ge=1, description="trials at the most")
-    time_limit_s: float | None = Field(None, gt=0, description="seconds at the most")
+    max_iterations: int = Field(10, ge=1, description="trials, at most")
+    time_limit_s: float | None = Field(None, gt=0, description="seconds, at most")
     profile_every: int = Field(3, ge=0, description="profile every n-th trial; 0 means never")
     stagnation_iterations: int = Field(3, ge=1, description="trials without gain before stopping")
     stagnation_gain: float = Field(0.01, gt=0, description="what counts as a gain, as a fraction")
@@ -371,7 +371,7 @@ class Project:
     Attributes:
         root: the folder that paths in the config are relative to, and that holds `profiles/`.
         file: the file that was read.
-        origins: for each dotted key that somebody set, `file:line` or `command line`.
+        origins: for each dotted key that was set, `file:line` or `command line`.
         environ: perfkit's own environment, taken once by the command line.
     """
 
@@ -399,7 +399,7 @@ class Project:
         """
         manifest = self.config.subject.manifest
         if manifest is None:
-            message = "the subject is a wheel as somebody built it: nothing can be built"
+            message = "the subject is a finished wheel, so there is nothing to build"
             remedy = "name its sources by subject.manifest in place of subject.wheel"
             raise ConfigError(message, where=str(self.file), remedy=remedy)
         return self.resolve(manifest)
@@ -509,7 +509,7 @@ def load_project(
 
 
 def resolved_values(project: Project) -> list[tuple[str, object, str]]:
-    """Every value in force as (dotted key, value, origin); `default` where nobody set it."""
+    """Every value in force as (dotted key, value, origin); `default` where it was not set."""
     document = project.config.model_dump(mode="json")
     return [
         (key, value, project.origins.get(key, "default"))
@@ -587,7 +587,7 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"is no UTF-8 text (byte {error.start})"
+        message = f"is not UTF-8 text (byte {error.start})"
         raise ConfigError(message, where=str(file), remedy="save it as UTF-8") from error
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
@@ -600,7 +600,7 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         place = str(error).rpartition("(at line ")[2].partition(",")[0]
         where = f"{file}:{place}" if place.isdigit() else str(file)
-        message = f"is no TOML: {error}"
+        message = f"is not valid TOML: {error}"
         raise ConfigError(message, where=where, remedy="correct this line") from error
 
 

@@ -1,7 +1,7 @@
 """The catalogue of failures: what can go wrong, with which exit code, and what to do next.
 
 Only `perfkit.cli.app.main` turns one of these into text and an exit code. A verdict that is not
-good (a target missed, a busy machine) is no error: it is a value in a report, and
+good (a target missed, a busy machine) is not an error: it is a value in a report, and
 `ExitCode` says which code it has.
 """
 
@@ -73,8 +73,8 @@ class SourceError(PerfkitError):
 
 
 class NotRustError(SourceError):
-    """A source file is no Rust text, so that nobody can say which constants it holds; a command
-    that is to build it says so as a `BuildError`.
+    """A source file is not Rust, so its constants are unknown; a command that builds it raises a
+    `BuildError` instead.
     """
 
 

@@ -284,6 +284,18 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileReport:
+    """Everything one run of `perfkit profile` found.
+
+    Attributes:
+        build: the audit of the build that was profiled; nothing for a command of the user's own.
+    """
+
+    captures: tuple[Capture, ...]
+    build: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerTime:
     """Seconds per call in one layer; `share` is a fraction of the call's wall clock."""
 
@@ -575,6 +587,28 @@ class Trial:
     noise_floor: float | None = None  # of this trial's score, as a fraction
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneHeader:
+    """What a tuning run is about. Trials of two runs belong together only when all of it is equal.
+
+    Attributes:
+        key: what decides the figures, by name: sources, toolchain, machine, workload, ….
+        start: the starting value of every parameter.
+    """
+
+    workload: str
+    key: Mapping[str, str]
+    start: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remeasured:
+    """What a trial came to when it was measured again with fresh processes."""
+
+    iteration: int
+    sizes: tuple[SizeResult, ...]
+
+
 class TuneStatus(StrEnum):
     """How a tuning run ended."""
 
@@ -625,6 +659,10 @@ class TuneReport:
     best_iteration: int | None = None  # 0 is the starting build
     best_build: ModuleFile | None = None  # with the best parameters; those of other backends apart
     noise_floor: float | None = None  # of scores, as a fraction; None while no A/A stands behind
+
+
+Result = MeasureReport | Diagnosis | TuneReport | ProfileReport
+"""What a finished run holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,9 @@ def to_json(value: object) -> Any:  # noqa: ANN401  # the JSON types
 def from_json(record: type[Record], value: object, *, where: str = "") -> Record:
     """The record that `to_json` was made from; strict, because a guess would become a figure.
 
+    A key that is missing reads as its default where that says "not known" (None, or nothing in it):
+    so an older run can be read after a record got a new key. Any other default would be a guess.
+
     Args:
         record: the class; its fields may hold what `to_json` takes.
         value: JSON types.
@@ -81,18 +84,39 @@ def from_json(record: type[Record], value: object, *, where: str = "") -> Record
     if isinstance(value, dict):  # `write_record` puts it in front of the record
         value = {key: item for key, item in value.items() if key != "schema_version"}
     remedy = "use the perfkit that wrote it"
+    version = f"schema version {SCHEMA_VERSION} as this perfkit knows it"
     try:
         adapter = pydantic.TypeAdapter(record)
         read = adapter.validate_json(json.dumps(value), strict=True, extra="forbid")
     except pydantic.ValidationError as error:
         fault = error.errors()[0]
         place = ".".join([where, *map(str, fault["loc"])])
-        message = f"holds {fault['input']!r}, which this perfkit does not write: {fault['msg']}"
+        message = f"holds {fault['input']!r}, which is not {version}: {fault['msg']}"
         raise StoreError(message, where=place, remedy=remedy) from error
-    if to_json(read) != value:  # a missing key would get its default
-        message = "has other keys than this perfkit writes"
-        raise StoreError(message, where=where, remedy=remedy)
+    guessed = _guessed(to_json(read), value)
+    if guessed is not None:
+        message = f"is missing, so the file is not {version}"
+        raise StoreError(message, where=f"{where}{guessed}", remedy=remedy)
     return read
+
+
+def _guessed(read: Any, value: Any) -> str | None:  # noqa: ANN401  # the JSON types
+    """The place of a key that is not in the file and whose default says more than "not known"."""
+    if isinstance(read, dict) and isinstance(value, dict):
+        for key, item in read.items():
+            if key not in value:
+                if item in (None, [], {}, ""):
+                    continue
+                return f".{key}"
+            found = _guessed(item, value[key])
+            if found is not None:
+                return f".{key}{found}"
+    elif isinstance(read, list) and isinstance(value, list):
+        for number, (item, given) in enumerate(zip(read, value, strict=True)):
+            found = _guessed(item, given)
+            if found is not None:
+                return f".{number}{found}"
+    return None
 
 
 def dump_json(value: object) -> str:
@@ -157,7 +181,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  # the JSON types
         message = f"cannot be read: {error}"
         raise StoreError(message, where=str(path)) from error
     except json.JSONDecodeError as error:
-        message = f"is no JSON: {error.msg}"
+        message = f"is not valid JSON: {error.msg}"
         raise StoreError(message, where=f"{path}:{error.lineno}") from error
     version = value.get("schema_version", SCHEMA_VERSION) if isinstance(value, dict) else None
     if version is not None and version != SCHEMA_VERSION:
@@ -185,7 +209,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             if number == len(lines):  # no newline behind it: the write was cut short
                 break
-            message = f"is no JSON: {error.msg}"
+            message = f"is not valid JSON: {error.msg}"
             raise StoreError(message, where=f"{path}:{number}") from error
     return records
 
@@ -230,13 +254,13 @@ class Run:
 def create_run(profiles: Path, command: str, header: Mapping[str, object]) -> Run:
     """Make a new run directory with its `run.json`.
 
-    Each one carries a `.gitignore` of its own, so that the user's repository stays clean whatever
+    Each one has its own `.gitignore`, so that the user's repository stays clean whatever
     it ignores.
 
     Args:
         profiles: the folder of all runs.
         command: the perfkit command; part of the directory's name.
-        header: what `run.json` says: command line, resolved config with origins, fingerprint.
+        header: what else `run.json` says, see `perfkit.run_files.RunHeader`.
     """
     stamp = datetime.now(UTC)
     name = f"{stamp:%Y%m%dT%H%M%S}-{command}-{secrets.token_hex(2)}"
@@ -249,7 +273,8 @@ def create_run(profiles: Path, command: str, header: Mapping[str, object]) -> Ru
         message = f"cannot be made: {error.strerror}"
         raise StoreError(message, where=str(directory)) from error
     run = Run(directory=directory)
-    run.write_record(RUN_FILE, {"id": name, "started": stamp.isoformat(), **header})
+    began = {"id": name, "command": command, "started": stamp.isoformat()}
+    run.write_record(RUN_FILE, {**began, **header})
     return run
 
 

@@ -26,16 +26,16 @@ def parse_count(text: str) -> int:
     """Read a size such as `1000`, `10_000`, `10k`, `1M` or `1e6` as a whole number.
 
     Raises:
-        ValueError: when the text is no whole positive number.
+        ValueError: when the text is not a positive whole number.
     """
     cleaned = text.strip().replace("_", "").replace(",", "")
     match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)([kKmMgG]?)", cleaned)
     if match is None:
-        message = f"{text!r} is no size; write 1000, 10_000, 10k, 1M or 1e6"
+        message = f"{text!r} is not a valid size; write 1000, 10_000, 10k, 1M or 1e6"
         raise ValueError(message)
     value = float(match[1]) * _COUNT_SUFFIX[match[2].lower()]
     if value < 1 or value != int(value):
-        message = f"{text!r} is no whole number of at least 1"
+        message = f"{text!r} is not a whole number of at least 1"
         raise ValueError(message)
     return int(value)
 
@@ -44,12 +44,12 @@ def parse_duration(text: str) -> float:
     """Read `60`, `60s`, `1m30s`, `250ms` as seconds.
 
     Raises:
-        ValueError: when the text is no duration.
+        ValueError: when the text is not a duration.
     """
     cleaned = text.strip().replace(" ", "")
     matches = list(_DURATION.finditer(cleaned))
     if not matches or "".join(match[0] for match in matches) != cleaned:
-        message = f"{text!r} is no duration; write 60s, 1m30s or 250ms"
+        message = f"{text!r} is not a valid duration; write 60s, 1m30s or 250ms"
         raise ValueError(message)
     return sum(float(match["value"]) * _DURATION_SECONDS[match["unit"]] for match in matches)
 
@@ -58,12 +58,12 @@ def parse_rate(text: str) -> int:
     """Read a sampling rate such as `997`, `1khz` or `499Hz` as samples per second.
 
     Raises:
-        ValueError: when the text is no rate.
+        ValueError: when the text is not a rate.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(k?)(?:hz)?", text.strip().lower())
     value = float(match[1]) * (1000 if match[2] else 1) if match else 0.0
     if value < 1 or value != int(value):
-        message = f"{text!r} is no sampling rate; write 997, 499hz or 1khz"
+        message = f"{text!r} is not a valid sampling rate; write 997, 499hz or 1khz"
         raise ValueError(message)
     return int(value)
 

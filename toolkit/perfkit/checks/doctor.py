@@ -129,11 +129,9 @@ def _perf(environ: Mapping[str, str], facts: SystemFacts) -> list[Check]:
     installed = _tool("perf", program, environ)
     if program is None or not installed.ok:
         return [installed]
-    probe = permissions.probe_perf(program, environ, facts)
-    if probe.refusal is not None:
-        meaning, remedy = permissions.explain(probe.refusal, facts)
-        found = f"{meaning} ({probe.said})" if probe.said else meaning
-        return [installed, _check("perf.permitted", found, ok=False, remedy=remedy)]
+    refused = permissions.probe_perf(program, environ, facts)
+    if refused is not None:
+        return [installed, _refused("perf.permitted", refused)]
     permitted = _check("perf.permitted", "samples by the software clock (cpu-clock)")
     kernel = _check(
         "perf.kernel",
@@ -160,15 +158,18 @@ def _py_spy(environ: Mapping[str, str], facts: SystemFacts) -> list[Check]:
     installed = _tool("py-spy", program, environ)
     if program is None or not installed.ok:
         return [installed]
-    probe = permissions.probe_py_spy(program, environ, facts)
-    if probe.refusal is None:
+    refused = permissions.probe_py_spy(program, environ, facts)
+    if refused is None:
         return [installed, _check("py-spy.permitted", "reads the stacks of another process")]
-    meaning, remedy = permissions.explain(probe.refusal, facts)
-    found = f"{meaning} ({probe.said})" if probe.said else meaning
-    if probe.refusal is permissions.Refusal.PTRACE_SCOPE and facts.ptrace_scope == 1:
-        found += "; a program launched under it can be read all the same"
-        return [installed, _check("py-spy.attach", found, ok=False, remedy=remedy)]
-    return [installed, _check("py-spy.permitted", found, ok=False, remedy=remedy)]
+    if refused.id == "ptrace_scope" and facts.ptrace_scope == 1:
+        more = "; a program launched under it can be read all the same"
+        return [installed, _refused("py-spy.attach", refused, more)]
+    return [installed, _refused("py-spy.permitted", refused)]
+
+
+def _refused(identifier: str, why: permissions.Refusal, more: str = "") -> Check:
+    said = f" ({why.said})" if why.said else ""
+    return _check(identifier, f"{why.meaning}{said}{more}", ok=False, remedy=why.remedy)
 
 
 def _any_profiler(checks: list[Check]) -> Check:

@@ -1,21 +1,20 @@
 """Whether perf and py-spy may do their work here, by trying it, and why not where they may not.
 
-The words of a refusal are explained by pure functions, so that each cause is a test. A program
-that is installed is not yet one that is permitted.
+A program that is installed is not yet one that is permitted. What a tool's words mean is in
+`perfkit.profile.messages`.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tempfile
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from perfkit import process
+from perfkit.profile import messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,130 +26,57 @@ _PROBE_RATE_HZ = 997
 _TARGET = ("--", sys.executable, "-I", "-S", "-c", "pass")
 
 
-class Refusal(StrEnum):
-    """Why a profiler cannot look."""
-
-    PARANOID = "paranoid"
-    SECCOMP = "seccomp"
-    MLOCK = "mlock"
-    NO_COUNTER = "no_counter"
-    WRONG_KERNEL = "wrong_kernel"
-    PTRACE_SCOPE = "ptrace_scope"
-    PTRACE_CAPABILITY = "ptrace_capability"
-    PYTHON_UNKNOWN = "python_unknown"
-    UNKNOWN = "unknown"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """How trying it ended.
+class Refusal:
+    """Why a profiler cannot look.
 
     Attributes:
-        refusal: None when it worked.
+        id: of the text in `messages.toml`.
         said: the tool's own words, shortened to its first telling line.
     """
 
-    refusal: Refusal | None
-    said: str = ""
+    id: str
+    meaning: str
+    remedy: str
+    said: str
 
 
-def classify_perf(stderr: str, facts: SystemFacts) -> Refusal:
-    """Name the cause behind perf's refusal.
+def refusal(profiler: str, stderr: str, facts: SystemFacts) -> Refusal:
+    """What a tool's refusal means and the one line that ends it. perfkit never runs that line.
 
-    What perf writes, in the order tried here:
-
-        WARNING: perf not found for kernel 5.15.90.1-microsoft
-        Permission error mapping pages.
-        perf_event_paranoid setting is 4:
-        … returned with 22 (Invalid argument) for event (cycles)
-        … failed unexpectedly with error 1 (Operation not permitted)
+    The words are those of `perfkit.profile.messages`; where several causes have the same words, the
+    settings of the machine tell them apart.
     """
-    if "not found for kernel" in stderr:
-        return Refusal.WRONG_KERNEL
-    # `perf_event_mlock_kb` alone is no sign: the text about the paranoid setting names it too.
-    if "Permission error mapping pages" in stderr:
-        return Refusal.MLOCK
-    if "perf_event_paranoid setting is" in stderr or "Access to performance monitoring" in stderr:
-        # Behind a filter the text about the setting may come too; the number tells them apart.
-        permits = facts.perf_event_paranoid is not None and facts.perf_event_paranoid <= 2
-        return Refusal.SECCOMP if facts.seccomp and permits else Refusal.PARANOID
-    if re.search(r"\(Invalid argument\)|not supported|ENOENT|No such file", stderr):
-        return Refusal.NO_COUNTER
-    if re.search(r"Operation not permitted|No permission to enable|EPERM", stderr):
-        permits = facts.perf_event_paranoid is not None and facts.perf_event_paranoid <= 2
-        return Refusal.SECCOMP if permits else Refusal.PARANOID
-    return Refusal.UNKNOWN
+    found = messages.find(profiler, stderr)
+    found = messages.entry(profiler, _cause(found.id, facts)) if found is not None else None
+    said = telling_line(stderr)
+    if found is None:
+        meaning = "refused for a reason that perfkit does not know"
+        return Refusal(id="", meaning=meaning, remedy="see the tool's own words", said=said)
+    settings = {
+        "paranoid": f"kernel.perf_event_paranoid is {facts.perf_event_paranoid}",
+        "ptrace_scope": f"kernel.yama.ptrace_scope is {facts.ptrace_scope}",
+    }
+    because = f": {settings[found.id]}" if found.id in settings else ""
+    return Refusal(id=found.id, meaning=f"{found.message}{because}", remedy=found.remedy, said=said)
 
 
-def classify_py_spy(stderr: str, facts: SystemFacts) -> Refusal:
-    """Name the cause behind py-spy's refusal.
-
-    What py-spy writes:
-
-        Permission Denied: Try running again with elevated permissions by going 'sudo …
-        1: EPERM: Operation not permitted
-        Error: Failed to find python version from target process
-    """
-    if re.search(r"Permission Denied|EPERM|Operation not permitted|SYS_PTRACE", stderr):
-        if facts.ptrace_scope and not facts.may_trace:
-            return Refusal.PTRACE_SCOPE
-        return Refusal.SECCOMP if facts.seccomp else Refusal.PTRACE_CAPABILITY
-    if re.search(r"find python version|find a python interpreter|Unsupported version", stderr):
-        return Refusal.PYTHON_UNKNOWN
-    return Refusal.UNKNOWN
-
-
-def explain(refusal: Refusal, facts: SystemFacts) -> tuple[str, str]:
-    """What a refusal means and the one line that ends it. perfkit never runs that line itself."""
-    match refusal:
-        case Refusal.PARANOID:
-            return (
-                f"refused: kernel.perf_event_paranoid is {facts.perf_event_paranoid}",
-                "sudo sysctl kernel.perf_event_paranoid=1",
-            )
-        case Refusal.SECCOMP:
-            return (
-                "refused by a system-call filter (seccomp), as containers have it",
-                "start the container with --cap-add PERFMON --cap-add SYS_PTRACE and a seccomp "
-                "profile that allows perf_event_open and ptrace",
-            )
-        case Refusal.MLOCK:
-            return (
-                "refused: the limit of locked memory is too small for perf's buffer",
-                "sudo sysctl kernel.perf_event_mlock_kb=2048  (or raise `ulimit -l`)",
-            )
-        case Refusal.NO_COUNTER:
-            return (
-                "the event is not there: a virtual machine without hardware counters, or a kernel "
-                "without perf events",
-                "use the software clock (cpu-clock), or a kernel built with perf events",
-            )
-        case Refusal.WRONG_KERNEL:
-            return (
-                "the `perf` on PATH is a wrapper without a perf for this kernel",
-                "install the perf of this kernel, or link one from /usr/lib/linux-tools/*/perf",
-            )
-        case Refusal.PTRACE_SCOPE:
-            return (
-                f"refused: kernel.yama.ptrace_scope is {facts.ptrace_scope}",
-                "sudo sysctl kernel.yama.ptrace_scope=0  (launching a program under py-spy may "
-                "work without it)",
-            )
-        case Refusal.PTRACE_CAPABILITY:
-            return (
-                "refused: tracing another process is not permitted",
-                "run as the owner of the process, or with the capability SYS_PTRACE "
-                "(docker: --cap-add SYS_PTRACE)",
-            )
-        case Refusal.PYTHON_UNKNOWN:
-            return "it does not know this Python", "pip install --upgrade py-spy"
-        case Refusal.UNKNOWN:
-            return "refused for a reason that perfkit does not know", "see the tool's own words"
+def _cause(found: str, facts: SystemFacts) -> str:
+    permits = facts.perf_event_paranoid is not None and facts.perf_event_paranoid <= 2
+    match found:
+        case "paranoid":  # a filter may say this too: the number tells them apart
+            return "seccomp" if facts.seccomp and permits else "paranoid"
+        case "seccomp" | "not_permitted":
+            return "seccomp" if permits else "paranoid"
+        case "ptrace_refused" | "ptrace_container":
+            if facts.ptrace_scope and not facts.may_trace:
+                return "ptrace_scope"
+            return "ptrace_filtered" if facts.seccomp else "ptrace_capability"
         case _:
-            assert_never(refusal)
+            return found
 
 
-def probe_perf(program: Path, environ: Mapping[str, str], facts: SystemFacts) -> Probe:
+def probe_perf(program: Path, environ: Mapping[str, str], facts: SystemFacts) -> Refusal | None:
     """Record a short program by the software clock, as perfkit does when it profiles.
 
     Raises:
@@ -170,8 +96,8 @@ def probe_perf(program: Path, environ: Mapping[str, str], facts: SystemFacts) ->
         )
         # The file decides: perf hands on the exit code of the program it ran.
         if done.returncode == 0 and data.is_file() and data.stat().st_size > 0:
-            return Probe(refusal=None)
-    return Probe(refusal=classify_perf(done.stderr, facts), said=telling_line(done.stderr))
+            return None
+    return refusal("perf", done.stderr, facts)
 
 
 def _words(*words: object) -> list[str]:
@@ -207,7 +133,7 @@ def counts_instructions(text: str) -> bool:
     )
 
 
-def probe_py_spy(program: Path, environ: Mapping[str, str], facts: SystemFacts) -> Probe:
+def probe_py_spy(program: Path, environ: Mapping[str, str], facts: SystemFacts) -> Refusal | None:
     """Attach to a child that says when it is ready.
 
     Raises:
@@ -233,8 +159,8 @@ def probe_py_spy(program: Path, environ: Mapping[str, str], facts: SystemFacts) 
         if write_end >= 0:
             os.close(write_end)
     if done.returncode == 0 and "Thread" in done.stdout:
-        return Probe(refusal=None)
-    return Probe(refusal=classify_py_spy(done.stderr, facts), said=telling_line(done.stderr))
+        return None
+    return refusal("py-spy", done.stderr, facts)
 
 
 def telling_line(stderr: str) -> str:

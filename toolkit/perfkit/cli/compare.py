@@ -25,8 +25,8 @@ def compare(
     For "did my edit help?" use `perfkit measure --against`, which measures both in the same blocks.
 
     Of profiled runs each frame's CPU time per call is compared, with an interval; with two --sizes
-    of one run, per element. With `-o FILE.svg` the differential flame graph is written instead; of
-    several captures each to a file of its own.
+    of one run, per element. With `-o FILE.svg` the differential flame graph is written instead,
+    one file per pair of captures.
 
     Refused when the runs' fingerprints, or the work that they did, differ.
     """
@@ -35,7 +35,9 @@ def compare(
     from perfkit.errors import UsageError
     from perfkit.measure.compare import compare_runs
     from perfkit.profile import compare as profiles
-    from perfkit.report import machine, pages
+    from perfkit.report import comparing, machine
+    from perfkit.report.page import Report
+    from perfkit.run_files import MEASUREMENT, comparable_file
 
     check_output(output, (".json", ".md", ".txt", ".svg"))
     if (after is None) == (sizes is None) or (sizes is not None and len(sizes) != 2):
@@ -45,14 +47,11 @@ def compare(
     first = store.open_run(project.profiles, before)
     second = store.open_run(project.profiles, after) if after is not None else first
     svg = output is not None and output.suffix == ".svg"
-    if sizes is None and not svg and not profiles.holds_profile(first):
+    if comparable_file(first, second) is MEASUREMENT and sizes is None and not svg:
         comparison = compare_runs(first, second)
-        emit(
-            form=form,
-            output=output,
-            page=lambda: pages.compare(comparison),
-            document=lambda: machine.compare_json(comparison),
-        )
+        page = comparing.compare_page(comparison)
+        report = Report(page=page, document=machine.compare_json(comparison))
+        emit(report, form=form, output=output)
         return
     pairs, notes = (
         profiles.pair_sizes(first, *sorted(sizes))
@@ -65,9 +64,5 @@ def compare(
             tell(f"Wrote {profiles.draw(pair, name)}")
         return
     found = profiles.compare_pairs(pairs, notes, first.id, second.id)
-    emit(
-        form=form,
-        output=output,
-        page=lambda: pages.compare_profiles(found),
-        document=lambda: machine.compare_json(found),
-    )
+    page = comparing.compare_profiles_page(found)
+    emit(Report(page=page, document=machine.compare_json(found)), form=form, output=output)

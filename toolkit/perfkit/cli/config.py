@@ -21,13 +21,8 @@ def show(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> None
     from perfkit.report import settings
 
     project = open_project(config)
-    values = resolved_values(project)
-    emit(
-        form=form,
-        output=None,
-        page=lambda: settings.values_page(project.file, values),
-        document=lambda: settings.values_json(project.file, values),
-    )
+    shown = settings.values_report(project.file, resolved_values(project))
+    emit(shown, form=form, output=None)
 
 
 @app.command()
@@ -37,10 +32,4 @@ def keys(form: FormatOption = Format.HUMAN) -> None:
     from perfkit.config import describe_keys
     from perfkit.report import settings
 
-    described = describe_keys()
-    emit(
-        form=form,
-        output=None,
-        page=lambda: settings.keys_page(described),
-        document=lambda: settings.keys_json(described),
-    )
+    emit(settings.keys_report(describe_keys()), form=form, output=None)

@@ -12,20 +12,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from perfkit import environment, store
+from perfkit import environment, run_files, store
 from perfkit.cli.options import Format
 from perfkit.config import Project, load_project, resolved_values
 from perfkit.errors import ExitCode, PerfkitError, UsageError
 from perfkit.subject.job import Progress
 
 if TYPE_CHECKING:
-    from perfkit.report.page import Page
+    from perfkit.report.page import Report
     from perfkit.subject.build import Builder
 
 PLAIN_WIDTH = 100
@@ -75,8 +74,8 @@ def working(
         config: the file that the user named, if any.
         workload: the one that the user named: an unknown one is refused before anything starts.
         overrides: dotted config keys from the command line.
-        resume: finds an earlier run in the folder of all runs, to go on with instead of a new one;
-            refuses it before anything is written.
+        resume: finds the run to resume in the folder of all runs, or refuses it before anything is
+            written; None starts a new one.
 
     Raises:
         typer.Exit: with code 130 after Ctrl-C; what was collected stays in the run directory.
@@ -90,7 +89,7 @@ def working(
         run = (
             resume(project.profiles)
             if resume is not None
-            else store.create_run(project.profiles, command, header(project, command))
+            else store.create_run(project.profiles, command, header(project))
         )
         builder = Builder(project, cache=cache, progress=lambda text: progress(text, None))
         context = Context(project=project, cache=cache, run=run, builder=builder, progress=progress)
@@ -98,11 +97,11 @@ def working(
             yield context
         except KeyboardInterrupt:
             _close(run, ExitCode.INTERRUPTED, "interrupted")
-            tell(f"Interrupted. What was collected lies in {run.directory}")
+            tell(f"Interrupted. What was collected is in {run.directory}")
             raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
         except PerfkitError as error:
             refused = resume is not None and error.exit_code is ExitCode.USAGE
-            if not refused:  # what is not gone on with ended as it says of itself
+            if not refused:  # a run that was not resumed keeps its own end
                 _close(run, error.exit_code, str(error))
             raise
         except typer.Exit as leaving:
@@ -119,11 +118,10 @@ def working(
             _close(run, ExitCode.GOOD, "")
 
 
-def header(project: Project, command: str) -> dict[str, object]:
-    """What `run.json` says about a run before it starts."""
+def header(project: Project) -> dict[str, object]:
+    """What `run.json` says about a run before it starts, see `run_files.RunHeader`."""
     fingerprint = environment.fingerprint(project.environ)
     return {
-        "command": command,
         "argv": sys.argv[1:],
         "project": project.root,
         "config_file": project.file,
@@ -155,13 +153,7 @@ def workload_files(project: Project) -> dict[str, str]:
 
 def _close(run: store.Run, code: int, error: str) -> None:
     """Say in `run.json` how the run ended, and drop the folders that stayed empty."""
-    document = store.read_json(run.directory / store.RUN_FILE)
-    document |= {
-        "ended": datetime.now(UTC).isoformat(),
-        "exit_code": int(code),
-        "error": error or None,
-    }
-    run.write(store.RUN_FILE, store.dump_json(document))
+    run_files.close(run, code, error)
     store.prune_empty(run)
 
 
@@ -229,13 +221,7 @@ def check_output(output: Path | None, allowed: tuple[str, ...] = tuple(_SUFFIXES
         raise UsageError(message, where=str(output.parent), remedy="make it, or name another")
 
 
-def emit(
-    *,
-    form: Format,
-    output: Path | None,
-    page: Callable[[], Page],
-    document: Callable[[], Mapping[str, Any]],
-) -> None:
+def emit(report: Report, *, form: Format, output: Path | None) -> None:
     """Print a report in the form asked for, or write it to a file whose suffix chooses the form."""
     from perfkit.report import console, markdown
 
@@ -246,11 +232,11 @@ def emit(
         case Format.HUMAN:
             terminal = sys.stdout.isatty() and not to_file
             width = os.get_terminal_size(1).columns if terminal else PLAIN_WIDTH
-            text = console.render(page(), width=width, colour=terminal)
+            text = console.render(report.page, width=width, colour=terminal)
         case Format.MARKDOWN:
-            text = markdown.render(page())
+            text = markdown.render(report.page)
         case Format.JSON:
-            text = store.dump_json(document())
+            text = store.dump_json(report.document)
     text = text.rstrip("\n") + "\n"
     if output is not None and to_file:
         store.write_whole(output, text)

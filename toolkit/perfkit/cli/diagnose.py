@@ -49,8 +49,7 @@ def diagnose(
     from perfkit.diagnose.conclude import diagnose as split
     from perfkit.diagnose.conclude import job_of
     from perfkit.diagnose.times import quick_project
-    from perfkit.report import machine, markdown, pages, pictures, replay
-    from perfkit.report.diagnosis import LAYERS_PICTURE, TIMES_PICTURE
+    from perfkit.report import finished
 
     check_output(output)
     with working("diagnose", config=config, workload=workload) as context:
@@ -71,16 +70,5 @@ def diagnose(
             progress=context.progress,
         )
         diagnosis = split(job, project.sizes(name, sizes), verify=verify)
-        run.write_record(replay.DIAGNOSIS_FILE, diagnosis)
-        run.write(replay.REPORT_FILE, markdown.render(pages.diagnose(diagnosis)))
-        if diagnosis.sizes:
-            run.write(LAYERS_PICTURE, pictures.layers(diagnosis))
-        if diagnosis.measured is not None and diagnosis.measured.results:
-            run.write(TIMES_PICTURE, pictures.times(diagnosis.measured))
-        emit(
-            form=form,
-            output=output,
-            page=lambda: pages.diagnose(diagnosis, directory=run.directory),
-            document=lambda: machine.diagnose_json(diagnosis),
-        )
+        emit(finished.keep(run, diagnosis), form=form, output=output)
         raise typer.Exit(int(diagnose_code(diagnosis)))

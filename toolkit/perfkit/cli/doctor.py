@@ -15,11 +15,14 @@ def doctor(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> No
     import os
     from pathlib import Path
 
+    from perfkit.checks.doctor import all_required_ok
     from perfkit.checks.doctor import doctor as examine
     from perfkit.cli.context import emit
     from perfkit.config import embedded_default, find_config, load_project
     from perfkit.errors import ExitCode
-    from perfkit.report import machine, pages
+    from perfkit.report import machine
+    from perfkit.report.doctoring import doctor_page
+    from perfkit.report.page import Report
 
     environ = dict(os.environ)
     here = Path.cwd()
@@ -27,11 +30,7 @@ def doctor(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> No
     if config or find_config(here) or embedded_default():
         project = load_project(start=here, environ=environ, path=config)
     checks = examine(project, environ)
-    emit(
-        form=form,
-        output=None,
-        page=lambda: pages.doctor(checks),
-        document=lambda: machine.doctor_json(checks),
-    )
-    if any(check.required and not check.ok for check in checks):
+    report = Report(page=doctor_page(checks), document=machine.doctor_json(checks))
+    emit(report, form=form, output=None)
+    if not all_required_ok(checks):
         raise typer.Exit(int(ExitCode.MISSING))

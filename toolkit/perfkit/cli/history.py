@@ -12,12 +12,5 @@ def history(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> N
     from perfkit.report import runs
 
     project = open_project(config)
-    headers = [
-        store.read_json(run.directory / store.RUN_FILE) for run in store.list_runs(project.profiles)
-    ]
-    emit(
-        form=form,
-        output=None,
-        page=lambda: runs.history_page(headers),
-        document=lambda: runs.history_json(headers),
-    )
+    found = store.list_runs(project.profiles)
+    emit(runs.history_report(found), form=form, output=None)

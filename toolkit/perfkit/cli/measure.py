@@ -70,7 +70,7 @@ def measure(
     from perfkit.cli.verdicts import measure_code
     from perfkit.errors import UsageError
     from perfkit.measure.report import MeasureOptions, measure_command
-    from perfkit.report import machine, markdown, pages, pictures, replay
+    from perfkit.report import finished
 
     check_output(output)
     given = {
@@ -106,14 +106,5 @@ def measure(
         )
         audit = audit_build(context.builder.build(), context.project)
         report = dataclasses.replace(report, build=audit)
-        context.run.write_record(replay.MEASUREMENT_FILE, report)
-        page = pages.measure(report, directory=context.run.directory)
-        context.run.write(replay.REPORT_FILE, markdown.render(page))
-        context.run.write("times.svg", pictures.times(report))
-        emit(
-            form=form,
-            output=output,
-            page=lambda: page,
-            document=lambda: machine.measure_json(report),
-        )
+        emit(finished.keep(context.run, report), form=form, output=output)
         raise typer.Exit(int(measure_code(report)))

@@ -39,7 +39,7 @@ def _or_usage(parse: Callable[[str], T]) -> Callable[[str], T]:
 
 
 class Sizes(tuple[int, ...]):
-    """Input sizes of one option; a type of its own, because typer takes a list as many options."""
+    """Input sizes of one option; with its own type, because typer takes a list as many options."""
 
     __slots__ = ()
 
@@ -48,7 +48,7 @@ def parse_sizes(text: str) -> Sizes:
     """Read `1k,10k,1M` as sizes.
 
     Raises:
-        typer.BadParameter: one of them is no size, or stands there twice.
+        typer.BadParameter: one of them is not a size, or is named twice.
     """
     try:
         sizes = [parse_count(word) for word in text.split(",") if word.strip()]

@@ -30,7 +30,7 @@ def profile(
         typer.Option(
             "--profiler",
             metavar="NAME",
-            help="perf, py-spy, cargo-flamegraph, scalene or callgrind; may be repeated.",
+            help="A profiler, such as perf, py-spy or callgrind; may be repeated.",
         ),
     ] = None,
     rate: RateOption = None,
@@ -68,7 +68,8 @@ def profile(
     from perfkit.cli.verdicts import profile_code
     from perfkit.errors import UsageError
     from perfkit.profile.command import ProfileOptions, Target, profile_command
-    from perfkit.report import machine, markdown, pages, replay
+    from perfkit.records import ProfileReport
+    from perfkit.report import finished
 
     check_output(output, (".json", ".md", ".txt", ".svg"))
     given = [name for name, value in (("--pid", pid), ("COMMAND", command or module)) if value]
@@ -93,18 +94,9 @@ def profile(
             run=context.run,
             progress=context.progress,
         )
-        captures = outcome.captures
         audit = audit_build(outcome.build, context.project) if outcome.build is not None else ()
-        record = {"captures": captures, "build": audit}
-        context.run.write_record(replay.PROFILE_FILE, record)
-        page = pages.profile(captures, build=audit)
-        context.run.write(replay.REPORT_FILE, markdown.render(page))
-        emit(
-            form=form,
-            output=output,
-            page=lambda: page,
-            document=lambda: machine.profile_json(captures, build=audit),
-        )
+        result = ProfileReport(captures=outcome.captures, build=audit)
+        emit(finished.keep(context.run, result), form=form, output=output)
         if outcome.exit_code is not None:
             raise typer.Exit(outcome.exit_code)
-        raise typer.Exit(int(profile_code(captures, named=bool(profiler))))
+        raise typer.Exit(int(profile_code(result.captures, named=bool(profiler))))

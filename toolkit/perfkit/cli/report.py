@@ -15,7 +15,7 @@ def report(
         typer.Argument(metavar="[RUN]...", help="Names or paths, in order; the newest by default."),
     ] = None,
     path: Annotated[
-        bool, typer.Option("--path", help="Print where the report lies, and nothing else.")
+        bool, typer.Option("--path", help="Print the path of the report, and nothing else.")
     ] = False,
     config: ConfigOption = None,
     form: FormatOption = Format.HUMAN,
@@ -29,7 +29,7 @@ def report(
     from perfkit import store
     from perfkit.cli.context import check_output, emit, open_project
     from perfkit.errors import UsageError
-    from perfkit.report import replay
+    from perfkit.report import finished
 
     check_output(output)
     project = open_project(config)
@@ -37,9 +37,9 @@ def report(
     found = [store.open_run(project.profiles, name) for name in names]
     if path:
         if len(found) > 1:
-            message = "--path tells where the report of one run lies"
+            message = "--path prints the path of one report"
             raise UsageError(message, remedy="name one run, or write one report with --output")
-        print(replay.report_file(found[0]))
+        print(finished.report_file(found[0]))
         return
-    shown = replay.load(found[0]) if len(found) == 1 else replay.load_several(found)
-    emit(form=form, output=output, page=lambda: shown.page, document=lambda: shown.document)
+    shown = finished.load(found[0]) if len(found) == 1 else finished.load_several(found)
+    emit(shown, form=form, output=output)

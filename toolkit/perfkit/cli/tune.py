@@ -46,7 +46,9 @@ def tune(
     """
     from perfkit.cli.context import check_output, emit, open_project, working
     from perfkit.cli.verdicts import tune_code
-    from perfkit.report import final, machine, pages, pictures, replay
+    from perfkit.report import finished, machine
+    from perfkit.report.page import Report
+    from perfkit.report.tuning import plan_page
     from perfkit.tune.log import resumable
     from perfkit.tune.setup import TuneOptions, plan_command, tune_command
 
@@ -61,12 +63,8 @@ def tune(
     )
     if dry_run:
         plan = plan_command(open_project(config), options)
-        emit(
-            form=form,
-            output=output,
-            page=lambda: pages.plan(plan),
-            document=lambda: machine.plan_json(plan),
-        )
+        planned = Report(page=plan_page(plan), document=machine.plan_json(plan))
+        emit(planned, form=form, output=output)
         return
     earlier = None if resume is None else lambda profiles: resumable(profiles, resume)
     with working("tune", config=config, workload=workload, resume=earlier) as context:
@@ -78,13 +76,5 @@ def tune(
             resume=resume is not None,
             progress=context.progress,
         )
-        context.run.write_record(replay.TUNING_FILE, report)
-        context.run.write(replay.REPORT_FILE, final.final_report(report))
-        context.run.write(final.PICTURE_FILE, pictures.iterations(report))
-        emit(
-            form=form,
-            output=output,
-            page=lambda: pages.tune(report),
-            document=lambda: machine.tune_json(report),
-        )
+        emit(finished.keep(context.run, report), form=form, output=output)
         raise typer.Exit(int(tune_code(report)))

@@ -6,9 +6,7 @@ the end of the diagnosis. What it all means is judged in `engine.py`.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -23,7 +21,7 @@ from perfkit.environment import worker_threads
 from perfkit.errors import PerfkitError
 from perfkit.measure import criterion
 from perfkit.measure.variants import SUBJECT
-from perfkit.profile import callgrind
+from perfkit.profile import analyse, callgrind
 from perfkit.profile.engine import profile
 from perfkit.records import Note, Profile
 from perfkit.subject.parameters import Assignment, start_values
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
     from perfkit.diagnose.profiles import Profiled
     from perfkit.measure.results import Measurement
     from perfkit.records import Build, Capture, Crossing, Estimate, Interval, SizeResult
-    from perfkit.store import Run
     from perfkit.subject.job import Job
 
 T = TypeVar("T")
@@ -186,7 +183,7 @@ def _profile(
             read = aside(own, "not_split", None, partial(_read, job, usable, build))
             if read is not None:
                 profiled[size] = read
-                _write_table(job.run, job.name, size, read)
+                analyse.write_tables(usable, job.run, profiles.layers_of(job.project, build))
         notes += [dataclasses.replace(note, where=place) for note in own]
         notes += capture_notes(taken if usable is None else (usable,), place)
     return tuple(captures), profiled
@@ -208,16 +205,6 @@ def capture_notes(captures: Sequence[Capture], place: str) -> list[Note]:
         for note in capture.notes
         if note.id not in ROUTINE
     ]
-
-
-def _write_table(run: Run, name: str, size: int, profiled: Profiled) -> None:
-    rows = profiles.hot_frames(profiled)
-    columns = ("frame", "layer", "thread", "samples", "share", "seconds_per_call")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    run.write(f"tables/{name}-{format_count(size)}.frames.csv", text.getvalue())
 
 
 def _delays(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from perfkit.stacks.layers import Layers, crate_names
 from perfkit.stacks.split import CALLING_THREAD, Split
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from perfkit.config import Project
@@ -163,30 +162,6 @@ def math_share(profiled: Profiled) -> float:
     total = sum(stack.count for stack in profiled.stacks)
     found = sum(stack.count for stack in profiled.stacks if stack.layer is Layer.MATH)
     return found / total if total else 0.0
-
-
-def hot_frames(profiled: Profiled) -> list[Mapping[str, object]]:
-    """The table of hot frames: what the innermost named frame of each sample is.
-
-    Returns:
-        One row per frame and layer with its share of the call and its seconds per call.
-    """
-    counts: Counter[tuple[str, str, bool]] = Counter()
-    for stack in profiled.stacks:
-        leaf = stack.frames[-1] if stack.frames else "[no stack]"
-        counts[leaf, stack.layer.value, stack.calling] += stack.count
-    base = profiled.region_samples
-    return [
-        {
-            "frame": frame,
-            "layer": layer,
-            "thread": "calling" if calling else "other",
-            "samples": count,
-            "share": count / base,
-            "seconds_per_call": count / base * profiled.split.call_s,
-        }
-        for (frame, layer, calling), count in counts.most_common()
-    ]
 
 
 def functions(root: Path) -> dict[str, str]:

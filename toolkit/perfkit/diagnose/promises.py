@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, assert_never
 from perfkit.measure.ratios import saved_share
 from perfkit.measure.variants import SAME_WORK
 from perfkit.records import (
-    Capture,
     DiagnoseVerdict,
     Diagnosis,
     Finding,
@@ -23,6 +22,7 @@ from perfkit.records import (
     MeasureReport,
     MeasureVerdict,
     Pattern,
+    ProfileReport,
     TuneReport,
 )
 from perfkit.units import format_count
@@ -30,10 +30,7 @@ from perfkit.units import format_count
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from perfkit.records import SizeResult
-
-Result = MeasureReport | Diagnosis | TuneReport | tuple[Capture, ...]
-"""What a finished run holds."""
+    from perfkit.records import Result, SizeResult
 
 _NO_FIGURES = (DiagnoseVerdict.BUSY, DiagnoseVerdict.UNTRUSTED)
 """Verdicts under which nothing of a diagnosis stands; under the others its split sizes do."""
@@ -144,8 +141,8 @@ def workloads_of(result: Result) -> set[str]:
             return {row.workload for row in result.results} | {str(name) for name in others}
         case TuneReport():
             return {result.workload}
-        case tuple():
-            return {capture.workload for capture in result}
+        case ProfileReport():
+            return {capture.workload for capture in result.captures}
         case _:
             assert_never(result)
 

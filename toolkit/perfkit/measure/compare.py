@@ -8,9 +8,8 @@ differs. "Did my edit help?" is answered by `perfkit measure --against`, not her
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from perfkit import store
 from perfkit.errors import StoreError, UsageError
 from perfkit.records import (
     ComparedSize,
@@ -20,12 +19,13 @@ from perfkit.records import (
     Note,
     RunComparison,
 )
+from perfkit.run_files import HEADER, MEASUREMENT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from perfkit.records import SizeResult
     from perfkit.store import Run
-
-MEASUREMENT_FILE = "measurement.json"
 
 _SAME_WORK = ("call", "setup", "reference")
 """Keys of a workload that decide what is compared with what."""
@@ -100,11 +100,7 @@ def _compared(
 
 
 def _report(run: Run) -> MeasureReport:
-    path = run.directory / MEASUREMENT_FILE
-    if not path.is_file():
-        message = "holds no measurement"
-        raise StoreError(message, where=str(run.directory), remedy="name runs of `perfkit measure`")
-    report = store.from_json(MeasureReport, store.read_json(path), where=str(path))
+    report = MEASUREMENT.load(run)
     if report.verdict is not MeasureVerdict.OK:
         message = f"its verdict is `{report.verdict}`, so there is nothing to compare"
         raise UsageError(message, where=run.id, remedy="measure again on a quieter machine")
@@ -128,7 +124,7 @@ def refuse_other_machines(before: Run, after: Run) -> None:
     Raises:
         UsageError: they do not.
     """
-    first, second = _header(before)["fingerprint"], _header(after)["fingerprint"]
+    first, second = _fingerprint(before), _fingerprint(after)
     differing = [
         f"{name}: {first.get(name)} | {second.get(name)}"
         for name in sorted({*first, *second} - _IGNORED_FIELDS)
@@ -158,7 +154,7 @@ def refuse_other_work(before: Run, after: Run, workloads: set[str]) -> None:
         if first.get(key) != second.get(key)
     ]
     named = {str(value).rpartition(":")[0] for key in keys for value in (first.get(key),) if value}
-    files, others = (_header(run).get("workload_files", {}) for run in (before, after))
+    files, others = (HEADER.load(run).workload_files for run in (before, after))
     differing += [
         f"{file}: {_short(files, file)} | {_short(others, file)}"
         for file in sorted(named & {*files, *others})
@@ -173,7 +169,7 @@ def refuse_other_work(before: Run, after: Run, workloads: set[str]) -> None:
     )
 
 
-def _short(hashes: dict[str, str], file: str) -> str:
+def _short(hashes: Mapping[str, str], file: str) -> str:
     return hashes[file][:12] if file in hashes else "not known"
 
 
@@ -201,14 +197,14 @@ def _pythons(report: MeasureReport) -> dict[str, str]:
     return {"Python": ", ".join(versions)} if versions else {}
 
 
-def _header(run: Run) -> dict[str, Any]:
-    header = store.read_json(run.directory / store.RUN_FILE)
-    if not isinstance(header, dict) or not isinstance(header.get("fingerprint"), dict):
+def _fingerprint(run: Run) -> Mapping[str, object]:
+    fingerprint = HEADER.load(run).fingerprint
+    if fingerprint is None:
         message = "does not say which machine it was measured on"
-        raise StoreError(message, where=str(run.directory / store.RUN_FILE))
-    return header
+        raise StoreError(message, where=str(run.directory / HEADER.name))
+    return fingerprint
 
 
 def config_values(run: Run) -> dict[str, object]:
     """The config of a run by dotted key, as its `run.json` has it."""
-    return {item["key"]: item["value"] for item in _header(run).get("config", [])}
+    return {item.key: item.value for item in HEADER.load(run).config}

@@ -7,12 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perfkit import _engine, store
-from perfkit.errors import StoreError, UsageError
+from perfkit import _engine
+from perfkit.errors import UsageError
 from perfkit.measure.compare import refuse_other_machines, refuse_other_work
 from perfkit.profile import pace
 from perfkit.profile.analyse import stacks_of
 from perfkit.records import Capture, Note
+from perfkit.run_files import PROFILE
 from perfkit.stacks.diff import FrameDifference, Sampled, compare, scaled, whole
 from perfkit.units import format_count
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from perfkit.records import Interval
     from perfkit.store import Run
 
-PROFILE_FILE = "profile.json"
 PER_CALL, PER_ELEMENT = "call", "element"
 _UNITS = {PER_CALL: ("ns", 1e-9), PER_ELEMENT: ("ps", 1e-12)}
 
@@ -75,11 +75,6 @@ class Pair:
         return f"{capture.workload}-{format_count(capture.size or 0)}.{capture.profiler}"
 
 
-def holds_profile(run: Run) -> bool:
-    """Whether a run is one of `perfkit profile`."""
-    return (run.directory / PROFILE_FILE).is_file()
-
-
 def pair_runs(before: Run, after: Run) -> tuple[tuple[Pair, ...], tuple[Note, ...]]:
     """The captures that two runs have in common, and why others are left out.
 
@@ -87,8 +82,8 @@ def pair_runs(before: Run, after: Run) -> tuple[tuple[Pair, ...], tuple[Note, ..
         UsageError: machines or workloads differ, or the runs have nothing in common.
         StoreError: one of them holds no profile.
     """
-    earlier = {_key(capture): capture for capture in _captures(before)}
-    later = {_key(capture): capture for capture in _captures(after)}
+    earlier = {_key(capture): capture for capture in PROFILE.load(before).captures}
+    later = {_key(capture): capture for capture in PROFILE.load(after).captures}
     refuse_other_machines(before, after)
     refuse_other_work(before, after, {capture.workload for capture in later.values()})
     notes = [
@@ -109,7 +104,7 @@ def pair_sizes(run: Run, smaller: int, larger: int) -> tuple[tuple[Pair, ...], t
         UsageError: the run has no workload that was profiled at both.
         StoreError: it holds no profile.
     """
-    known = {_key(capture): capture for capture in _captures(run)}
+    known = {_key(capture): capture for capture in PROFILE.load(run).captures}
     both = [
         (capture, known[name, str(larger), profiler])
         for (name, size, profiler), capture in known.items()
@@ -164,19 +159,6 @@ def draw(pair: Pair, output: Path) -> Path:
         for path in scratch:
             path.unlink(missing_ok=True)
     return output
-
-
-def _captures(run: Run) -> tuple[Capture, ...]:
-    path = run.directory / PROFILE_FILE
-    if not path.is_file():
-        message = "holds no profile"
-        raise StoreError(message, where=str(run.directory), remedy="name runs of `perfkit profile`")
-    return store.from_json(_Captures, store.read_json(path), where=str(path)).captures
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Captures:
-    captures: tuple[Capture, ...]
 
 
 def _key(capture: Capture) -> tuple[str, str, str]:

@@ -53,24 +53,34 @@ class Known:
     kind: Kind
     pattern: re.Pattern[str]
     message: str
-    remedy: str = ""
+    remedy: str
+    profilers: tuple[str, ...]
 
 
 @functools.cache
-def known(profiler: str) -> tuple[Known, ...]:
-    """The texts of one profiler, in the order of trying: what explains most comes first."""
+def _entries() -> tuple[Known, ...]:
     text = resources.files("perfkit.profile").joinpath("messages.toml").read_text(encoding="utf-8")
     return tuple(
         Known(
             id=item["id"],
             kind=Kind(item["kind"]),
-            pattern=re.compile(item["pattern"]),
+            pattern=re.compile(item.get("pattern", "(?!)")),  # without one: matches nothing
             message=item["message"],
             remedy=item.get("remedy", ""),
+            profilers=tuple(item["profilers"]),
         )
         for item in tomllib.loads(text)["known"]
-        if profiler in item["profilers"]
     )
+
+
+def known(profiler: str) -> tuple[Known, ...]:
+    """The texts of one profiler, in the order of trying: what explains most comes first."""
+    return tuple(item for item in _entries() if profiler in item.profilers)
+
+
+def entry(profiler: str, id_: str) -> Known:
+    """The text of a profiler that has a name, such as a cause that its words alone do not tell."""
+    return next(item for item in known(profiler) if item.id == id_)
 
 
 _ERRORS: Mapping[Kind, type[PerfkitError]] = {
@@ -106,12 +116,6 @@ def notes(profiler: str, text: str) -> tuple[Note, ...]:
         for item in known(profiler)
         if item.pattern.search(text)
     )
-
-
-def refused(profiler: str, text: str) -> bool:
-    """Whether the tool's words say that it was not permitted, so that its target never ran."""
-    item = find(profiler, text)
-    return item is not None and item.kind in {Kind.REFUSED, Kind.MISSING}
 
 
 def failure(

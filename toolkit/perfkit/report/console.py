@@ -34,10 +34,15 @@ def render(page: Page, *, width: int, colour: bool) -> str:
         legacy_windows=False,
     )
     with console.capture() as captured:
-        for block in page.blocks:
-            console.print(_block(block))
+        show(page, console)
     lines = captured.get().split("\n")
     return "\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n"
+
+
+def show(page: Page, console: Console) -> None:
+    """Print a page on a console of the caller's."""
+    for block in page.blocks:
+        console.print(_block(block))
 
 
 def _block(block: Block) -> RenderableType:

@@ -19,14 +19,12 @@ def doctor_page(checks: Sequence[Check]) -> Page:
     limited = [check for check in checks if not check.ok and not check.required]
     if missing:
         which = joined(check.id for check in missing)
-        verdict = Verdict(
-            word="not ready", tone=Tone.BAD, sentence=f"Required and not there: {which}."
-        )
+        sentence = f"Required, but missing: {which}."
+        verdict = Verdict(word="not ready", tone=Tone.BAD, sentence=sentence)
     elif limited:
         which = joined(check.id for check in limited)
-        verdict = Verdict(
-            word="ready", tone=Tone.CAUTION, sentence=f"Everything required is there; not: {which}."
-        )
+        sentence = f"Everything required was found. Missing or limited: {which}."
+        verdict = Verdict(word="ready", tone=Tone.CAUTION, sentence=sentence)
     else:
         verdict = Verdict(word="ready", tone=Tone.GOOD, sentence="Everything was found.")
     rows = tuple(

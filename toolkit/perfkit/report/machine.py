@@ -6,7 +6,7 @@ figure that is not known is null. Keys are added, never renamed, while `schema_v
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from perfkit.records import SCHEMA_VERSION, Diagnosis
 from perfkit.store import to_json
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
         Capture,
         Check,
         MeasureReport,
+        ProfileReport,
         RunComparison,
         Trial,
         TuneReport,
     )
+    from perfkit.report.page import Document
     from perfkit.tune.setup import TunePlan
-
-Document = dict[str, Any]
-"""JSON types all the way down: what `json.dumps` takes without help."""
 
 
 def measure_json(report: MeasureReport) -> Document:
@@ -39,17 +38,17 @@ def measure_json(report: MeasureReport) -> Document:
     return {"schema_version": SCHEMA_VERSION, **document}
 
 
-def profile_json(captures: Sequence[Capture], *, build: Sequence[Check] = ()) -> Document:
+def profile_json(report: ProfileReport) -> Document:
     """The document of `perfkit profile`."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "captures": [_capture(capture) for capture in captures],
-        "build": to_json(tuple(build)),
+        "captures": [_capture(capture) for capture in report.captures],
+        "build": to_json(report.build),
     }
 
 
 def diagnose_json(diagnosis: Diagnosis) -> Document:
-    """The document of `perfkit diagnose`, and of `diagnosis.json` in its run directory."""
+    """The document of `perfkit diagnose`."""
     document: Document = to_json(diagnosis)
     document["profilers"] = [_capture(capture) for capture in diagnosis.profilers]
     for split in document["sizes"]:

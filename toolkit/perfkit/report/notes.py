@@ -21,5 +21,5 @@ def notes_blocks(notes: Sequence[Note]) -> list[Block]:
 
 
 def place_blocks(directory: Path | None) -> list[Block]:
-    """Where the run's files lie; nothing when the report stands for itself."""
-    return [Paragraph(text=f"Everything lies in {directory}")] if directory is not None else []
+    """Where the run's files are; nothing without a directory."""
+    return [Paragraph(text=f"All files are in {directory}")] if directory is not None else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Tone(StrEnum):
@@ -43,7 +44,7 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bullets:
-    """Short points, each on lines of its own."""
+    """Short points, each on its own lines."""
 
     items: tuple[str, ...]
     ordered: bool = False
@@ -78,6 +79,18 @@ class Page:
 
     title: str
     blocks: tuple[Block, ...]
+
+
+Document = dict[str, Any]
+"""JSON types all the way down: what `json.dumps` takes without help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A report in both its kinds: blocks for people, a document for programs."""
+
+    page: Page
+    document: Document
 
 
 def columns(*titles: str) -> tuple[Column, ...]:

@@ -14,21 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from perfkit.records import Capture, Check
+    from perfkit.records import Capture, ProfileReport
 
 
 COUNTS = "instructions"
 """The clock of a capture that counts: what counting costs changes no count."""
 
 
-def profile_page(
-    captures: Sequence[Capture], *, build: Sequence[Check] = (), directory: Path | None = None
-) -> Page:
-    """The report of `perfkit profile`.
-
-    Args:
-        build: the audit of the build that was profiled; nothing for a command of the user's own.
-    """
+def profile_page(report: ProfileReport, *, directory: Path | None = None) -> Page:
+    """The report of `perfkit profile`."""
+    captures = report.captures
     rows = tuple(_capture_row(capture) for capture in captures)
     table = Table(
         columns=columns(
@@ -47,9 +42,9 @@ def profile_page(
         if not capture.accepted
     )
     if refused:
-        blocks += [Heading(text="Not used, and why"), Bullets(items=refused)]
+        blocks += [Heading(text="Not used, with the reason"), Bullets(items=refused)]
     blocks += notes_blocks([note for capture in captures for note in capture.notes])
-    blocks += build_blocks(build)
+    blocks += build_blocks(report.build)
     files = tuple(
         f"{kind}: {path.as_posix()}"
         for capture in captures

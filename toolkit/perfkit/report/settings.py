@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from perfkit.records import SCHEMA_VERSION
-from perfkit.report.page import Page, Paragraph, Table, columns
+from perfkit.report.page import Page, Paragraph, Report, Table, columns
 from perfkit.store import to_json
 
 if TYPE_CHECKING:
@@ -14,40 +14,36 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfkit.config import Key
-    from perfkit.report.machine import Document
 
 
-def values_page(file: Path, values: Sequence[tuple[str, object, str]]) -> Page:
+def values_report(file: Path, values: Sequence[tuple[str, object, str]]) -> Report:
     """Each value in force as (dotted key, value, origin)."""
     rows = tuple(
         (key, json.dumps(value, ensure_ascii=False), origin) for key, value, origin in values
     )
     table = Table(columns=columns("<key", "<value", "<origin"), rows=rows)
-    return Page(title="Configuration in force", blocks=(Paragraph(text=f"File: {file}"), table))
+    return Report(
+        page=Page(title="Configuration in force", blocks=(Paragraph(text=f"File: {file}"), table)),
+        document={
+            "schema_version": SCHEMA_VERSION,
+            "file": str(file),
+            "values": [
+                {"key": key, "value": to_json(value), "origin": origin}
+                for key, value, origin in values
+            ],
+        },
+    )
 
 
-def values_json(file: Path, values: Sequence[tuple[str, object, str]]) -> Document:
-    """The same for programs."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "file": str(file),
-        "values": [
-            {"key": key, "value": to_json(value), "origin": origin} for key, value, origin in values
-        ],
-    }
-
-
-def keys_page(keys: Sequence[Key]) -> Page:
+def keys_report(keys: Sequence[Key]) -> Report:
     """Each legal key with what it takes and means."""
     rows = tuple(
         (key.name, key.type, "required" if key.default is None else key.default, key.description)
         for key in keys
     )
     table = Table(columns=columns("<key", "<takes", "<default", "<meaning"), rows=rows)
-    text = "NAME stands for a name of your own."
-    return Page(title="Keys of perfkit.toml", blocks=(Paragraph(text=text), table))
-
-
-def keys_json(keys: Sequence[Key]) -> Document:
-    """The same for programs."""
-    return {"schema_version": SCHEMA_VERSION, "keys": to_json(list(keys))}
+    text = "NAME stands for a name that you choose."
+    return Report(
+        page=Page(title="Keys of perfkit.toml", blocks=(Paragraph(text=text), table)),
+        document={"schema_version": SCHEMA_VERSION, "keys": to_json(list(keys))},
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from perfkit.diagnose.promises import Afterwards, Fulfilment
 from perfkit.measure.ratios import is_faster, is_slower
-from perfkit.records import Diagnosis, MeasureReport, Pattern, TuneReport
+from perfkit.records import Diagnosis, MeasureReport, Pattern, ProfileReport, TuneReport
 from perfkit.report.diagnosis import diagnose_page, split_table
 from perfkit.report.measuring import change_text, measure_verdict
 from perfkit.report.page import (
@@ -263,9 +263,9 @@ def _answer(chapter: Chapter) -> str:
             return measure_verdict(result).word
         case TuneReport():
             return result.status.value
-        case tuple():
-            used = sum(capture.accepted for capture in result)
-            return f"{used} of {len(result)} captures are used"
+        case ProfileReport():
+            used = sum(capture.accepted for capture in result.captures)
+            return f"{used} of {len(result.captures)} captures are used"
         case _:
             assert_never(result)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from perfkit.records import Interval, Note, Value
 
 UNKNOWN = "–"
-"""Stands where there is no figure."""
+"""What is shown where there is no figure."""
 
 _TIME_UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 
@@ -58,7 +58,7 @@ def share_interval(share: Interval | None) -> str:
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction of one as a percentage; its base stands in the caption."""
+    """A fraction of one as a percentage; the caption names its base."""
     return UNKNOWN if fraction is None else f"{100 * fraction:.1f} %"
 
 

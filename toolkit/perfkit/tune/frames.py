@@ -19,8 +19,9 @@ def hottest(folded: Path, profiler: str, limit: int = FRAMES) -> list[Mapping[st
     """The frames with the most samples of their own.
 
     Returns:
-        Rows of `profiler`, `frame`, `samples` (it was the innermost one), `total_samples` (it was
-        on the stack) and `share_of_samples` (its own, of all samples of the file).
+        Rows of `profiler`, and of columns as in the tables of `perfkit profile`: `frame`,
+        `self_samples` (it was the innermost one), `total_samples` (it was on the stack) and
+        `self_share` (of all samples of the file).
 
     Raises:
         UnreadableOutputError: it is no folded file.
@@ -34,9 +35,9 @@ def hottest(folded: Path, profiler: str, limit: int = FRAMES) -> list[Mapping[st
         {
             "profiler": profiler,
             "frame": frame,
-            "samples": own,
+            "self_samples": own,
             "total_samples": total,
-            "share_of_samples": own / stacks.total,
+            "self_share": own / stacks.total,
         }
         for frame, own, total in stacks.frames()[:limit]
         if own

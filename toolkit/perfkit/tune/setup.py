@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from perfkit import environment
 from perfkit.errors import ConfigError, UsageError
+from perfkit.records import TuneHeader
 from perfkit.subject.job import job_for
 from perfkit.subject.parameters import short_name, start_values
 from perfkit.tune.ending import Rules
 from perfkit.tune.live import LiveEvaluator, quick_enough
-from perfkit.tune.log import Header, Journal
+from perfkit.tune.log import Journal
 from perfkit.tune.loop import Loop, Settings, World
 from perfkit.tune.search import GridSearch
 
@@ -120,7 +121,7 @@ def tune_command(
         gated=gated,
     )
     journal = Journal(run, lambda params: short_name(project, params))
-    header = Header(workload=name, key=_key(job), start=start)
+    header = TuneHeader(workload=name, key=_key(job), start=start)
     earlier = journal.resume(header) if resume else ()
     if not resume:
         journal.begin(header)
