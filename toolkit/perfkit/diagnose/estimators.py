@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import linear_regression
 from typing import TYPE_CHECKING
 
 from perfkit.measure import statistics
@@ -316,15 +317,5 @@ def response(of: str, blocks: Sequence[Sequence[tuple[float, float]]]) -> Respon
     """
     if len(blocks) < statistics.LEAST_VALUES:
         return None
-    return Response(of=of, slope=statistics.rank_interval([_slope(block) for block in blocks]))
-
-
-def _slope(points: Sequence[tuple[float, float]]) -> float:
-    """By least squares."""
-    mean_x = math.fsum(x for x, _ in points) / len(points)
-    mean_y = math.fsum(y for _, y in points) / len(points)
-    spread = math.fsum((x - mean_x) ** 2 for x, _ in points)
-    if spread == 0:
-        message = "a slope takes at least two different delays"
-        raise ValueError(message)
-    return math.fsum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+    slopes = [linear_regression(*zip(*block, strict=True)).slope for block in blocks]
+    return Response(of=of, slope=statistics.rank_interval(slopes))
