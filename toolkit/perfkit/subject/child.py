@@ -466,7 +466,7 @@ class Worker:
 
 
 class _Channels:
-    """Two pipes to a worker; named ones where a launcher would not hand descriptors on."""
+    """Two named pipes to a worker: a launcher would not hand descriptors on."""
 
     def __init__(self, commands: int, results: int, stderr: Path) -> None:
         self._commands: int | None = commands
@@ -530,69 +530,39 @@ def worker(spec: WorkerSpec) -> Iterator[Worker]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perfkit-")))
         stderr = spec.stderr or folder / "stderr"
-        named = bool(spec.launcher or spec.runner)
-        ends = _named_pipes(folder) if named else _plain_pipes()
-        channels = _Channels(*ends.ours, stderr)
-        stack.callback(os.close, ends.ours[1])
+        places = folder / "commands", folder / "results"
+        for place in places:
+            os.mkfifo(place)
+        # Opened for both, so that the open does not wait; only the worker reads it.
+        commands = os.open(places[0], os.O_RDWR)
+        results = os.open(places[1], os.O_RDONLY | os.O_NONBLOCK)
+        channels = _Channels(commands, results, stderr)
+        stack.callback(os.close, results)
         stack.callback(channels.close)
-        theirs = stack.enter_context(contextlib.ExitStack())
-        for descriptor in ends.theirs:
-            theirs.callback(os.close, descriptor)
-        words = [*spec.launcher, str(spec.python), *spec.python_options]
-        variables = dict(spec.environment)
-        if named:
-            words += [*spec.runner, str(WORKER_FILE)]
-            variables[CHANNELS_VARIABLE] = ",".join(ends.words)
-        else:
-            words += ["-s", "-B", str(WORKER_FILE), *ends.words]
+        launched = bool(spec.launcher or spec.runner)
         child = stack.enter_context(
             process.started(
-                words,
-                env=variables,
+                [
+                    *spec.launcher,
+                    str(spec.python),
+                    *spec.python_options,
+                    *(spec.runner if launched else ("-s", "-B")),
+                    str(WORKER_FILE),
+                ],
+                env={**spec.environment, CHANNELS_VARIABLE: ",".join(map(str, places))},
                 cwd=spec.cwd,
                 stdout=spec.stdout,
                 stderr=stderr,
-                pass_fds=ends.theirs,
             )
         )
-        theirs.close()  # ours are the only ends left, so the worker's end is seen as the pipe's
         running = Worker(child, channels, spec)
         yield running
-        if named:
+        if launched:
             running.finish()
             return
         # A thread of the subject's that is still alive is no reason to fail: it is ended below.
         with contextlib.suppress(ToolTimedOutError):
             running.finish()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ends:
-    ours: tuple[int, int]
-    theirs: tuple[int, ...]
-    words: tuple[str, str]
-
-
-def _plain_pipes() -> _Ends:
-    command_out, command_in = os.pipe()
-    result_out, result_in = os.pipe()
-    return _Ends(
-        ours=(command_in, result_out),
-        theirs=(command_out, result_in),
-        words=(str(command_out), str(result_in)),
-    )
-
-
-def _named_pipes(folder: Path) -> _Ends:
-    commands, results = folder / "commands", folder / "results"
-    os.mkfifo(commands)
-    os.mkfifo(results)
-    return _Ends(
-        # Opened for both, so that the open does not wait; only the worker reads it.
-        ours=(os.open(commands, os.O_RDWR), os.open(results, os.O_RDONLY | os.O_NONBLOCK)),
-        theirs=(),
-        words=(str(commands), str(results)),
-    )
 
 
 def _named(error: Mapping[str, str]) -> PerfkitError:

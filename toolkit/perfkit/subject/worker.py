@@ -848,12 +848,12 @@ def _is_users(path: str) -> bool:
     return path != __file__ and not installed and os.path.isfile(path)
 
 
-def _open_channels(words: Sequence[str]) -> tuple[TextIO, TextIO]:
-    """Two descriptors, or two paths of named pipes when a launcher closed the descriptors."""
-    named = words or os.environ.get(CHANNELS_VARIABLE, "").split(",")
-    if len(named) != 2:
+def _open_channels() -> tuple[TextIO, TextIO]:
+    """Two named pipes, because a launcher would close descriptors; the subject does not see it."""
+    places = os.environ.pop(CHANNELS_VARIABLE, "").split(",")
+    if len(places) != 2:
         raise SystemExit("worker.py is started by perfkit, with two channels")
-    commands, results = (int(word) if word.isdigit() else word for word in named)
+    commands, results = places
     return (
         open(commands, encoding="utf-8", newline="\n"),
         open(results, "w", encoding="utf-8", newline="\n"),
@@ -883,7 +883,7 @@ def main() -> None:
     """Drop this file's folder from the path (it is perfkit's, not the project's) and serve."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [path for path in sys.path if os.path.abspath(path or ".") != here]
-    commands, results = _open_channels(sys.argv[1:])
+    commands, results = _open_channels()
     with contextlib.suppress(BrokenPipeError):  # perfkit is gone
         serve(commands, results)
 
