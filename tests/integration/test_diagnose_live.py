@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from perfkit.config import Project, load_project
-from perfkit.diagnose import times
+from perfkit.diagnose import probes
 from perfkit.diagnose.conclude import diagnose, job_of
 from perfkit.diagnose.findings import find
 from perfkit.diagnose.observed import Observed
@@ -163,8 +163,8 @@ def test_a_sound_call_has_no_finding(project: Project, build: Build, run: Run) -
 def test_the_probe_tells_a_held_lock_from_a_released_one(
     project: Project, build: Build, run: Run
 ) -> None:
-    held = times.probe_gil(job(project, build, run, "holds_gil"), 1_000_000)
-    free = times.probe_gil(job(project, build, run, "releases_gil"), 1_000_000)
+    held = probes.probe_gil(job(project, build, run, "holds_gil"), 1_000_000)
+    free = probes.probe_gil(job(project, build, run, "releases_gil"), 1_000_000)
     assert held.low > free.high
     assert held.estimate > 0.5 > free.estimate
     seen = observe(project, build, run, "holds_gil")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from perfkit.config import Backend, Kind, Measure, Parameter
-from perfkit.diagnose import branches, collect, times
+from perfkit.diagnose import branches, collect, probes, times
 from perfkit.errors import (
     BuildError,
     CaptureError,
@@ -75,8 +75,8 @@ def test_every_part_may_fail_by_itself(
 ) -> None:
     for place, name in (
         (times, "measure_small"),
-        (times, "measure_delays"),
-        (times, "probe_gil"),
+        (probes, "measure_delays"),
+        (probes, "probe_gil"),
         (times, "sizes_taken"),
         (collect, "profile"),
     ):
@@ -151,7 +151,7 @@ def test_what_a_capture_says_of_how_to_read_it_is_carried_on() -> None:
 
 def test_on_one_core_the_lock_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collect, "worker_threads", lambda _configured: 1)
-    monkeypatch.setattr(times, "probe_gil", failing(WorkerError("asked all the same")))
+    monkeypatch.setattr(probes, "probe_gil", failing(WorkerError("asked all the same")))
     notes: list[Note] = []
     results: Any = [SimpleNamespace(size=10, time_s=ONE)]
     assert collect._gil(job(), results, notes) == {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from perfkit.checks.audit import bench_flags, subject_line
 from perfkit.config import Backend
-from perfkit.diagnose import branches, estimators, flags, profiles, times
+from perfkit.diagnose import branches, estimators, flags, probes, profiles, times
 from perfkit.diagnose.estimators import Method, unavailable
 from perfkit.diagnose.observed import Counted
 from perfkit.diagnose.rules import MATH_FROM
@@ -92,7 +92,7 @@ def collect(
     """Collect what stands beside the main measurement; what fails is a note, not the end."""
     results = measured.report.results
     job.tell("timing the loop and the small sizes")
-    loop_s = times.loop_overhead(job).estimate
+    loop_s = probes.loop_overhead(job).estimate
     small = _small(job)
     line = subject_line(job.build.rustc, job.project.config.subject.module)
     benches = {size: _bench(job, size, measured, loop_s) for size in sizes}
@@ -221,12 +221,12 @@ def _delays(
     fixed_s = loop_s
     if job.workload.twin is not None:
         fixed_s = measured.at(size).absolute(times.TWIN).estimate - loop_s
-    return aside(notes, "no_delays", (), lambda: times.measure_delays(job, size, fixed_s))
+    return aside(notes, "no_delays", (), lambda: probes.measure_delays(job, size, fixed_s))
 
 
 def _gil(job: Job, results: Sequence[SizeResult], notes: list[Note]) -> dict[int, Interval]:
     """Probe the lock at the largest size, where a call is long beside the hand-over."""
-    long = [r for r in results if r.time_s.low >= times.PROBE_FROM_S]
+    long = [r for r in results if r.time_s.low >= probes.PROBE_FROM_S]
     if not long:
         return {}
     size = max(result.size for result in long)
@@ -238,7 +238,7 @@ def _gil(job: Job, results: Sequence[SizeResult], notes: list[Note]) -> dict[int
         notes.append(Note(id="gil_not_probed", text=text, where=job.name))
         return {}
     job.tell("probing the GIL")
-    return aside(notes, "gil_not_probed", {}, lambda: {size: times.probe_gil(job, size)})
+    return aside(notes, "gil_not_probed", {}, lambda: {size: probes.probe_gil(job, size)})
 
 
 def _thresholds(job: Job, sizes: Sequence[int], *, verify: bool) -> list[Forced]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perfkit.config import Backend, Parameter
-from perfkit.diagnose import branches, conclude, times
+from perfkit.diagnose import branches, conclude, probes, times
 from perfkit.records import (
     DiagnoseVerdict,
     Estimate,
@@ -168,11 +168,11 @@ def test_delays_are_paired_within_each_valid_block() -> None:
 
     taken = point(delayed(10.0), delayed(99.0, valid=False), delayed(20.0))
     delays = {"1": 1.0, "3": 3.0}
-    found = times.delay_blocks(taken, times.SUBJECT, delays)
+    found = probes.delay_blocks(taken, times.SUBJECT, delays)
     assert found == [[(1.0, 11.0), (3.0, 13.0)], [(1.0, 21.0), (3.0, 23.0)]]
-    inner = times.delay_blocks(taken, times.INNER, delays)
+    inner = probes.delay_blocks(taken, times.INNER, delays)
     assert inner == [[(1.0, 1.0), (3.0, 3.0)], [(1.0, 1.0), (3.0, 3.0)]]
-    assert min(times.DELAY_FACTORS) > 0
+    assert min(probes.DELAY_FACTORS) > 0
 
 
 def test_the_spread_between_blocks_is_a_share_of_the_time() -> None:
