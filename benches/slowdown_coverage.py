@@ -33,7 +33,7 @@ from scipy import stats
 
 from perfkit.config import load_project
 from perfkit.profile import observer, perf_record
-from perfkit.profile.paired import Arm
+from perfkit.profile.paired import PairArm
 from perfkit.profile.perf import tool_environment
 from perfkit.profile.perf_record import RecordSettings
 from perfkit.profile.perf_session import EVENTS, STACK_COPIES, Session
@@ -136,7 +136,7 @@ def subject() -> Project:
 
 
 def true_ratio(
-    arms: tuple[Arm, Arm], settings: RecordSettings, data: Path, environ: dict[str, str]
+    arms: tuple[PairArm, PairArm], settings: RecordSettings, data: Path, environ: dict[str, str]
 ) -> float:
     """ln(profiled / bare) from both ways round; perf is not there in the bare process."""
     ways: list[float] = []
@@ -171,7 +171,7 @@ def take(project: Project, build: Build, kind: Kind, cases: int, journal: Path) 
         )
         spec = spec_for(project, build)
         with worker(spec) as first, worker(spec) as second:
-            arms = (Arm(first, request), Arm(second, request))
+            arms = (PairArm(first, request), PairArm(second, request))
             environ = tool_environment(request)
             session = Session(request=request, run=run, environ=environ, arm=arms[0], stem="case")
             data = run.path("raw/truth.data")

@@ -97,7 +97,7 @@ def pair_row(project: Project, build: Build, number: int) -> dict[str, Any]:
 def compared(first: tuple[Run, Capture], second: tuple[Run, Capture]) -> dict[str, Any]:
     """What the comparison said, and the pace that it allowed for."""
     (before, earlier), (after, later) = first, second
-    pair = compare.Pair(before=(earlier, before), after=(later, after), per=compare.PER_CALL)
+    pair = compare.CapturePair(before=(earlier, before), after=(later, after), per=compare.PER_CALL)
     (found,) = compare.compare_pairs([pair], (), before.id, after.id).captures
     return {
         "marked": [row.frame for row in found.frames if row.significant],

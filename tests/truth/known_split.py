@@ -20,7 +20,7 @@ import scipy.stats
 
 from perfkit.profile import analyse
 from perfkit.profile.engine import profile, request_for
-from perfkit.profile.paired import Arm
+from perfkit.profile.paired import PairArm
 from perfkit.profile.perf import judged, tool_environment
 from perfkit.profile.perf_session import Session
 from perfkit.records import Interval, Layer
@@ -157,7 +157,7 @@ def take_known(
         job_for(project, name, None, run, build=build), size, rate=rate, duration=seconds
     )
     with worker(spec_for(project, build)) as running:
-        arm = Arm(running, request)
+        arm = PairArm(running, request)
         length = name.partition("_")[2]
         arms = []
         for call in (*(f"{step}_{length}" for step in STEPS), name):

@@ -86,7 +86,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Pair:
+class _Agreeing:
     first: Estimate
     second: Estimate
     apart: float
@@ -159,7 +159,7 @@ def independent(ffi: FfiEstimate) -> int:
     return len({group for method, group in _GROUPS.items() if method in known})
 
 
-def _one_camp(pairs: Sequence[_Pair]) -> bool:
+def _one_camp(pairs: Sequence[_Agreeing]) -> bool:
     """Whether all agreeing pairs hang together: a agrees with b, b with c."""
     camp = {pairs[0].first.name, pairs[0].second.name}
     rest = list(pairs[1:])
@@ -175,7 +175,7 @@ def _half_width(interval: Interval) -> float:
 
 def _compare(
     first: Estimate, second: Estimate, sampled: SampledCall | None, call_s: Interval
-) -> _Pair | None:
+) -> _Agreeing | None:
     """The pair when it is independent and agrees, else None."""
     if _GROUPS[first.name] == _GROUPS[second.name]:
         return None
@@ -187,7 +187,7 @@ def _compare(
     short = min(ABSOLUTE_TOLERANCE_S, 2 * WIDEST * call_s.estimate)
     if apart > max(SHARE_TOLERANCE * call_s.estimate, short, joint):
         return None
-    return _Pair(first=first, second=second, apart=apart)
+    return _Agreeing(first=first, second=second, apart=apart)
 
 
 def _comparable(reading: Estimate, other: Estimate, sampled: SampledCall | None) -> Interval | None:
@@ -198,7 +198,7 @@ def _comparable(reading: Estimate, other: Estimate, sampled: SampledCall | None)
 
 
 def _value(
-    best: _Pair, pairs: Sequence[_Pair], call_s: Interval, sampled: SampledCall | None
+    best: _Agreeing, pairs: Sequence[_Agreeing], call_s: Interval, sampled: SampledCall | None
 ) -> tuple[Interval, Covers]:
     """The share of the call that the agreeing readings stand for.
 
@@ -223,7 +223,7 @@ def _value(
     return _share(mean, call_s), Covers.FFI if pure else Covers.BOUNDARY
 
 
-def _has_samples(pair: _Pair) -> bool:
+def _has_samples(pair: _Agreeing) -> bool:
     return Method.SAMPLES in (pair.first.name, pair.second.name)
 
 

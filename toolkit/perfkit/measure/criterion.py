@@ -54,13 +54,13 @@ _Number = Annotated[float, pydantic.Field(allow_inf_nan=False)]
 _AboveZero = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
 
-class _Known(pydantic.BaseModel):
+class _Exactly(pydantic.BaseModel):
     """An object of criterion's with exactly the keys that are known."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class _Benchmark(_Known):
+class _Benchmark(_Exactly):
     group_id: str
     function_id: str | None
     value_str: str | None
@@ -70,19 +70,19 @@ class _Benchmark(_Known):
     title: str
 
 
-class _Bounds(_Known):
+class _Bounds(_Exactly):
     confidence_level: _Number
     lower_bound: _Number
     upper_bound: _Number
 
 
-class _Figure(_Known):
+class _Figure(_Exactly):
     confidence_interval: _Bounds
     point_estimate: _Number
     standard_error: _Number
 
 
-class _Estimates(_Known):
+class _Estimates(_Exactly):
     mean: _Figure
     median: _Figure
     median_abs_dev: _Figure
@@ -90,13 +90,13 @@ class _Estimates(_Known):
     std_dev: _Figure
 
 
-class _Sample(_Known):
+class _Sample(_Exactly):
     sampling_mode: Literal["Linear", "Flat"]
     iters: Annotated[list[_AboveZero], pydantic.Field(min_length=1)]
     times: list[_AboveZero]
 
 
-_Layout = TypeVar("_Layout", bound=_Known)
+_Layout = TypeVar("_Layout", bound=_Exactly)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from perfkit.errors import UsageError
 from perfkit.profile import analyse, build_time
 from perfkit.profile.engine import choose, profile, request_for
-from perfkit.profile.target import Looked, Outcome, Target, profile_target
+from perfkit.profile.target import Looked, ProfileOutcome, Target, profile_target
 from perfkit.records import Capture, Profile
 from perfkit.subject.job import job_for
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from perfkit.subject.build import Builder
     from perfkit.subject.job import Progress
 
-__all__ = ["Outcome", "ProfileOptions", "Target", "profile_command"]
+__all__ = ["ProfileOptions", "ProfileOutcome", "Target", "profile_command"]
 
 EXPORT_SUFFIX = {"speedscope": ".json", "csv": ".csv", "folded": ".folded", "svg": ".svg"}
 EXPORT_NAME = {"speedscope": "speedscope.json", "csv": "stacks.csv"}
@@ -48,7 +48,7 @@ def profile_command(
     builder: Builder,
     run: Run,
     progress: Progress,
-) -> Outcome:
+) -> ProfileOutcome:
     """Profile, export, and write the tables.
 
     Raises:
@@ -99,7 +99,7 @@ def profile_command(
         first = captures_of[0]  # of the build, and not of each capture
         notes = (build_time.note(slower), *first.notes)
         captures_of[0] = dataclasses.replace(first, notes=notes)
-    return Outcome(captures=tuple(captures_of), build=build)
+    return ProfileOutcome(captures=tuple(captures_of), build=build)
 
 
 def _with_exports(capture: Capture, options: ProfileOptions, run: Run) -> Capture:

@@ -53,7 +53,7 @@ class Paired:
     threads: int
 
 
-class Arm:
+class PairArm:
     """A worker with its prepared arm and the calls of one window."""
 
     def __init__(self, running: Worker, request: CaptureRequest) -> None:
@@ -113,7 +113,7 @@ def compare(
     orders = observer.orders(request.seed)
     for index in range(PAIRS):
         with worker(plain) as bare, worker(changed(index)) as under:
-            arms = (Arm(bare, request), Arm(under, request))
+            arms = (PairArm(bare, request), PairArm(under, request))
             window_s = max(WINDOW_S, CALLS * arms[1].per_call_s)
             ratios.append([])
             for order in orders:

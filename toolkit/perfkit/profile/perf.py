@@ -16,7 +16,7 @@ from perfkit.environment import base_environment
 from perfkit.errors import CaptureError, PerfkitError
 from perfkit.profile import messages, observer, perf_jit
 from perfkit.profile.artefacts import Region, Taken, publish
-from perfkit.profile.paired import Arm, compare
+from perfkit.profile.paired import PairArm, compare
 from perfkit.profile.perf_session import (
     EVENTS,
     KERNEL_UNSEEN,
@@ -79,7 +79,7 @@ class Perf:
 
 def _session(request: CaptureRequest, run: Run, running: Worker, stem: str) -> Session:
     environ = tool_environment(request)
-    arm = Arm(running, request)
+    arm = PairArm(running, request)
     return Session(request=request, run=run, environ=environ, arm=arm, stem=stem)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from perfkit.profile.paired import Arm
+    from perfkit.profile.paired import PairArm
     from perfkit.profile.request import CaptureRequest
     from perfkit.records import Interval
     from perfkit.stacks.layers import Layers
@@ -65,7 +65,7 @@ class Recorded:
     settings: RecordSettings
     data: Path
     said: str
-    pairs: tuple[observer.Pair, ...]
+    pairs: tuple[observer.BareAndProfiled, ...]
     windows: tuple[perf_script.Window, ...]
     region_s: float
     calls: int
@@ -127,7 +127,7 @@ class Session:
     request: CaptureRequest
     run: Run
     environ: Mapping[str, str]
-    arm: Arm
+    arm: PairArm
     stem: str
 
     @property
@@ -178,7 +178,7 @@ class Session:
         request = self.request
         limit = request.job.project.config.profiling.slowdown_limit
         data = self.run.path(f"raw/{self.stem}.perf.data")
-        pairs: list[observer.Pair] = []
+        pairs: list[observer.BareAndProfiled] = []
         on: list[LoopResult] = []
         step = observer.Step.GO_ON
         looked = len(self.arm.looks)
@@ -356,7 +356,7 @@ def _recorded(
     said: str,
     on: Sequence[LoopResult],
     *,
-    pairs: tuple[observer.Pair, ...] = (),
+    pairs: tuple[observer.BareAndProfiled, ...] = (),
     too_dear: bool = False,
 ) -> Recorded:
     return Recorded(
@@ -373,13 +373,13 @@ def _recorded(
     )
 
 
-def _pair(block: Sequence[tuple[bool, LoopResult]]) -> observer.Pair:
+def _pair(block: Sequence[tuple[bool, LoopResult]]) -> observer.BareAndProfiled:
     per_call = []
     for wanted in (False, True):
         chosen = [result for profiled, result in block if profiled is wanted]
         seconds = sum(result.seconds for result in chosen)
         per_call.append(seconds / sum(result.calls for result in chosen))
-    return observer.Pair(bare_s=per_call[0], profiled_s=per_call[1])
+    return observer.BareAndProfiled(bare_s=per_call[0], profiled_s=per_call[1])
 
 
 def _window(result: LoopResult) -> perf_script.Window:

@@ -22,7 +22,7 @@ from perfkit import process
 from perfkit.errors import CaptureError, PerfkitError
 from perfkit.profile import messages, observer
 from perfkit.profile.artefacts import Taken, publish
-from perfkit.profile.paired import PAIRS, Arm, Paired, compare
+from perfkit.profile.paired import PAIRS, PairArm, Paired, compare
 from perfkit.profile.quality import Quality
 from perfkit.records import Capture, Check, Note
 from perfkit.stacks.layers import is_unresolved
@@ -218,7 +218,7 @@ def _once(request: CaptureRequest, run: Run, rate: int, *, native: bool) -> Capt
     spec = request.job.spec()
     places = _Places.fresh(request, run)
     with worker(spec) as running:
-        threads = Arm(running, request).uses_threads()
+        threads = PairArm(running, request).uses_threads()
         native = native and native_allowed(running.loaded.python, threads=threads)
 
     def launched(index: int) -> WorkerSpec:

@@ -37,7 +37,7 @@ _PROBE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profiled:
+class ScaleneProfile:
     """What is read from scalene's JSON.
 
     Attributes:
@@ -108,7 +108,7 @@ class Scalene:
             raise ToolMissingError(message, where=where, remedy=f"{python} -m pip install scalene")
 
 
-def read(path: Path) -> Profiled:
+def read(path: Path) -> ScaleneProfile:
     """Read the file that scalene wrote.
 
     Raises:
@@ -121,7 +121,7 @@ def read(path: Path) -> Profiled:
     return parse(text, str(path))
 
 
-def parse(text: str, where: str) -> Profiled:
+def parse(text: str, where: str) -> ScaleneProfile:
     """Read scalene 2's JSON. What is used of it:
 
         {"stacks": [[["/a/pl.py <module>:8;", "/a/pl.py run_batch:6;"],
@@ -144,7 +144,7 @@ def parse(text: str, where: str) -> Profiled:
         raise _refused(error, f"{where}:{error.lineno}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _refused(error, where) from error
-    return Profiled(stacks=tuple(found), native_s=native, python_s=python)
+    return ScaleneProfile(stacks=tuple(found), native_s=native, python_s=python)
 
 
 def _refused(error: Exception, where: str) -> UnreadableOutputError:

@@ -96,7 +96,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ProfileOutcome:
     """The captures, and the exit code of a command; None for workloads and processes.
 
     Attributes:
@@ -142,7 +142,7 @@ class Looked:
         return _NEVER_S if self.target.pid is None else self.seconds + _PID_SLACK_S
 
 
-def profile_target(wanted: Looked, progress: Progress) -> Outcome:
+def profile_target(wanted: Looked, progress: Progress) -> ProfileOutcome:
     """Profile it by the first profiler that may look.
 
     Raises:
@@ -180,7 +180,7 @@ def profile_target(wanted: Looked, progress: Progress) -> Outcome:
     raise AssertionError  # the loop returns or raises
 
 
-def _by_perf(wanted: Looked) -> Outcome:
+def _by_perf(wanted: Looked) -> ProfileOutcome:
     target, run = wanted.target, wanted.run
     environ = dict(wanted.project.environ)
     program = process.require_program("perf", environ)
@@ -227,7 +227,7 @@ def _by_perf(wanted: Looked) -> Outcome:
     return _outcome(taken, wanted, code)
 
 
-def _by_py_spy(wanted: Looked) -> Outcome:
+def _by_py_spy(wanted: Looked) -> ProfileOutcome:
     target, run = wanted.target, wanted.run
     environ = dict(wanted.project.environ)
     program = py_spy.find(environ) or process.require_program("py-spy", environ)
@@ -352,7 +352,7 @@ def _nothing(
     error: PerfkitError,
     files: dict[str, Path],
     code: int,
-) -> Outcome:
+) -> ProfileOutcome:
     """The outcome of a program that ran and left no stack: its own exit code, and why there is no
     picture. One that did not run is a failure.
 
@@ -379,7 +379,7 @@ def _nothing(
         files={kind: run.relative(path) for kind, path in files.items()},
         notes=(note,),
     )
-    return Outcome(captures=(capture,), exit_code=_own_code(code, target))
+    return ProfileOutcome(captures=(capture,), exit_code=_own_code(code, target))
 
 
 def _taken(
@@ -405,6 +405,6 @@ def _taken(
     )
 
 
-def _outcome(taken: Taken, wanted: Looked, code: int) -> Outcome:
+def _outcome(taken: Taken, wanted: Looked, code: int) -> ProfileOutcome:
     capture = publish(taken, wanted.project.config.profiling, wanted.run)
-    return Outcome(captures=(capture,), exit_code=_own_code(code, wanted.target))
+    return ProfileOutcome(captures=(capture,), exit_code=_own_code(code, wanted.target))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class ResultKind:
     """One kind of result: where it is kept, and what it looks like.
 
     Attributes:
@@ -68,20 +68,20 @@ def _tune_pictures(report: TuneReport) -> dict[str, bytes]:
 
 
 KINDS = (
-    Kind(
+    ResultKind(
         file=run_files.MEASUREMENT,
         page=measuring.measure_page,
         document=machine.measure_json,
         draw=_measure_pictures,
     ),
-    Kind(file=run_files.PROFILE, page=profile_page, document=machine.profile_json),
-    Kind(
+    ResultKind(file=run_files.PROFILE, page=profile_page, document=machine.profile_json),
+    ResultKind(
         file=run_files.DIAGNOSIS,
         page=diagnosis.diagnose_page,
         document=machine.diagnose_json,
         draw=_diagnose_pictures,
     ),
-    Kind(
+    ResultKind(
         file=run_files.TUNING,
         page=tuning.tune_page,
         document=machine.tune_json,
@@ -152,7 +152,7 @@ def report_file(run: Run) -> Path:
     return path
 
 
-def _kind(result: Result) -> Kind:
+def _kind(result: Result) -> ResultKind:
     return next(kind for kind in KINDS if isinstance(result, kind.file.record))
 
 
