@@ -5,6 +5,7 @@ before anything is timed. Timing itself is in `perfkit.measure`.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import TYPE_CHECKING
 
 from perfkit.environment import thread_environment
@@ -14,7 +15,9 @@ from perfkit.subject.child import CheckResult, Difference, WorkerSpec, worker
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from perfkit.config import Workload
+    from collections.abc import Iterable
+
+    from perfkit.config import Project, Workload
 
 LIMIT_S = 60.0
 """What one call may take where no time limit is given."""
@@ -27,6 +30,22 @@ array by heart and makes the subject look faster than it is on fresh data."""
 def data_sets_for(size: int, at_most: int) -> int:
     """How many data sets calls at a size rotate through: at least two where that is allowed."""
     return max(1, min(at_most, max(2, -(-_ELEMENTS_TO_FORGET // size))))
+
+
+def workload_files(project: Project, workloads: Iterable[Workload]) -> dict[str, str]:
+    """Hashes of the files that the callables of workloads are in; modules are in the build."""
+    named = {
+        reference.rpartition(":")[0]
+        for workload in workloads
+        for reference in (workload.call, workload.setup, workload.reference)
+        if reference is not None
+    }
+    files = {name: project.root / name for name in sorted(named) if name.endswith(".py")}
+    return {
+        name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for name, file in files.items()
+        if file.is_file()
+    }
 
 
 def verify(

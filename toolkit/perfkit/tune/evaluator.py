@@ -8,10 +8,30 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from perfkit.errors import (
+    BuildError,
+    NoVerdictError,
+    PermissionRefusedError,
+    ToolError,
+    ToolMissingError,
+    WorkerError,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from perfkit.records import MeasureReport, ModuleFile, Note, ParameterProof, Value
+
+
+NOT_PROFILED = (
+    BuildError,
+    NoVerdictError,
+    PermissionRefusedError,
+    ToolError,
+    ToolMissingError,
+    WorkerError,
+)
+"""What keeps a trial from being profiled, and not from counting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

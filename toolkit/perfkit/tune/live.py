@@ -12,14 +12,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from perfkit.errors import (
-    NoVerdictError,
-    PerfkitError,
-    PermissionRefusedError,
-    ToolError,
-    ToolMissingError,
-    WorkerError,
-)
 from perfkit.measure.plan import Variant
 from perfkit.measure.results import LEAST_SESSIONS
 from perfkit.measure.session import measure
@@ -30,7 +22,7 @@ from perfkit.store import Run
 from perfkit.subject.child import worker
 from perfkit.subject.parameters import assign, prove
 from perfkit.tune import frames, space
-from perfkit.tune.evaluator import Prepared, TrialProfile
+from perfkit.tune.evaluator import NOT_PROFILED, Prepared, TrialProfile
 from perfkit.tune.score import score_floor
 
 if TYPE_CHECKING:
@@ -38,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfkit.config import Measure
+    from perfkit.errors import PerfkitError
     from perfkit.records import Build, Capture, Value
     from perfkit.subject.job import Job
 
@@ -130,13 +123,7 @@ class LiveEvaluator:
         for profiler in _PROFILERS:
             try:
                 captures += profile(job, size, names=[profiler])
-            except (
-                NoVerdictError,
-                PermissionRefusedError,
-                ToolError,
-                ToolMissingError,
-                WorkerError,
-            ) as error:
+            except NOT_PROFILED as error:
                 refused.append(error)
                 text = f"no profile by {profiler}: {error.message}"
                 note = Note(id="no_profile", text=text, where=label, remedy=error.remedy)

@@ -14,11 +14,8 @@ from perfkit.diagnose.recommend import worst
 from perfkit.errors import (
     BuildError,
     MachineBusyError,
-    NoVerdictError,
-    PermissionRefusedError,
     SubjectMismatchError,
     ToolError,
-    ToolMissingError,
     ToolTimedOutError,
     WorkerError,
     WorkloadError,
@@ -45,6 +42,7 @@ from perfkit.tune.conclusions import (
     unchanged_sizes,
 )
 from perfkit.tune.ending import Ending, Rules, best_of, converged, decide, exhausted, out_of_time
+from perfkit.tune.evaluator import NOT_PROFILED
 from perfkit.tune.score import meets, score
 from perfkit.tune.space import Candidate, Stage
 from perfkit.units import format_count
@@ -221,14 +219,7 @@ class Loop:
         self._tell(f"trial {trial.iteration}: profiling at {format_count(size)}", trial.iteration)
         try:
             profiled = self._evaluator.profile(prepared, size, label=_label(trial.iteration))
-        except (
-            BuildError,
-            NoVerdictError,
-            PermissionRefusedError,
-            ToolError,
-            ToolMissingError,
-            WorkerError,
-        ) as error:
+        except NOT_PROFILED as error:
             where = f"trial {trial.iteration}"
             note = Note(id="no_profile", text=str(error.message), where=where, remedy=error.remedy)
             self._notes.append(note)

@@ -14,6 +14,7 @@ from perfkit.errors import ConfigError, UsageError
 from perfkit.records import TuneHeader
 from perfkit.subject.job import job_for
 from perfkit.subject.parameters import short_name, start_values
+from perfkit.subject.workloads import workload_files
 from perfkit.tune.ending import Rules
 from perfkit.tune.live import LiveEvaluator, quick_enough
 from perfkit.tune.log import Journal
@@ -212,22 +213,11 @@ def _key(job: Job) -> dict[str, str]:
     return {
         "the sources, the toolchain or the flags": job.build.key,
         "the workload's definition": _digest(workload.model_dump(mode="json")),
-        "the workload's files": _digest(_files(project, workload)),
+        "the workload's files": _digest(workload_files(project, (workload,))),
         "the parameters' definition": _digest(parameters),
         "the machine": environment.fingerprint(project.environ).key,
         "the number of threads": str(job.threads),
     }
-
-
-def _files(project: Project, workload: Workload) -> dict[str, str]:
-    """Hashes of the files that the workload's callables are in; modules are in the build."""
-    found: dict[str, str] = {}
-    for callable_ in (workload.call, workload.setup, workload.reference):
-        place = callable_.rpartition(":")[0] if callable_ is not None else ""
-        path = project.root / place
-        if place.endswith(".py") and path.is_file():
-            found[place] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
 
 
 def _digest(value: object) -> str:
