@@ -1,15 +1,15 @@
-"""The bundled kernel beside what Python users have: one run, interleaved, on rotating data.
+"""Compare the bundled kernel with what Python users have: one run, interleaved, on rotating data.
 
 Every round times every arm once, in random order, each on the next of several data sets (on one
-small set the branch predictor learns `ndtr` by heart). Printed are nanoseconds per option and the
-ratio to this kernel, as medians over the rounds; a ratio is taken within a round. Each size has a
-process of its own, and ten million several: where an allocator puts such arrays stays the same for
-the life of a process. Before anything is timed all arms must agree. The run says whether the
-machine was idle: how much of it other programs used.
+small set the branch predictor learns `ndtr` by heart). It prints nanoseconds per option and the
+ratio to this kernel, as medians over the rounds; each ratio is taken within a round. Each size runs
+in a separate process, and ten million in several, because the place where an allocator puts such
+arrays stays the same for the life of a process. All arms must agree before anything is timed. The
+run says how much of the machine other programs used, and so whether it was idle.
 
-Ends with 0 when every limit is met, 3 when one is missed, 4 when the run cannot say: the machine
-was not idle, or has no AVX-512, or `--quick` left something out. Needs numba, numexpr, cargo and
-the kernel's wheel.
+Exits with 0 if every limit is met, 3 if one is missed, and 4 if the run cannot tell: the machine
+was not idle or has no AVX-512, or `--quick` left something out. Needs numba, numexpr, cargo and the
+kernel's wheel.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"1k": 1_000, "10k": 10_000, "100k": 100_000, "1M": 1_000_000, "10M": 10_000_000}
-# Least ratios to this kernel of NumPy + ndtr (new output, out=) and of the best numba (out=).
+# Minimum ratios to this kernel: NumPy + ndtr (new output, out=), and the best numba (out=).
 LIMITS = {
     "1k": (6.0, 6.0, 4.0),
     "10k": (8.0, 8.0, 4.5),
@@ -54,12 +54,12 @@ LIMITS = {
     "10M": (13.0, 17.0, 8.0),
 }
 AIMS = {"1k": 9.0, "10k": 13.0, "100k": 25.0, "1M": 23.0, "10M": 22.0}  # against NumPy + ndtr
-# Of the bound by the FMA ports and the divider together, one core, 10k, AVX-512.
+# Share of the bound by the FMA ports and the divider together, one core, 10k, AVX-512.
 BOUND_LIMIT, BOUND_AIM = 0.75, 0.85
 PORTABLE_LIMIT = 2.0  # times NumPy + ndtr, one core, 10k
 FFI_LIMIT, FFI_AIM = 0.02, 0.01  # of a 10k call
-PROCESSES = {"10M": 3}  # that the rounds of a size are spread over; one where not named
-CORE_PROCESSES = 5  # of one core: where its arrays lie makes one process faster than another
+PROCESSES = {"10M": 3}  # processes that share the rounds of a size; one if not listed
+CORE_PROCESSES = 5  # on one core: a process's speed depends on where its arrays are
 SECONDS_PER_TURN = 1e-3  # of the fastest arm
 PAUSE = 5e-3
 
@@ -75,7 +75,7 @@ class Data:
 
 @dataclass(slots=True)
 class Times:
-    """Seconds per option of one arm, one figure per round."""
+    """Seconds per option of one arm, one value per round."""
 
     rounds: list[float] = field(default_factory=list)
 
@@ -86,7 +86,7 @@ class Times:
 
 
 def price_in_numba(spot: Any, strike: Any, time: Any, rate: Any, volatility: Any, out: Any) -> Any:  # noqa: ANN401
-    """Price calls, `erfc` per option; `prange` is `range` where numba is not asked for threads."""
+    """Price calls, `erfc` per option; without threads, numba treats `prange` as `range`."""
     scale = math.sqrt(0.5)
     for i in numba.prange(spot.size):
         deviation = volatility[i] * math.sqrt(time[i])
@@ -110,7 +110,7 @@ def numba_new(arguments: Sequence[Any]) -> Floats:
 def numexpr_scipy(
     spot: Floats, strike: Floats, time: Floats, rate: float, volatility: Floats
 ) -> Floats:
-    """Price calls with numexpr; the distribution function, which it lacks, is SciPy's."""
+    """Price calls with numexpr, which has no distribution function: that one is SciPy's."""
     names = {"s": spot, "k": strike, "t": time, "r": rate, "v": volatility}
     d1 = numexpr.evaluate("(log(s / k) + (r + 0.5 * v * v) * t) / (v * sqrt(t))", names)
     d2 = numexpr.evaluate("d1 - v * sqrt(t)", {"d1": d1, **names})
@@ -134,7 +134,7 @@ ARMS: Mapping[str, Arm] = {
 
 
 def data_sets(n: int) -> list[Data]:
-    """Data sets that together exceed what a branch predictor remembers."""
+    """Data sets, together larger than what a branch predictor remembers."""
     count = min(max(400_000 // n, 2), 200)
     scratch = (np.empty(n), np.empty(n), np.empty(n))
     out = np.empty(n)
@@ -144,7 +144,7 @@ def data_sets(n: int) -> list[Data]:
 
 
 def require_equal(arms: Mapping[str, Arm], data: Data) -> None:
-    """Stop when an arm does not compute what NumPy computes."""
+    """Stop if an arm does not compute what NumPy computes."""
     expected = workloads.numpy_call_price(*data.arguments)
     for name, arm in arms.items():
         np.testing.assert_allclose(arm(data), expected, rtol=1e-9, atol=1e-10, err_msg=name)
@@ -160,9 +160,9 @@ def measure(
 ) -> dict[str, Times]:
     """Time every arm once per round, in random order, on data sets in turn.
 
-    Before its turn, which `before_turn` is told of by the arm's name, it gets a pause, in
-    which the threads of the arm before stop spinning, and one call that does not count, which wakes
-    its own; `idle_pool.py` is about calls without that.
+    Before each turn, `before_turn` is called with the arm's name. Then there is a pause, in which
+    the previous arm's threads stop spinning, and one untimed call that wakes the arm's own threads.
+    `idle_pool.py` measures calls without that.
     """
     n = len(sets[0].arguments[0])
     calls = max(1, round(SECONDS_PER_TURN / (n * 4e-9)))
@@ -186,12 +186,12 @@ def measure(
 
 
 def ratio(slow: Times, fast: Times) -> float:
-    """Median over the rounds of how many times faster the second arm is."""
+    """How many times faster the second arm is, as the median over the rounds."""
     return statistics.median(a / b for a, b in zip(slow.rounds, fast.rounds, strict=True))
 
 
 def measure_size(label: str, rounds: int, seed: int) -> dict[str, list[float]]:
-    """Seconds per option of every arm at a size, one figure per round."""
+    """Seconds per option of every arm at a size, one value per round."""
     sets = data_sets(SIZES[label])
     require_equal(ARMS, sets[0])
     times = measure(ARMS, sets, rounds, random.Random(seed))
@@ -199,7 +199,7 @@ def measure_size(label: str, rounds: int, seed: int) -> dict[str, list[float]]:
 
 
 def measure_apart(label: str, rounds: int) -> dict[str, Times]:
-    """The same in processes of their own, their rounds put together."""
+    """The same in separate processes, with their rounds combined."""
     together = {name: Times() for name in ARMS}
     processes = PROCESSES.get(label, 1)
     for seed in range(processes):
@@ -210,7 +210,7 @@ def measure_apart(label: str, rounds: int) -> dict[str, Times]:
 
 
 def run_self(*arguments: str, threads: int = 0) -> dict[str, Any]:
-    """What this file prints as JSON, run with so many of Rayon's threads (0: as many as cores)."""
+    """Run this file with so many Rayon threads (0: one per core); return the JSON it prints."""
     done = subprocess.run(
         [sys.executable, __file__, *arguments],
         env={**os.environ, "RAYON_NUM_THREADS": str(threads)},
@@ -223,14 +223,14 @@ def run_self(*arguments: str, threads: int = 0) -> dict[str, Any]:
 
 
 def build_machine_bound() -> None:
-    """Build the kernel crate's example, before a clock runs."""
+    """Build the kernel crate's example before anything is timed."""
     cargo = ("cargo", "build", "--quiet", "--release", "--target-dir", "target")
     example = ("--package", "perfkit-kernel", "--example", "machine_bound")
     subprocess.run([*cargo, *example], cwd=ROOT, check=True)
 
 
 def machine_bound(*options: str) -> dict[str, float]:
-    """The machine's own bounds, from that example, in seconds per option."""
+    """The machine's bounds from that example, in seconds per option."""
     example = ROOT / "target" / "release" / "examples" / "machine_bound"
     done = subprocess.run([example, *options], check=True, capture_output=True, text=True)
     bounds: dict[str, float] = json.loads(done.stdout)
@@ -238,12 +238,12 @@ def machine_bound(*options: str) -> dict[str, float]:
 
 
 def one_core() -> dict[str, Any]:
-    """Seconds per option at 10k on one core by instruction set, and NumPy's; and the best path's
-    with no other arm beside it, which is what a share of the machine's bound is about: another arm
-    takes the caches in between, and the bound's loop needs none.
+    """Seconds per option at 10k on one core, for each instruction set and for NumPy.
 
-    Without pauses: there are no threads to wait for, and the bound's loop does not rest either. The
-    path is chosen outside the timed calls, which would otherwise pay for it.
+    The best path is also timed alone, for its share of the machine's bound: other arms would take
+    the caches in between, and the bound's loop needs none. There are no pauses, because there are
+    no threads to wait for and the bound's loop does not pause either. The path is chosen outside
+    the timed calls, so that they do not pay for it.
     """
     paths = kernel.paths()
     arms: dict[str, Arm] = {path: ARMS["kernel out="] for path in paths}
@@ -273,7 +273,7 @@ def compare_size(judge: Judge, label: str, rounds: int) -> Times:
     times = measure_apart(label, rounds)
     numba_arms = ("numba", "numba out=", "numba 1 thread")
     numba_best = min((times[name] for name in numba_arms), key=lambda arm: arm.median)
-    judge.say(f"\n{label}: ns per option, and how many times the kernel's (new output | out=)")
+    judge.say(f"\n{label}: ns per option, and its ratio to the kernel (new output | out=)")
     for name, arm in times.items():
         new, into = ratio(arm, times["kernel"]), ratio(arm, times["kernel out="])
         judge.say(f"  {name:16} {arm.median * 1e9:8.2f}   {new:6.2f} | {into:6.2f}")
@@ -291,7 +291,7 @@ def compare_size(judge: Judge, label: str, rounds: int) -> Times:
 
 
 def compare_bound(judge: Judge, into_10m: Times | None) -> None:
-    """Print the fraction of the machine's own bounds that is reached, as medians over processes.
+    """Print the share of the machine's bounds that the kernel reaches, as medians over processes.
 
     The bounds are measured before and after each process, because the processor's clock drifts.
     """
@@ -328,7 +328,7 @@ def compare_bound(judge: Judge, into_10m: Times | None) -> None:
                 mark = judge.hold("share of the FMA and divider bound", share, BOUND_LIMIT)
                 said = f", limit {BOUND_LIMIT:.0%}, aim {BOUND_AIM:.0%}{mark}"
             ports = "FMA ports" if bound == "fma_ports" else "FMA ports and the divider"
-            company = "alone" if beside == "alone" else "beside the other arms"
+            company = "alone" if beside == "alone" else "next to the other arms"
             judge.say(
                 f"  avx512 {company}: {share:.1%} ({shares[0]:.1%} to {shares[-1]:.1%}) of the "
                 f"bound by the {ports}, {statistics.median(around) * 1e9:.2f} ns{said}"
@@ -337,12 +337,12 @@ def compare_bound(judge: Judge, into_10m: Times | None) -> None:
         stream = machine_bound()["stream_all_threads_per_option_s"]
         judge.say(
             f"\n10M, out=: memory stream of all threads {stream * 1e9:.2f} ns per option, "
-            f"reached {stream / into_10m.median:.0%}"
+            f"kernel reaches {stream / into_10m.median:.0%}"
         )
 
 
 def compare_boundary(judge: Judge, rng: random.Random) -> None:
-    """Print the boundary's share of a 10k call: the twin converts, releases, and prices nothing."""
+    """Print the boundary's share of a 10k call, by the twin, which does all but the pricing."""
     calls = [(data.arguments, data.out) for data in data_sets(SIZES["10k"])] * 5
     seconds: dict[str, list[float]] = {"call": [], "twin": []}
     functions = {"call": kernel.call_price, "twin": kernel.call_price_twin}
@@ -367,7 +367,7 @@ def main() -> int:
     parser.add_argument("--one-core", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--size", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument(
-        "--quick", action="store_true", help="fewer rounds, and no 10M: ends with 4"
+        "--quick", action="store_true", help="fewer rounds, and no 10M; exits with 4"
     )
     arguments = parser.parse_args()
     if arguments.one_core:

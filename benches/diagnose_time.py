@@ -1,10 +1,10 @@
 """How long `perfkit diagnose` takes for one workload, and which of its steps take the time.
 
-Prints the seconds of each step and of the whole, as the progress lines of the command delimit
-them: off a terminal some come late, so a few seconds may be the neighbouring step's. Arguments are
-those of `perfkit diagnose`; without any it is the bundled plain kernel at its four sizes. The limit
-is 240 s on two cores, with the builds in perfkit's cache: run it twice, and read the second. It
-ends with 1 when that is exceeded.
+Prints the seconds of each step and of the whole, as delimited by the command's progress lines. Off
+a terminal some of these come late, so a few seconds may belong to the neighbouring step. Arguments
+are those of `perfkit diagnose`; without any, it diagnoses the bundled plain kernel at its four
+sizes. The limit is 240 s on two cores with the builds in perfkit's cache, so run it twice and read
+the second result. It exits with 1 if the limit is exceeded.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ PARTS = (
     ("py-spy at ", "profiling"),
     ("busy", "waiting for the machine"),
 )
-"""What a progress line holds, and the step that it is part of."""
+"""Text in a progress line, and the step it belongs to."""
 
 
 def step(line: str, current: str) -> str:
     """The step that a progress line belongs to."""
     found = next((name for part, name in PARTS if part in line), line)
-    # The reference has the same lines as the subject, and comes last.
+    # The reference has the same progress lines as the subject, and comes last.
     return current if (current, found) == ("profiling the reference", "profiling") else found
 
 
@@ -61,7 +61,7 @@ def main() -> int:
     steps.append((name, end - last))
     for told, seconds in steps:
         print(f"{seconds:7.1f} s  {told}")
-    print(f"{end - begin:7.1f} s  in all; `perfkit diagnose` ended with {code}")
+    print(f"{end - begin:7.1f} s  in total; `perfkit diagnose` exited with {code}")
     return int(end - begin > LIMIT_S or code not in (0, 4))
 
 

@@ -1,20 +1,20 @@
-"""How fast the engine reads profiles, and in how much memory, beside inferno's own commands.
+"""How fast the engine reads profiles, and in how much memory, compared with inferno's commands.
 
     python benches/engine_parse.py                 # 50 MB of each text
     python benches/engine_parse.py --mb 1024
 
-Each text is made here from a fixed seed. Both sides run as whole processes (ours with the start of
-Python), in turn, and must give the same result before anything is timed. The limits are perfkit's
-own promise: at least 0.9 times the speed of inferno's command, below 300 MB at the peak.
+This script makes each text from a fixed seed. Both sides run as whole processes (ours including the
+start of Python), in turn, and must give the same result before anything is timed. The limits are
+perfkit's promise: at least 0.9 times the speed of inferno's command, and a peak below 300 MB.
 
 The texts: `perf` is text of `perf script` in which most samples repeat one of 3,000 stacks, as in a
-benchmark's loop; in `perf-distinct` every sample has a stack of its own; `folded` has a stack of
-its own on every line.
+benchmark's loop. In `perf-distinct` every sample has a different stack. `folded` has a different
+stack on every line.
 
-`whole path` is what `perfkit profile` does with the text of a capture: the places of the subject's
-module are looked up in it, and the samples of the process inside the measured windows are folded.
-inferno's command has neither to do. Folded stacks are read and written again beside the command of
-inferno's that does the same and merges recursion, of which the text has none.
+`whole path` is what `perfkit profile` does with the text of a capture: it looks up the places of
+the subject's module, and folds the samples of the process inside the measured windows. inferno's
+command does neither. Reading and writing folded stacks is compared with the inferno command that
+does the same and also merges recursion, of which the text has none.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def run(argv: Sequence[str], output: Path) -> Cost:
 def apart(work: Callable[[], bool]) -> bool:
     """Do something memory-hungry in a fork.
 
-    The peak that the system tells of a child begins at the size of its parent: this process must
-    stay small for the figures to be those of the commands.
+    The peak memory that the system reports for a child starts at the size of its parent. This
+    process must therefore stay small, or the figures would not be those of the commands.
     """
     child = os.fork()
     if child == 0:
@@ -114,7 +114,7 @@ def apart(work: Callable[[], bool]) -> bool:
 
 
 def symbols(random_: random.Random) -> list[str]:
-    """500 names as perf prints them, all of one length so that no name begins another."""
+    """500 names as perf prints them, of equal length so that none is a prefix of another."""
     letters = "abcdefghijklmnopqrstuvwxyz_"
     return ["".join(random_.choices(letters, k=6)) + "::" + f"{n:03}" * 6 for n in range(500)]
 
@@ -160,7 +160,7 @@ def folded_text(size: int) -> Iterator[str]:
 
 
 def folded_stacks(path: Path) -> Counter[str]:
-    """The stacks of a folded file, read in the plainest way."""
+    """The stacks of a folded file, read in the simplest way."""
     counts: Counter[str] = Counter()
     with path.open(encoding="utf-8") as stream:
         for line in stream:
@@ -182,9 +182,9 @@ class Case:
         text: which of the texts.
         code: what our side runs.
         command: inferno's side, without the input.
-        same: what must be equal of the two results.
-        speed_counts: whether the promise about speed is about this one.
-        memory_counts: whether the promise about memory is.
+        same: gives the part of a result that must be equal on both sides.
+        speed_counts: whether the promise about speed covers this case.
+        memory_counts: whether the promise about memory covers it.
     """
 
     name: str
@@ -227,16 +227,16 @@ CASES = (
         code=DRAW,
         command=("inferno-flamegraph",),
         same=boxes,
-        memory_counts=False,  # the picture of a gigabyte is inferno's to hold
+        memory_counts=False,  # inferno holds the picture of a gigabyte in memory
     ),
 )
 
 
 def compare(case: Case, source: Path, folder: Path, rounds: int, *, surely: bool) -> bool:
-    """Time one case, print its line, and say whether it keeps the promise.
+    """Time one case, print its line, and return whether it keeps the promise.
 
     Args:
-        surely: a promise about speed is broken only where every round breaks it.
+        surely: the promise about speed is broken only if every round breaks it.
     """
     ours, theirs = folder / "ours.out", folder / "theirs.out"
     command = shutil.which(case.command[0])
@@ -275,12 +275,12 @@ def write(path: Path, text: Callable[[], Iterator[str]]) -> bool:
 
 
 def main() -> int:
-    """Run all cases; 1 when a promise is broken."""
+    """Run all cases; return 1 if a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--mb", type=int, default=50, help="megabytes of each text")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each side is timed")
+    parser.add_argument("--rounds", type=int, default=5, help="how many times each side is timed")
     parser.add_argument(
-        "--surely", action="store_true", help="miss a speed only in every round: busy machines"
+        "--surely", action="store_true", help="fail a speed only if every round misses it"
     )
     parser.add_argument("--case", choices=[case.name for case in CASES], help="only this one")
     options = parser.parse_args()

@@ -1,14 +1,14 @@
-"""What a thread pool, asleep or awake, costs a call of the fast kernel beside one thread.
+"""What a thread pool, asleep or awake, costs a call of the fast kernel compared with one thread.
 
 Prints microseconds per call on one thread and on all: back to back, after 400 us in which the
 caller computes and the pool falls asleep, and after 2 ms in which the caller sleeps too. The
-promise is that all threads are never more than a tenth slower than one, at any size. The two are
-processes of their own, run in turn and in random order, because the size of the pool is fixed when
-it starts; a ratio is one of medians within a turn, and what is judged is the median over the turns
-with its interval. `FAST_PARALLEL_THRESHOLD` belongs where this holds.
+promise is that all threads are never more than a tenth slower than one, at any size. Both run in
+separate processes, in turn and in random order, because the size of the pool is fixed when it
+starts. A ratio is between medians within a turn; the verdict uses the median over the turns with
+its interval. `FAST_PARALLEL_THRESHOLD` must be high enough for this to hold.
 
-Ends with 0 when the promise is kept, 3 when it is broken, 4 when the machine was not idle enough,
-or the interval too wide, to say.
+Exits with 0 if the promise is kept, 3 if it is broken, and 4 if it cannot tell because the machine
+was not idle enough or the interval is too wide.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SIZES = sorted({THRESHOLD, THRESHOLD + 1, 20_000, 24_000, 32_000, 64_000, 100_00
 PAUSES = {"back to back": 0.0, "after 400 us": 400e-6, "after 2 ms asleep": 2e-3}
 CALLS = 60
 TURNS = 31
-ONE, ALL = "1", "0"  # of Rayon's threads; 0 is as many as cores
+ONE, ALL = "1", "0"  # Rayon's threads; 0 means one per core
 
 
 def wait(pause: float) -> None:
@@ -66,7 +66,7 @@ def time_calls() -> dict[str, float]:
 
 
 def time_apart(threads: str) -> dict[str, float]:
-    """The same in a process of its own with a pool of so many threads."""
+    """The same in a separate process with a pool of that many threads."""
     done = subprocess.run(
         [sys.executable, __file__, "--child"],
         env={**os.environ, "RAYON_NUM_THREADS": threads},
@@ -92,7 +92,7 @@ def main() -> int:
     for _ in range(TURNS):
         both = rng.sample((ONE, ALL), 2)
         turns.append({threads: time_apart(threads) for threads in both})
-    judge.say("us per call: one thread, all threads; times as long (interval of the median)")
+    judge.say("us per call: one thread, all threads, ratio (interval of the median)")
     for name in turns[0][ONE]:
         one, many = (statistics.median(turn[x][name] for turn in turns) for x in (ONE, ALL))
         found = rank_interval([turn[ALL][name] / turn[ONE][name] for turn in turns])

@@ -1,4 +1,4 @@
-"""What the kernel's benches share: whether the machine was idle, and what came of the limits."""
+"""Shared by the kernel's benches: whether the machine was idle, and which limits were met."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-BUSY_LIMIT = 0.05  # of the machine, used by other programs
+BUSY_LIMIT = 0.05  # share of the machine that other programs may use
 OK, MISSED, NO_VERDICT = 0, 3, 4
 
 
 class Idleness:
-    """How much of the machine other programs used since this was made."""
+    """How much of the machine other programs used since this object was created."""
 
     def __init__(self) -> None:
         self._begin = (time.perf_counter(), self._all_busy(), self._own())
@@ -37,7 +37,7 @@ class Idleness:
 
 
 class Judge:
-    """Prints lines, remembers what became of the limits, and has the exit code."""
+    """Prints lines, remembers which limits were met, and gives the exit code."""
 
     def __init__(self) -> None:
         self.missed: list[str] = []
@@ -64,10 +64,10 @@ class Judge:
     def verdict(self) -> int:
         """Say how idle the machine was and what was missed; return the exit code.
 
-        Where the machine was not idle, neither a limit that was met nor one that was missed counts.
+        If the machine was not idle, no limit counts, whether met or missed.
         """
         others = self.idleness.others_share()
-        # Clearly below zero, the two clocks disagree, and nothing is known.
+        # If this is clearly below zero, the two clocks disagree and nothing is known.
         idle = -BUSY_LIMIT <= others <= BUSY_LIMIT
         state = "idle" if idle else "NOT known to be idle"
         self.say(f"\nThe machine was {state}: other programs used {others:.1%} of its cores' time.")

@@ -1,15 +1,14 @@
-"""Whether the slowdown that perfkit states for perf covers the one that is timed independently.
+"""Whether the slowdown that perfkit states for perf covers the independently timed one.
 
     python benches/slowdown_coverage.py [--cases K] [--journal FILE]
 
-A case is one stated interval, made as `perfkit profile` makes it: perf attached, its events
-switched on and off. The truth beside it comes from blocks of their own, in two equal processes:
-perf is attached to one and *absent* from the other, then the other way round, so that what the
-processes differ by cancels. Rates, lengths of the call and threads differ from case to case. Each
-case is appended to the journal, and a run goes on where an earlier one ended; remove the file to
-begin anew.
+A case is one stated interval, measured as `perfkit profile` does it: perf attached, its events
+switched on and off. The true slowdown comes from separate blocks in two equal processes. perf is
+attached to one and *absent* from the other, then the other way round, so that the difference
+between the processes cancels. Cases differ in rate, call length and threads. Each case is appended
+to the journal, and a run resumes where an earlier one ended; delete the file to start over.
 
-Ends with 3 when fewer than 93 % of the cases cover their truth.
+Exits with 3 if fewer than 93 % of the intervals cover the true slowdown.
 """
 
 from __future__ import annotations
@@ -53,12 +52,12 @@ ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 0.93
 CASES = 104
 DURATION_S = 0.7
-"""Of a stated measurement, which may take twice as long to be narrow enough."""
+"""Duration of a stated measurement, which may take up to twice as long to become narrow enough."""
 TRUTH_WINDOW_S = 0.04
-TRUTH_BLOCKS = 7  # each way beside each case; all cases of a kind together make its truth
+TRUTH_BLOCKS = 7  # each way, for each case; all cases of a kind together give its true slowdown
 RATES = (251, 997)
 CALLS = (("alone", 40_000), ("alone", 1_250_000), ("alone", 12_500_000), ("pool", 12_500_000))
-"""Workloads and their turns: about 5 µs, 150 µs and 1.5 ms on one thread, and on two of a pool."""
+"""Workloads and their turns: about 5 µs, 150 µs and 1.5 ms on one thread, and on a pool of two."""
 CONFIG = """\
 schema_version = 1
 
@@ -97,7 +96,7 @@ def pool(n: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a case is of."""
+    """The conditions of a case."""
 
     workload: str
     size: int
@@ -105,13 +104,13 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """As the journal has it."""
+        """The name used in the journal."""
         return f"{self.workload} {self.size} at {self.rate_hz} Hz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One stated interval, and the truth's part beside it, as ln(profiled / bare)."""
+    """One stated interval with its part of the true slowdown, as ln(profiled / bare)."""
 
     kind: str
     truth: float
@@ -124,7 +123,7 @@ KINDS = [Kind(workload=w, size=n, rate_hz=rate) for rate in RATES for w, n in CA
 
 
 def subject() -> Project:
-    """The spins of the tests, with calls of other lengths."""
+    """The tests' spins subject, with calls of other lengths."""
     place = ROOT / "target" / "slowdown-coverage-subject"
     shutil.rmtree(place, ignore_errors=True)
     ignored = shutil.ignore_patterns("target", "profiles", "__pycache__", "workloads.py")
@@ -138,7 +137,7 @@ def subject() -> Project:
 def true_ratio(
     arms: tuple[PairArm, PairArm], settings: RecordSettings, data: Path, environ: dict[str, str]
 ) -> float:
-    """ln(profiled / bare) from both ways round; perf is not there in the bare process."""
+    """ln(profiled / bare), averaged over both ways round; the bare process has no perf."""
     ways: list[float] = []
     for on, bare in (arms, arms[::-1]):
         ratios = []
@@ -159,7 +158,7 @@ def true_ratio(
 
 
 def take(project: Project, build: Build, kind: Kind, cases: int, journal: Path) -> None:
-    """Measure cases of one kind, each with its part of the truth."""
+    """Measure cases of one kind, each with its part of the true slowdown."""
     settings = RecordSettings(rate_hz=kind.rate_hz, event=EVENTS[0], call_graph=STACK_COPIES[0])
     with tempfile.TemporaryDirectory(prefix="perfkit-bench-") as folder:
         run = create_run(Path(folder), "profile", {})
@@ -185,7 +184,7 @@ def take(project: Project, build: Build, kind: Kind, cases: int, journal: Path) 
 
 
 def read(journal: Path) -> dict[str, list[Case]]:
-    """The cases so far, by kind; a last line that a kill cut short is removed."""
+    """The cases so far, by kind. Removes a last line that a kill cut short."""
     found: dict[str, list[Case]] = {kind.name: [] for kind in KINDS}
     if journal.exists():
         text = journal.read_text(encoding="utf-8")
@@ -199,7 +198,7 @@ def read(journal: Path) -> dict[str, list[Case]]:
 
 
 def show(found: dict[str, list[Case]]) -> float:
-    """Print each kind's truth and how many of its cases cover it; the share over all."""
+    """Print each kind's true slowdown and how many cases cover it; return the overall share."""
     covered = total = 0
     print(f"{'case':28} {'true':>7} {'stated: middle, half width':>27} {'covered':>9}")
     for name, cases in found.items():
@@ -226,7 +225,7 @@ def show(found: dict[str, list[Case]]) -> float:
 def main() -> int:
     """Measure what is missing, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--cases", type=int, default=CASES, help="all together, at the least")
+    parser.add_argument("--cases", type=int, default=CASES, help="minimum number of cases in total")
     parser.add_argument("--journal", type=Path, default=ROOT / "target" / "slowdown-coverage.jsonl")
     options = parser.parse_args()
     quota = math.ceil(options.cases / len(KINDS))

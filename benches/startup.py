@@ -1,8 +1,8 @@
-"""How long perfkit's help takes beside `import typer`: run side by side, printed as ratios.
+"""How long perfkit's help takes compared with `import typer`, as ratios.
 
-The limits are 1.5 for `perfkit --help` and 3 for the help of every command, of which the slowest is
-printed; it ends with 1 when one of them is exceeded. The order within a round is random, and the
-figure is the median of per-round ratios.
+The limits are 1.5 for `perfkit --help` and 3 for the help of each command; only the slowest command
+is printed. It exits with 1 if a limit is exceeded. The order within a round is random, and each
+result is the median of per-round ratios.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ COMMAND_LIMIT = 3.0
 
 
 def commands(command: object, words: tuple[str, ...] = ("perfkit",)) -> Iterator[str]:
-    """The help of every command below one, and of every group."""
+    """The `--help` of every command and group below one."""
     for name, inner in getattr(command, "commands", {}).items():
         yield " ".join((*words, name, "--help"))
         yield from commands(inner, (*words, name))
 
 
 def start(name: str) -> list[str]:
-    """What is started for a name."""
+    """The command line for a name."""
     if name == BASE:
         return [sys.executable, "-c", BASE]
     words = name.split()[1:]
@@ -46,7 +46,7 @@ def start(name: str) -> list[str]:
 
 
 def seconds(name: str) -> float:
-    """Wall clock of one start, which must succeed."""
+    """Wall clock of one run, which must succeed."""
     begin = time.perf_counter()
     subprocess.run(start(name), check=True, capture_output=True)
     return time.perf_counter() - begin
@@ -57,7 +57,7 @@ def main() -> int:
     each = list(commands(get_command(app)))
     names = [BASE, WHOLE, *each]
     for name in names:
-        seconds(name)  # compiled files and the page cache
+        seconds(name)  # warms compiled files and the page cache
     rounds = []
     for _ in range(ROUNDS):
         random.shuffle(names)

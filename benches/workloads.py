@@ -1,8 +1,7 @@
 """The workloads of the bundled kernel: their inputs, and the references it is compared with.
 
-What the kernel itself computes is in ``kernel/``; how a comparison is run is perfkit's business.
-This file needs the standard library, NumPy and SciPy alone, because it is loaded into the
-interpreter that runs the subject.
+The kernel itself is in ``kernel/``, and perfkit runs the comparisons. This file uses only the
+standard library, NumPy and SciPy, because it is loaded into the interpreter that runs the subject.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def arrays(n: int, seed: int = 0) -> Arrays:
 
     Args:
         n: Number of options.
-        seed: Options of different seeds are different; of one seed, the same.
+        seed: The same seed gives the same options; different seeds give different ones.
 
     Returns:
         Spot, strike, time in years, rate per year, volatility, in the order of the call's
@@ -52,10 +51,10 @@ def _output(n: int) -> Floats:
 
 
 def arrays_and_output(n: int, seed: int = 0) -> ArraysAndOutput:
-    """Draw the options of :func:`arrays`, and add the array that the prices are to be written to.
+    """Draw the options of :func:`arrays`, and add the array that receives the prices.
 
-    It is one array for all seeds, as a loop that prices again and again has it: its memory is there
-    before the first call, and stays.
+    All seeds share one array, as in a loop that prices repeatedly: its memory exists before the
+    first call and stays.
     """
     out = _output(n)
     out.fill(0.0)
@@ -75,7 +74,7 @@ def numpy_call_price(
     rate: float,
     volatility: Floats,
 ) -> Floats:
-    """Price European calls as a NumPy user writes it.
+    """Price European calls the way a NumPy user writes it.
 
     Source: Black and Scholes 1973; ``scipy.special.ndtr`` is the normal distribution function.
     """
@@ -93,10 +92,10 @@ def numpy_call_price_beside(
     volatility: Floats,
     out: Floats,
 ) -> Floats:
-    """Price calls as :func:`numpy_call_price` does; ``out`` is left alone.
+    """Price calls like :func:`numpy_call_price`; ``out`` is not used.
 
-    The expression that a NumPy user writes has no place for ``out``; what it becomes with one is
-    :func:`numpy_call_price_inplace`.
+    The expression that a NumPy user writes cannot use ``out``; :func:`numpy_call_price_inplace` is
+    the version that does.
     """
     del out
     return numpy_call_price(spot, strike, time, rate, volatility)
@@ -111,7 +110,7 @@ def numpy_call_price_inplace(
     out: Floats,
     scratch: Sequence[Floats],
 ) -> Floats:
-    """Price European calls with every temporary in memory that exists already.
+    """Price European calls with all temporaries in existing memory.
 
     Args:
         spot: Price of the underlying.
@@ -119,7 +118,7 @@ def numpy_call_price_inplace(
         time: Years to expiry.
         rate: Rate per year.
         volatility: Volatility per square root of a year.
-        out: Where the prices go; overlaps no other argument.
+        out: Where the prices go; must not overlap another argument.
         scratch: Three arrays of the same shape, overwritten.
 
     Returns:

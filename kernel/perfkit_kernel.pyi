@@ -1,4 +1,4 @@
-"""Black-Scholes prices over arrays and lists, and what perfkit reads to prove what it measured."""
+"""Black-Scholes prices over arrays and lists, plus what perfkit reads to prove what it measured."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __version__: str
 
-# The fast kernel. Numbers alone give a float; else the broadcast shape, or `out`.
+# The fast kernel. If all arguments are numbers it returns a float; otherwise a new array, or `out`.
 def call_price(
     spot: ArrayLike,
     strike: ArrayLike,

@@ -1,9 +1,9 @@
 //! Criterion benches of the kernel's core, without Python.
 //!
 //! `call_price/{n}` (the fast kernel) and `call_price_plain/{n}` allocate their output inside the
-//! timed part, as the Python calls without `out=` do; `call_price_into/{n}` and
-//! `call_price_plain_into/{n}` write into one that exists. Each turn takes the next of several data
-//! sets: on one small data set the branch predictor learns `erfc` by heart.
+//! timed part, like the Python calls without `out=`. `call_price_into/{n}` and
+//! `call_price_plain_into/{n}` write to an existing output. Each turn uses the next of several data
+//! sets, because the branch predictor would learn `erfc` by heart on one small data set.
 #![allow(missing_docs)] // criterion_group! makes undocumented public items.
 
 use std::hint::black_box;
@@ -23,7 +23,7 @@ fn sizes() -> Vec<usize> {
     sizes
 }
 
-/// Several data sets that together exceed what a branch predictor remembers.
+/// Several data sets, together larger than what a branch predictor remembers.
 fn data_sets(n: usize) -> Vec<Columns> {
     let sets = (400_000 / n).clamp(2, 64);
     (0..sets as u64).map(|seed| columns(n, seed)).collect()

@@ -1,4 +1,4 @@
-//! The data that the benches price: drawn like `workloads.py` draws it, without NumPy.
+//! The data that the benches price, drawn as in `workloads.py`, but without NumPy.
 
 /// The four arrays of a call.
 #[derive(Clone, Debug)]
@@ -13,10 +13,10 @@ pub struct Columns {
     pub volatility: Vec<f64>,
 }
 
-/// The one rate of every call.
+/// The rate of every call.
 pub const RATE: f64 = 0.03;
 
-/// `n` options, the same ones for the same seed.
+/// `n` options; the same seed gives the same options.
 #[must_use]
 pub fn columns(n: usize, seed: u64) -> Columns {
     let mut state = seed;

@@ -1,19 +1,19 @@
-//! The tuning constants, and nothing else: what perfkit edits in its copy of the sources and reads
-//! back through `parameters()`.
+//! The tuning constants, and nothing else. perfkit edits them in its copy of the sources and reads
+//! them back through `parameters()`.
 //!
-//! Each one is live: the code executes by it, so another value gives other machine code, and
-//! `plain::plan` shows the branch and the number of chunks that result.
+//! Each one is live: another value gives other machine code. `plain::plan` shows the branch and the
+//! number of chunks that result.
 
-/// Fewer options than this are priced on the calling thread by the plain kernel.
+/// The plain kernel prices fewer options than this on the calling thread.
 ///
-/// Range: 1 to a few million. Measured again by `perfkit tune --workload call_price_plain`.
+/// Range: 1 to a few million. Re-measure with `perfkit tune --workload call_price_plain`.
 pub const PARALLEL_THRESHOLD_SMALL: usize = 30_000;
 
-/// From `PARALLEL_THRESHOLD_SMALL` up to below this, the plain kernel runs in parallel in chunks of
-/// `CHUNK_SIZE_L1`; from here on, with one chunk per thread.
+/// From `PARALLEL_THRESHOLD_SMALL` up to just below this, the plain kernel runs in parallel in chunks
+/// of `CHUNK_SIZE_L1`. From here on, it uses one chunk per thread.
 ///
 /// Range: 1 to a few million; at or below `PARALLEL_THRESHOLD_SMALL` the chunked branch is never
-/// taken. Measured again by `perfkit tune --workload call_price_plain`.
+/// taken. Re-measure with `perfkit tune --workload call_price_plain`.
 pub const PARALLEL_THRESHOLD_MEDIUM: usize = 200_000;
 
 /// Bytes of the first-level data cache that `CHUNK_SIZE_L1` is derived from.
@@ -24,48 +24,49 @@ pub const L1_CACHE_SIZE: usize = 32 * 1024;
 /// Options per chunk of the plain kernel's chunked branch: four inputs of eight bytes fill the
 /// first-level cache.
 ///
-/// Range: 64 to 65 536. Measured again by `perfkit tune --workload call_price_plain`.
+/// Range: 64 to 65 536. Re-measure with `perfkit tune --workload call_price_plain`.
 pub const CHUNK_SIZE_L1: usize = L1_CACHE_SIZE / 8 / 4;
 
 /// Options priced per turn of the plain kernel's inner loop; a const generic of that loop.
 ///
-/// Range: 1, 2, 4, 8, 16. Measured again by `perfkit tune --workload call_price_plain`.
+/// Range: 1, 2, 4, 8, 16. Re-measure with `perfkit tune --workload call_price_plain`.
 pub const UNROLL_FACTOR: usize = 4;
 
-/// Fewer options than this are priced on the calling thread by the fast kernel.
+/// The fast kernel prices fewer options than this on the calling thread.
 ///
-/// Range: 1 to a few million. A loop of calls would choose less, and `perfkit tune --workload
-/// call_price` looks at loops alone. What decides here is that a call is not more than a tenth slower
-/// than on one thread when the pool sleeps: `python benches/idle_pool.py`. It said, on a virtual
-/// machine of two cores with AVX-512, as the time of two threads over that of one (95 % interval):
+/// Range: 1 to a few million. A loop of calls would favour a smaller value, and `perfkit tune
+/// --workload call_price` measures only loops. This value comes from another limit: when the pool
+/// sleeps, a call may be at most a tenth slower than on one thread. `python benches/idle_pool.py`
+/// measured the time of two threads divided by that of one (95 % interval), on a virtual machine of
+/// two cores with AVX-512:
 ///
-/// | options | back to back | after 2 ms asleep | others' share of the machine |
+/// | options | back to back | after 2 ms asleep | other programs' share of the machine |
 /// |---|---|---|---|
 /// | 65 536 | 0.61 (0.58 to 0.66) | 1.02 (0.99 to 1.04) | 0.2 % |
 /// | 65 537 | 0.60 (0.54 to 0.63) | 1.03 (0.99 to 1.04) | 0.2 % |
 /// | 100 000 | 0.58 (0.53 to 0.60) | 1.02 (1.00 to 1.04) | 0.2 % |
 /// | 1 000 000 | 0.56 (0.55 to 0.58) | 0.60 (0.59 to 0.61) | 0.2 % |
 ///
-/// At a threshold of 16 384, beside programs that used 29 % of the machine, a sleeping pool cost 1.32
+/// At a threshold of 16 384, while other programs used 29 % of the machine, a sleeping pool cost 1.32
 /// (1.05 to 1.67).
 pub const FAST_PARALLEL_THRESHOLD: usize = 65_536;
 
-/// Options per chunk that the fast kernel's threads take from their common counter; fewer where a call
-/// would have less than `LEAST_CHUNKS` of them.
+/// Options per chunk that the fast kernel's threads take from their shared counter. Chunks are smaller
+/// if a call would otherwise have fewer than `LEAST_CHUNKS` of them.
 ///
 /// Range: 256 to 65 536. In `perfkit tune --workload call_price`, with targets out of reach, 512 was
-/// slower than the former 2 048 at 100 000 options, 1 024 not surely, and the intervals of 4 096, 8 192
-/// and 16 384 lay above 1x at both sizes; it kept 2 048 all the same, because its noise floor was the
-/// widest size's. `perfkit measure --workload call_price --sizes 100k,1M --against REVISION` decided,
-/// with the verdict `faster` in all four (how many times faster than 2 048, 95 % interval):
+/// slower at 100 000 options than 2 048, the value then; 1 024 was not surely slower; and the intervals
+/// of 4 096, 8 192 and 16 384 were above 1x at both sizes. It still kept 2 048, because its noise floor
+/// was the widest size's. `perfkit measure --workload call_price --sizes 100k,1M --against REVISION`
+/// decided, with the verdict `faster` in all four (times faster than 2 048, 95 % interval):
 ///
 /// | chunk | at 100 000 options | at 1 000 000 |
 /// |---|---|---|
 /// | 4 096 | 1.02 (1.00 to 1.04) | 1.07 (1.04 to 1.11) |
 /// | 8 192 | 1.04 (1.03 to 1.05) | 1.12 (1.06 to 1.18) |
 ///
-/// The smaller of the two is taken: when the pool wakes late, the caller waits for the last chunk that
-/// it took.
+/// The smaller one is used: when the pool wakes late, the caller waits for the last chunk that the pool
+/// took.
 pub const FAST_CHUNK_SIZE: usize = 4_096;
 
 /// Every constant above by name, as compiled.
@@ -82,8 +83,8 @@ pub fn parameters() -> [(&'static str, usize); 7] {
     ]
 }
 
-// A chunk or an unroll factor of zero could not price anything: refuse it while compiling, where
-// the message names the constant.
+// A chunk or an unroll factor of zero could not price anything. Refuse it at compile time, with a
+// message that names the constant.
 const _: () = assert!(CHUNK_SIZE_L1 > 0, "CHUNK_SIZE_L1 must be at least 1");
 const _: () = assert!(UNROLL_FACTOR > 0, "UNROLL_FACTOR must be at least 1");
 const _: () = assert!(FAST_CHUNK_SIZE > 0, "FAST_CHUNK_SIZE must be at least 1");

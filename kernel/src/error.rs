@@ -5,19 +5,19 @@ use std::fmt;
 /// A call that cannot be priced. Unless a variant says otherwise, nothing has been written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KernelError {
-    /// The slices differ in length; the lengths in the order spot, strike, time, volatility, out.
+    /// The slices differ in length. The lengths are in the order spot, strike, time, volatility, out.
     Lengths([usize; 5]),
     /// The shapes do not broadcast; each argument's name and shape.
     Broadcast(Vec<(&'static str, Vec<usize>)>),
     /// The broadcast shape has more elements than an array can hold.
     TooLarge(Vec<usize>),
-    /// An argument is of a type that is not priced: the argument, and what was found.
+    /// An argument has a type that cannot be priced: the argument, and the type found.
     Type(&'static str, String),
     /// `out` has the first shape, and the prices have the second.
     OutShape(Vec<usize>, Vec<usize>),
     /// `out` cannot be written to.
     OutReadOnly(Vec<usize>),
-    /// `out` shares memory with the argument named; its shape and that of `out`.
+    /// `out` shares memory with the named argument; that argument's shape, and `out`'s.
     OutOverlaps(&'static str, Vec<usize>, Vec<usize>),
     /// The caller asked to stop. The output has been filled with NaN.
     Interrupted,

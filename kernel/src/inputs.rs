@@ -1,4 +1,4 @@
-//! The arguments of a pricing call as Rust has them: slices, and one rate.
+//! The arguments of a pricing call on the Rust side: slices, and one rate.
 
 use std::ops::Range;
 

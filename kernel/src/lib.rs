@@ -1,6 +1,6 @@
-//! Black-Scholes prices over arrays: the subject that perfkit brings with it.
+//! Black-Scholes prices over arrays: the subject that is bundled with perfkit.
 //!
-//! The core works on slices and knows nothing of Python; the Python layer is `python`, behind the
+//! The core works on slices and does not depend on Python. The Python layer is `python`, behind the
 //! feature of that name.
 
 pub mod constants;
@@ -12,7 +12,7 @@ pub mod pool;
 #[cfg(feature = "python")]
 mod python;
 
-/// What this build is: version, profile, optimisation level and compiled-in target features.
+/// Describes this build: version, profile, optimisation level and compiled-in target features.
 #[must_use]
 pub fn build_info() -> [(&'static str, String); 4] {
     let features: Vec<&str> = [

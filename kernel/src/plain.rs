@@ -1,6 +1,6 @@
 //! The plain port: the textbook formula with `ln`, `exp` and `erfc` per option, run by Rayon above
-//! two thresholds. It is what a first port to Rust looks like, and what perfkit's demo tunes; the
-//! fast kernel lives elsewhere.
+//! two thresholds. This is what a first port to Rust looks like, and what perfkit's demo tunes. The
+//! fast kernel is in `fast`.
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
@@ -13,7 +13,7 @@ use crate::error::KernelError;
 use crate::inputs::Inputs;
 use crate::pool;
 
-/// Which of the three ways a call takes.
+/// Which of the three branches a call takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branch {
     /// On the calling thread.
@@ -36,10 +36,10 @@ impl Branch {
     }
 }
 
-/// How a call of `n` options is executed: `call_price` follows this, it is not a description.
+/// How a call of `n` options is executed. This is not a description: `call_price` follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The way taken.
+    /// The branch taken.
     pub branch: Branch,
     /// Options per chunk; the last chunk may be shorter.
     pub chunk_len: usize,
@@ -47,7 +47,7 @@ pub struct Plan {
     pub chunks: usize,
 }
 
-/// The plan for `n` options; `threads` is asked for only when there is to be one chunk for each.
+/// The plan for `n` options. Calls `threads` only when each thread gets one chunk.
 #[must_use]
 pub fn plan(n: usize, threads: impl FnOnce() -> usize) -> Plan {
     let (branch, chunk_len) = if n < PARALLEL_THRESHOLD_SMALL {
@@ -67,7 +67,7 @@ pub fn plan(n: usize, threads: impl FnOnce() -> usize) -> Plan {
 /// Prices European calls into `out` and returns the plan that was followed.
 ///
 /// # Errors
-/// `KernelError::Lengths` when the slices differ in length; nothing is written then.
+/// `KernelError::Lengths` if the slices differ in length; nothing is written in that case.
 pub fn call_price(inputs: &Inputs<'_>, out: &mut [f64]) -> Result<Plan, KernelError> {
     inputs.check_lengths(out.len())?;
     let plan = plan(out.len(), pool::threads);

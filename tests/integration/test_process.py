@@ -110,7 +110,7 @@ def test_lines_of_stderr_come_as_they_are_written() -> None:
     done = process.run(
         python("import sys; sys.stderr.write('one\\ntwo\\n'); print('out')"),
         env=ENV,
-        on_stderr_line=lines.append,
+        streams=process.Streams(on_stderr_line=lines.append),
     )
     assert lines == ["one", "two"]
     assert done.stderr == "one\ntwo"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ALWAYS = ("cargo", "git", "cc")
-FOR_TESTS = ("perf", "valgrind", "cargo-flamegraph")
+FOR_TESTS = ("perf", "valgrind", "cargo-flamegraph", "cargo-machete")
 
 
 def told(repository: Path, tools: Path, missing: set[str], *words: str) -> process.Completed:
@@ -46,6 +46,7 @@ def test_a_machine_that_has_everything_hears_nothing(
         ("perf", "apt-get install linux-perf"),
         ("valgrind", "apt-get install valgrind"),
         ("cargo-flamegraph", "cargo install flamegraph"),
+        ("cargo-machete", "cargo install cargo-machete"),
     ],
 )
 def test_each_missing_tool_is_named_with_the_line_that_installs_it(

@@ -1,11 +1,11 @@
-"""How often `perfkit compare` marks a change between two captures of the same, and how often it
-finds one of twice the work.
+"""How often `perfkit compare` marks a change between two captures of the same code, and how often
+it finds twice the work.
 
-    python tests/truth/compared_captures.py run --pairs 40    goes on where it was
-    python tests/truth/compared_captures.py show              the table; code 1 where it is missed
+    python tests/truth/compared_captures.py run --pairs 40    resumes where it stopped
+    python tests/truth/compared_captures.py show              the table; exit code 1 if missed
 
-Every pair is two captures by perf of one build in two processes, one after the other, as those of
-two runs of `perfkit profile` are. Rows count beside rows of the same CPU model and sources alone.
+Every pair is two perf captures of one build in two processes, one after the other, like those of
+two runs of `perfkit profile`. Only rows of the same CPU model and sources are combined.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ JOURNAL = Path(__file__).with_name("journals") / "compared_captures.jsonl"
 CACHE = Path(os.environ.get("PERFKIT_CACHE_DIR", ROOT / "target" / "perfkit-test-cache"))
 DECIDING = ("stacks/diff.py", "profile/pace.py", "profile/compare.py", "subject/worker.py")
 CALLS = (("native", 37), ("mixed_20us", 3050), ("joined_2000us", 3050))
-"""Arithmetic in one thread, an interpreter's share, and threads; each in turn."""
+"""Arithmetic on one thread, a share of interpreter time, and threads; each in turn."""
 SLOWER = {"native": "slower"}
 SECONDS = 1.5
 RATE_HZ = 499
@@ -61,7 +61,7 @@ def decided_by() -> str:
 def capture(
     project: Project, build: Build, folder: Path, name: str, size: int, call: str
 ) -> tuple[Run, Capture]:
-    """A finished run of one capture; `call` is the function that stands for the workload."""
+    """A finished run of one capture; `call` is the function that the workload calls."""
     workload = project.config.workloads[name]
     changed = workload.model_copy(update={"call": f"workloads.py:{call}"})
     workloads = {**project.config.workloads, name: changed}
@@ -79,7 +79,7 @@ def capture(
 
 
 def pair_row(project: Project, build: Build, number: int) -> dict[str, Any]:
-    """One pair of the same, and for a call that has a slower twin one pair that differs."""
+    """One pair of the same code; if the call has a slower twin, also a pair that differs."""
     name, size = CALLS[number % len(CALLS)]
     own = project.config.workloads[name].call.rpartition(":")[2]
     row: dict[str, Any] = {"call": name, "size": size}
@@ -95,7 +95,7 @@ def pair_row(project: Project, build: Build, number: int) -> dict[str, Any]:
 
 
 def compared(first: tuple[Run, Capture], second: tuple[Run, Capture]) -> dict[str, Any]:
-    """What the comparison said, and the pace that it allowed for."""
+    """What the comparison reported, and the range of machine speeds it allowed for."""
     (before, earlier), (after, later) = first, second
     pair = compare.CapturePair(before=(earlier, before), after=(later, after), per=compare.PER_CALL)
     (found,) = compare.compare_pairs([pair], (), before.id, after.id).captures
@@ -107,7 +107,7 @@ def compared(first: tuple[Run, Capture], second: tuple[Run, Capture]) -> dict[st
 
 
 def rows() -> list[dict[str, Any]]:
-    """What counts here: this CPU model, these sources."""
+    """The rows of this CPU model and these sources."""
     cpu, deciding = fingerprint(os.environ).cpu, decided_by()
     return [
         row for row in journal.rows(JOURNAL) if (row["cpu"], row["decided_by"]) == (cpu, deciding)
@@ -129,16 +129,16 @@ def run(pairs: int) -> None:
 
 
 def show() -> bool:
-    """The table, and whether the promise is kept."""
+    """Print the table; return whether the promise is kept."""
     found = rows()
     if not found:
-        print("nothing was measured on this kind of machine with these sources")
+        print("no measurements yet on this CPU model with these sources")
         return False
     wrong = sum(bool(row["same"]["marked"]) for row in found)
     right = [bool(row["slower"]["marked"]) for row in found if "slower" in row]
     for text, count, total in (
-        ("pairs of the same with a marked frame", wrong, len(found)),
-        ("pairs with twice the work, found", sum(right), len(right)),
+        ("pairs of the same code with a marked frame", wrong, len(found)),
+        ("pairs with twice the work that were found", sum(right), len(right)),
     ):
         share = wilson(count, total)
         print(f"{text}: {count} of {total} ({share.low:.1%} to {share.high:.1%})")

@@ -1,6 +1,6 @@
-"""What the rules of measuring rest on, measured again on this machine (docs/measuring.md).
+"""Measure again, on this machine, the data behind the rules of measuring (docs/measuring.md).
 
-    python tests/truth/conditions.py sentinels     what sentinels see beside busy programs
+    python tests/truth/conditions.py sentinels     what sentinels see next to busy programs
     python tests/truth/conditions.py processes     how much equal processes of the kernel differ
 
 Each line is one condition. Nothing here is part of perfkit.
@@ -39,7 +39,7 @@ SHUFFLE = "        self._shuffle_heap()\n        if pattern"
 
 
 def run_delay_s(pid: int) -> float:
-    """Seconds that the threads of a process were ready to run and did not (Linux)."""
+    """Seconds that the threads of a process were ready to run but did not run (Linux)."""
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         total += int((task / "schedstat").read_text(encoding="ascii").split()[1])
@@ -47,7 +47,7 @@ def run_delay_s(pid: int) -> float:
 
 
 def look(hogs: int) -> str:
-    """Sentinels every 40 ms of one busy thread, beside so many busy programs."""
+    """Sentinels every 40 ms of one busy thread, next to that many busy programs."""
     threads = environment.worker_threads(0)
     plain = dataclasses.replace(known_lab.spec(), arguments={})
     readings, delays = [], []
@@ -74,7 +74,7 @@ def look(hogs: int) -> str:
     single = [not gate.reason_against([r], usual, parallel=False) for r in readings]
     return (
         f"{hogs} busy programs: effective cores at 10/50/90 % "
-        f"{np.quantile(cores, [0.1, 0.5, 0.9]).round(2)}, one thread over its fastest tenth "
+        f"{np.quantile(cores, [0.1, 0.5, 0.9]).round(2)}, one thread relative to its fastest tenth "
         f"{(np.quantile(alone, [0.5, 0.9]) / usual).round(2)}, at most 1.05 times it "
         f"{np.mean(alone <= 1.05 * usual):.0%}, at most 2 times {np.mean(alone <= 2 * usual):.0%}, "
         f"run delay at 50/90 % {np.quantile(delays, [0.5, 0.9]).round(3)}, below 2 % "
@@ -85,7 +85,7 @@ def look(hogs: int) -> str:
 
 
 def processes(size: int, *, shuffled: bool) -> str:
-    """A/A of fresh pairs of processes, one session each: what a single pair says."""
+    """A/A of fresh pairs of processes, one session each: how far off a single pair can be."""
     project = load_project(start=known_lab.ROOT, environ=dict(os.environ))
     builder = Builder(project, cache=store.cache_directory(project.environ))
     name, _ = project.workload(None)
@@ -95,7 +95,7 @@ def processes(size: int, *, shuffled: bool) -> str:
         if not shuffled:
             source = original.read_text(encoding="utf-8")
             if SHUFFLE not in source:
-                message = "worker.py no longer has the line that is left out here"
+                message = "worker.py no longer contains the line that this test removes"
                 raise SystemExit(message)
             child.WORKER_FILE = Path(folder) / "worker.py"
             child.WORKER_FILE.write_text(source.replace(SHUFFLE, "        if pattern"))

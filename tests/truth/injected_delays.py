@@ -1,19 +1,18 @@
 """Known delays at the boundary of the bundled kernel: what `perfkit diagnose` reports of them.
 
-    python tests/truth/injected_delays.py run --minutes 4    goes on where it was
+    python tests/truth/injected_delays.py run --minutes 4    resumes where it stopped
     python tests/truth/injected_delays.py show               the table, from everything that was run
 
-The kernel spins for a given number of nanoseconds in each call. Two questions, each put to whole
-diagnoses with the sentinels deciding which blocks count:
+The kernel spins for a given number of nanoseconds in each call. There are two questions. Whole
+diagnoses answer them, and the sentinels decide which blocks count:
 
 - *cost*: a call whose work is a fraction of a microsecond is diagnosed with and without 200, 1,000
-  and 5,000 ns. What an estimator reports more with a delay than without is known: a spin ends up to
-  one reading of the clock late, so how long it took is added up by the clock that ends it. An
-  estimator may be off by a tenth of it or by 30 ns.
-- *share*: a call of which a delay takes 5, 20, 40, 60 or 80 %. The truth is the delay over the time
-  of the whole call; what the boundary takes by itself is below a hundredth of that call and counts
-  as error. The share that is reported may be off by two points, and the verdict of the agreement is
-  right where it is: known, and within them.
+  and 5,000 ns. The truth is the time the spins took. A spin ends up to one reading of the clock
+  late, so the clock that ends it also adds up how long it took. What an estimator reports with a
+  delay minus what it reports without one may differ from the truth by a tenth of it or by 30 ns.
+- *share*: a delay takes 5, 20, 40, 60 or 80 % of a call. The truth is the delay divided by the time
+  of the whole call. The boundary's own time is below a hundredth of that call and counts as error.
+  The agreement is right if the share is known and within two points of the truth.
 """
 
 from __future__ import annotations
@@ -52,8 +51,8 @@ HOOK = "perfkit_kernel:set_boundary_delay_ns"
 
 SMALL, DELAYS_NS = 4, (200, 1_000, 5_000)
 BASE_NS = 100
-"""A spin takes longer than it says of itself by its calls and one reading of the clock. Against
-another spin that cancels; against no spin at all it would not.
+"""A spin takes longer than it reports, by its calls and one reading of the clock. Compared with
+another spin, that cancels; compared with no spin, it would not.
 """
 COST_ROUNDS = 2
 LARGE, SHARES = 4_000, (0.05, 0.20, 0.40, 0.60, 0.80)
@@ -66,7 +65,7 @@ SHARE_SETTINGS = {"time_limit_s": 1.0, "profile_s": 2.0, "rate_hz": 997}
 
 
 def project_with(delay_ns: int, size: int, settings: dict[str, float]) -> Project:
-    """The repository's own project with a delay in each call of one workload at one size."""
+    """The repository's project with a delay in each call of one workload at one size."""
     project = load_project(start=ROOT, environ=dict(os.environ))
     config = project.config
     workload = config.workloads[WORKLOAD].model_copy(
@@ -91,7 +90,7 @@ def project_with(delay_ns: int, size: int, settings: dict[str, float]) -> Projec
             "parameters": {"BOUNDARY_DELAY": delay},
             "measure": measure,
             "profiling": profiling,
-            # By construction: the spin stands for what a binding would spend there.
+            # By construction: the spin plays the part of the binding's time.
             "layers": (*config.layers, LayerRule(layer=Layer.GLUE, frame="::boundary_delay$")),
         }
     )
@@ -99,7 +98,7 @@ def project_with(delay_ns: int, size: int, settings: dict[str, float]) -> Projec
 
 
 def spent_s(delay_ns: int) -> float:
-    """How long a delay in a small call takes by its own clock."""
+    """How long a delay in a small call takes, by the clock that ends it."""
     one = np.ones(SMALL)
     perfkit_kernel.set_boundary_delay_ns(delay_ns)
     batches = []
@@ -113,7 +112,7 @@ def spent_s(delay_ns: int) -> float:
 
 
 def look(delay_ns: int, size: int, settings: dict[str, float]) -> dict[str, Any] | None:
-    """One diagnosis; None where the machine had no room, or refused to vouch for its times."""
+    """One diagnosis, or None if the machine had no room or its times cannot be trusted."""
     begin = time.perf_counter()
     project = project_with(delay_ns, size, settings)
     builder = Builder(project, cache=CACHE)
@@ -142,7 +141,7 @@ def _reported(split: SizeSplit) -> dict[str, Any]:
 
 
 def wanted() -> Iterator[tuple[str, int, float]]:
-    """What is to be diagnosed, in order: the question, the round, the delay in ns or the share."""
+    """What to diagnose, in order: the question, the round, the delay in ns or the share."""
     for number in range(SHARE_ROUNDS):
         for share in SHARES:
             yield "share", number, share
@@ -152,7 +151,7 @@ def wanted() -> Iterator[tuple[str, int, float]]:
 
 
 def run(minutes: float) -> None:
-    """Measure what is missing until the time is over; what was busy is tried again."""
+    """Measure what is missing until the time is up; try again what was busy."""
     end = time.monotonic() + 60 * minutes
     have = {(row["what"], row["round"], row["value"]) for row in journal.rows(JOURNAL)}
     plain_s: float | None = None
@@ -179,7 +178,7 @@ def run(minutes: float) -> None:
 
 
 def _plain() -> float | None:
-    """What the large call takes without a delay: how long one must be; not part of any truth."""
+    """The large call without a delay. It sets how long delays are; it is not part of any truth."""
     for row in journal.rows(JOURNAL):
         if row["what"] == "plain":
             return float(row["call_s"])
@@ -191,7 +190,7 @@ def _plain() -> float | None:
 
 
 def costs() -> tuple[list[str], bool]:
-    """What each estimator makes of each delay, as rows of the table."""
+    """What each estimator reports for each delay, as rows of the table."""
     done = [row for row in journal.rows(JOURNAL) if row["what"] == "cost"]
     errors: dict[tuple[str, float], list[float]] = {}
     for number in range(COST_ROUNDS):
@@ -202,7 +201,7 @@ def costs() -> tuple[list[str], bool]:
                 found_s = row["estimators"][name] - base["estimators"][name]
                 error = found_s - (row["spent_s"] - base["spent_s"])
                 errors.setdefault((name, delay), []).append(error)
-    # An estimator that gave no answer, such as samples that were refused, is not wrong.
+    # An estimator that gave no answer, such as refused samples, is not wrong.
     lines, good = [], len(done) == COST_ROUNDS * (1 + len(DELAYS_NS))
     for (name, delay), found in sorted(errors.items()):
         allowed = max(COST_OFF * delay * 1e-9, COST_OFF_S)
@@ -215,7 +214,7 @@ def costs() -> tuple[list[str], bool]:
 
 
 def shares() -> tuple[list[str], bool]:
-    """What was reported of each share, as rows of the table."""
+    """What was reported for each share, as rows of the table."""
     done = [row for row in journal.rows(JOURNAL) if row["what"] == "share"]
     lines, right = [], 0
     for share in SHARES:
@@ -236,7 +235,7 @@ def shares() -> tuple[list[str], bool]:
 
 
 def show() -> tuple[str, bool]:
-    """The table as Markdown, and whether everything is within its limits."""
+    """The table as Markdown, and whether all of it is within its limits."""
     by_cost, cost_good = costs()
     by_share, share_good = shares()
     lines = ["| injected | reported | right |", "|---|---|---|", *by_cost, *by_share]

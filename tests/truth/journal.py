@@ -1,4 +1,4 @@
-"""Rows that a long measurement leaves as it goes, so that it can go on where it was."""
+"""Rows that a long measurement writes as it runs, so that it can resume."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """Everything measured so far; a line cut short is measured again."""
+    """Everything measured so far. A line that was cut short is ignored, and so measured again."""
     if not path.is_file():
         return []
     kept = []
@@ -22,7 +22,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
-    """Add one row, on a line of its own where the last one was cut short."""
+    """Add one row, on a new line if the last one was cut short."""
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = not path.is_file() or path.read_bytes()[-1:] in (b"", b"\n")
     with path.open("a", encoding="utf-8") as stream:

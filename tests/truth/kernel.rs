@@ -1,16 +1,16 @@
-//! Work of a known size, for checking what perfkit says about it: a number of equal turns, each with
-//! everything that a turn has, the handing over to the other thread included. Two percent more turns
-//! are two percent more work.
+//! Work of a known size, for checking what perfkit says about it: a number of equal turns, each
+//! complete, including the hand-over to the other thread. Two percent more turns are two percent more
+//! work.
 //!
-//! The other thread is woken once per call and then waits by spinning: waking it in each turn would
-//! make nearly the whole call out of what the system's scheduler does.
+//! The other thread is woken once per call and then waits by spinning. If it were woken in each turn,
+//! the call would consist almost entirely of the system's scheduling.
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, OnceLock};
 use std::thread::Thread;
 
-/// How often to look before the core is given to whoever else wants it.
+/// How often to look before yielding the core.
 const LOOKS: u32 = 1_000;
 
 fn mix(units: u64, seed: u64) -> u64 {
@@ -23,7 +23,7 @@ fn mix(units: u64, seed: u64) -> u64 {
     black_box(state)
 }
 
-/// One place where two threads meet: `turn` counts what was asked for, `done` what was answered.
+/// Where the two threads meet: `TURN` counts requests, `DONE` counts answers.
 static UNITS: AtomicU64 = AtomicU64::new(0);
 static SEED: AtomicU64 = AtomicU64::new(0);
 static ANSWER: AtomicU64 = AtomicU64::new(0);
@@ -62,13 +62,13 @@ fn helper() -> &'static Mutex<Thread> {
     HELPER.get_or_init(|| Mutex::new(std::thread::spawn(help).thread().clone()))
 }
 
-/// So many turns on the calling thread, each of `units` of work.
+/// That many turns on the calling thread, each of `units` of work.
 #[unsafe(no_mangle)]
 pub extern "C" fn sequential(turns: u64, units: u64, seed: u64) -> u64 {
     (0..turns).fold(seed, |state, _| mix(units, state))
 }
 
-/// The same on two threads at once: in each turn `units` of work on each, handed over and waited for.
+/// The same on two threads at once: each turn hands over `units` of work per thread and waits for it.
 #[unsafe(no_mangle)]
 pub extern "C" fn two_threads(turns: u64, units: u64, seed: u64) -> u64 {
     let Ok(helper) = helper().lock() else {

@@ -1,4 +1,4 @@
-"""Measurements of known work as one plan: a subject, its copy, an equal build, builds that do more.
+"""Plans that measure known work: a subject, its copy, an equal build, and builds that do more.
 
 Shared by the truth tests and the table.
 """
@@ -33,7 +33,7 @@ WORKLOADS = "tests/truth/known_work.py"
 
 SUBJECT, COPY = "subject", "copy"
 TURNS = 100
-"""As in `known_work.py`, which only workers can load."""
+"""The same as in `known_work.py`, which only workers can load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +42,9 @@ class Kernel:
 
     Attributes:
         function: in `known_work.py`.
-        units: of work per thread and turn: the clock and Python's way into the library must be
-            nothing beside a call.
-        limit_s: the time in which two percent must be found, for subject, copy and one other.
+        units: of work per thread and turn; enough to make the clock and Python's call into the
+            library negligible.
+        limit_s: the time within which two percent must be found, for subject, copy and one other.
     """
 
     name: str
@@ -60,7 +60,7 @@ KERNELS = {
 
 
 def build_library(environ: dict[str, str]) -> Path:
-    """Compile the known work once; again when its source is newer."""
+    """Compile the known work, if it is missing or older than its source."""
     if not LIBRARY.is_file() or LIBRARY.stat().st_mtime < SOURCE.stat().st_mtime:
         LIBRARY.parent.mkdir(parents=True, exist_ok=True)
         rustc = process.require_program("rustc", environ)
@@ -72,7 +72,7 @@ def build_library(environ: dict[str, str]) -> Path:
 
 
 def library_of(name: str) -> Path:
-    """A variant's own byte copy of the library, at its own path, as builds have theirs."""
+    """A variant's own byte copy of the library, at its own path, as for builds."""
     own = LIBRARY.with_name(f"{name}-{LIBRARY.name}")
     if not own.is_file() or not filecmp.cmp(own, LIBRARY, shallow=False):
         fresh = own.with_suffix(f".{os.getpid()}")
@@ -82,7 +82,7 @@ def library_of(name: str) -> Path:
 
 
 def spec(name: str = SUBJECT, extra: float = 0.0) -> WorkerSpec:
-    """The worker of a variant, which does the fraction `extra` more than the known work."""
+    """The worker of a variant that does the fraction `extra` more than the known work."""
     variables = environment.base_environment(
         os.environ,
         extra={"PYTHONHASHSEED": "0", "PERFKIT_TRUTH_LIBRARY": str(library_of(name))},
@@ -125,7 +125,7 @@ class Nowhere(Run):
 def plan(
     kernel: Kernel, others: dict[str, float], *, seed: int, gated: bool = True, **settings: float
 ) -> Plan:
-    """Subject, copy, and others that do a known fraction more."""
+    """Subject, copy, and others that do a known fraction more work."""
     variants = [
         Variant(name=SUBJECT, role=Role.SUBJECT, spec=spec()),
         Variant(name=COPY, role=Role.COPY, spec=spec(COPY)),

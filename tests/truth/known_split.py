@@ -1,10 +1,10 @@
 """Calls whose split by layer is known, and how far perfkit's split of them may be from it.
 
-Each part of a call of tests/subjects/spins can be called alone, so its cost is a difference of CPU
-times, with the kernel's own clocks: no sample is behind it. The parts are timed after every window
-of the capture, in the same process, while perf is off: a machine whose neighbours come and go gives
-another truth a second later. Shared by the short test of `make test` and by the full one of `make
-truth`.
+Each part of a call of tests/subjects/spins can be called alone. Its cost is therefore a difference
+of CPU times by the kernel's clocks, without any samples. The parts are timed after every window of
+the capture, in the same process, while perf is off, because on a machine with changing neighbours
+the truth is different a second later. The short test of `make test` and the full one of `make
+truth` share this module.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ POINTS = 0.02
 WORKER_POINTS = 0.03
 """The promise for the time of worker threads."""
 CHANCE = 3.3
-"""Standard errors that a right split passes once in a thousand layers."""
+"""Standard errors that a right split exceeds once in a thousand layers."""
 TRUTH_ERROR = 0.005
-"""Half a point for the truth's own error, where chance alone is larger than the promise."""
+"""Half a point for the truth's own error, if chance alone exceeds the promise."""
 CROSSING = (Layer.GLUE, Layer.GIL, Layer.CONVERT_OUT)
 PARTS: Mapping[str, tuple[Layer, ...]] = {
     "interpreter": (Layer.INTERPRETER,),
@@ -53,17 +53,17 @@ PARTS: Mapping[str, tuple[Layer, ...]] = {
     "compute": (Layer.COMPUTE,),
 }
 STEPS = ("in_python", "unconverted", "converted")
-"""Calls that end earlier and earlier in the whole call: each adds one part to the one before it."""
+"""Shorter versions of the whole call; each adds one part to the one before it."""
 BATCH_S = 4e-3
 GROUPS = 8
-"""Consecutive groups of rounds whose means are taken as independent."""
+"""Consecutive groups of rounds whose means are treated as independent."""
 CONFIDENCE = 0.99
 TRIES = 3
-"""How often a truth that contradicts itself is asked again."""
+"""How often a truth that contradicts itself is measured again."""
 
 
 class Unasked(Exception):
-    """The truth contradicts itself, so that the capture could not be held against it."""
+    """The truth contradicts itself, so the capture cannot be compared with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Round:
     """What each call took right after one window, in CPU seconds per call.
 
     Attributes:
-        at_s: when, by the worker's monotonic clock.
+        at_s: the time, by the worker's monotonic clock.
         own_s: the calling thread's time by call, the whole one last.
         others_s: what other threads spent on the whole call.
     """
@@ -83,7 +83,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The parts of a call as arms of the worker that is being profiled, and their rounds so far."""
+    """The parts of a call as arms of the profiled worker, and their rounds so far."""
 
     running: Worker
     arms: tuple[str, ...]
@@ -117,10 +117,10 @@ class Beside(Session):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """A capture of a call, and what is known of the call from the same moments.
+    """A capture of a call, with the truth measured alongside it.
 
     Attributes:
-        truth: each part's share of the calling thread's CPU time; nothing is in no part.
+        truth: each part's share of the calling thread's CPU time; the parts add up to one.
         workers: the other threads' share of all CPU time.
     """
 
@@ -133,7 +133,7 @@ class Known:
 def take(
     project: Project, build: Build, run: Run, name: str, size: int, *, seconds: float, rate: int
 ) -> tuple[Capture, Split]:
-    """One capture by perf, with its split; a capture that perfkit does not believe has one too."""
+    """One capture by perf with its split, even if perfkit does not believe the capture."""
     (capture,) = profile(
         job_for(project, name, None, run, build=build),
         size,
@@ -148,10 +148,10 @@ def take(
 def take_known(
     project: Project, build: Build, run: Run, name: str, size: int, *, seconds: float, rate: int
 ) -> Known:
-    """One capture of `mixed_…` or `joined_…` with the truth of its moments.
+    """One capture of `mixed_…` or `joined_…` with the truth measured alongside it.
 
     Raises:
-        Unasked: the parts are more than the call, beyond what their interval leaves open.
+        Unasked: the parts exceed the call by more than their interval allows.
     """
     request = request_for(
         job_for(project, name, None, run, build=build), size, rate=rate, duration=seconds
@@ -187,10 +187,10 @@ def take_known(
 
 
 def asked(once: Callable[[], Known]) -> Known:
-    """A capture with a truth that does not contradict itself, within `TRIES`.
+    """A capture with a truth that does not contradict itself, after at most `TRIES` tries.
 
     Raises:
-        AssertionError: there was none: the test says so, and does not pass.
+        AssertionError: there was none, so the test fails.
     """
     why = []
     for _ in range(TRIES):
@@ -203,10 +203,10 @@ def asked(once: Callable[[], Known]) -> Known:
 
 
 def true_shares(rounds: Sequence[Round]) -> dict[str, float]:
-    """What each part is of the calling thread's CPU time in a call; nothing is in no part.
+    """Each part's share of the calling thread's CPU time in a call; the parts add up to one.
 
-    Shares are taken within a round and then averaged, as the windows of a capture are: each lasts
-    as long, however fast the machine runs in it.
+    Shares are taken within a round and then averaged, like the windows of a capture, which last
+    equally long however fast the machine runs.
 
     Raises:
         Unasked: a part is surely below zero.
@@ -242,7 +242,7 @@ def _mean(values: Sequence[float]) -> Interval:
 
 
 def found_parts(split: Split) -> dict[str, float]:
-    """Shares of the calling thread's CPU time by part; what is in no part is `rest`."""
+    """Shares of the calling thread's CPU time by part; `rest` is everything else."""
     shares = {
         name: sum(split.seconds(layer) for layer in layers) / split.on_cpu_s
         for name, layers in PARTS.items()
@@ -251,7 +251,7 @@ def found_parts(split: Split) -> dict[str, float]:
 
 
 def allowed(share: float, samples: float) -> float:
-    """How far a right split may be from the truth: the promise, or chance where that is more."""
+    """How far a right split may be from the truth: the promise, or chance if that is more."""
     share = min(max(share, 0.0), 1.0)  # a difference of times may come out below zero
     return max(POINTS, CHANCE * (share * (1 - share) / samples) ** 0.5 + TRUTH_ERROR)
 
@@ -262,7 +262,7 @@ def check_parts(
     samples: float,
     exactly: float | None = None,
 ) -> None:
-    """Each part within what is given, or within what so many independent samples allow."""
+    """Each part within the given limit, or within what that many independent samples allow."""
     told = ", ".join(f"{name} {found[name]:.3f} for {truth[name]:.3f}" for name in truth)
     print(f"{samples:.0f} independent samples: {told}")
     for name, share in truth.items():
@@ -271,7 +271,7 @@ def check_parts(
 
 
 def check_workers(known: Known) -> None:
-    """The workers' part of all CPU time, against the kernel's clocks of the same moments."""
+    """The workers' share of all CPU time, compared with the kernel's clocks at the same time."""
     split, truth = known.split, known.workers
     found = split.workers_s / (split.workers_s + split.on_cpu_s)
     samples = split.samples + split.worker_samples
@@ -285,7 +285,7 @@ def check_workers(known: Known) -> None:
 
 
 def faults(capture: Capture) -> set[str]:
-    """Why a capture is not believed, but for its cost: that depends on the machine alone."""
+    """Why a capture is not believed, apart from its cost, which depends only on the machine."""
     if capture.accepted:
         return set()
     named = {"few_samples", "unresolved", "unrooted", "lost", "outside", "coverage"}

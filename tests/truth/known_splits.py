@@ -1,9 +1,9 @@
 """The split by layer against a subject whose split is known, with enough samples for the promise:
 each layer within two points, in calls of about 5, 20 and 200 microseconds, also with two workers.
 
-Ten thousand samples leave a right split 1.65 points of chance once in a thousand layers. Only
-captures that perfkit believes count. Takes minutes and needs a machine with room, so it belongs to
-`make truth` and not to `make test`.
+With ten thousand samples, chance moves a right split by 1.65 points once in a thousand layers. Only
+captures that perfkit believes count. This takes minutes and needs a machine with room, so it is
+part of `make truth` and not of `make test`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ SAMPLES = 10_000
 SECONDS = 7.0
 RATE_HZ = 499
 TRIES = 30
-"""Captures of one mix at the most: a busy machine has few that are believed, and calls that hand
-work to threads are only sampled at low rates.
+"""Maximum captures of one mix: on a busy machine few are believed, and calls that hand work to
+threads are sampled only at low rates.
 """
 DEAR = {"200us": 0.10}
-"""The cost that is allowed where the promised 2 % cannot be had: perf is switched with each thread,
-and a call of 200 µs that hands work to two of them is made 3 % slower at 127 samples/s and still
-2 % at 61 (2026-11, three threads on 2 vCPU). perfkit refuses such captures as it is configured;
-their split must be right all the same.
+"""The cost that is allowed when the promised 2 % is out of reach. perf is switched with each
+thread: a 200 µs call that hands work to two threads becomes 3 % slower at 127 samples/s and still
+2 % at 61 (2026-11, three threads on 2 vCPU). perfkit refuses such captures in its default
+configuration, but their split must still be right.
 """
 DEAR_RATE_HZ = 127
 
@@ -55,7 +55,7 @@ def build(project: Project, shared_cache: Path) -> Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What believed captures of one mix have together, and the truth of their moments."""
+    """The believed captures of one mix, combined, with the truth measured alongside them."""
 
     truth: Mapping[str, float]
     found: Mapping[str, float]
@@ -77,11 +77,11 @@ def look(
     *,
     rate: int = RATE_HZ,
 ) -> Seen:
-    """Captures of one mix until those that are believed have the samples."""
+    """Capture one mix until the believed captures have enough samples."""
     seen: list[known_split.Known] = []
     why = []
     for _ in range(TRIES):
-        # Each begins at the rate asked for: within a run it would go on at what one settled on.
+        # A new run each time: within a run, a capture starts at the rate that the last one used.
         run = create_run(folder / "profiles", "profile", {})
         known = known_split.asked(
             functools.partial(

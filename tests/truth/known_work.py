@@ -1,7 +1,7 @@
-"""Workloads whose cost is known: what the truth tests let perfkit measure.
+"""Workloads of known cost, which the truth tests let perfkit measure.
 
-Standard library alone, because it is loaded into workers. The compiled part is `kernel.rs`, found
-by the variable `PERFKIT_TRUTH_LIBRARY`.
+This file uses only the standard library, because it is loaded into workers. The compiled part is
+`kernel.rs`; the variable `PERFKIT_TRUTH_LIBRARY` says where it is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ctypes
 import os
 
 TURNS = 100
-"""Of one call: one, two and five percent more are whole turns."""
+"""Turns of one call, chosen so that one, two and five percent more are whole turns."""
 
 _library = ctypes.CDLL(os.environ["PERFKIT_TRUTH_LIBRARY"])
 for _function in (_library.sequential, _library.two_threads):

@@ -1,12 +1,12 @@
-"""Whether every rule of the diagnosis fires where it must and is silent where it must be, live.
+"""Whether every rule of the diagnosis fires where it must and nowhere else, on real runs.
 
-    python tests/truth/live_rules.py run --minutes 4      goes on where it was, as often as you like
+    python tests/truth/live_rules.py run --minutes 4      repeat as often as you like; it resumes
     python tests/truth/live_rules.py show                 the table, from everything that was run
-    python tests/truth/live_rules.py record               what was seen, as data of the unit tests
+    python tests/truth/live_rules.py record               save what was seen for the unit tests
 
-One crate holds a call for each rule and some with which nothing is wrong. Each is diagnosed as
-`perfkit diagnose` does it, by short settings and with the sentinels deciding which blocks count; a
-round that the machine had no room for, or whose times it cannot vouch for, is measured again.
+One crate has a call for each rule and some calls that have nothing wrong. Each is diagnosed as in
+`perfkit diagnose`, with short settings; the sentinels decide which blocks count. A round is
+measured again if the machine had no room for it or its times cannot be trusted.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SHORT = {"time_limit_s": 1.5, "min_blocks": 8, "width": 0.05, "patience_s": 10.0
 
 
 def subject() -> Project:
-    """A git repository with the provoking crate in it, by short settings."""
+    """A git repository that contains the provoking crate, with short settings."""
     place = ROOT / "target" / "perfkit-test-subjects" / "provoking"
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(SUBJECT, place, ignore=shutil.ignore_patterns("target", "__pycache__"))
@@ -65,7 +65,7 @@ def _with(project: Project, **changes: object) -> Project:
 
 
 def examine(project: Project, case: Case, place: Path) -> dict[str, Any]:
-    """One diagnosis; what the rules were given is kept beside its result."""
+    """One diagnosis. Saves what the rules were given, next to the result."""
     begin = time.perf_counter()
     own = project.config.subject.model_copy(update={"profile": case.profile})
     project = _with(project, subject=own)
@@ -87,7 +87,7 @@ def examine(project: Project, case: Case, place: Path) -> dict[str, Any]:
         conclude.find = ask  # type: ignore[attr-defined]
     for seen in kept:
         store.write_whole(place, diagnose_recordings.dump(seen))
-    # What takes builds of its own is measured apart, and may have had no room.
+    # Rules that need extra builds are measured separately, and may have had no room.
     done = not case.verify or any(seen.branches or seen.flags for seen in kept)
     return {
         "verdict": str(found.verdict if done else DiagnoseVerdict.BUSY),
@@ -106,7 +106,7 @@ def examine(project: Project, case: Case, place: Path) -> dict[str, Any]:
 
 
 def wrong(name: str, row: dict[str, Any]) -> list[str]:
-    """What is missing, with `-`, and what must not be there, with `+`."""
+    """Missing findings, with `-`, and findings that must not be there, with `+`."""
     case, found = CASES[name], row["found"]
     allowed = {*case.must, *case.may}
     asked = not (case.may_be_refused and row["refused"])
@@ -115,7 +115,7 @@ def wrong(name: str, row: dict[str, Any]) -> list[str]:
 
 
 def judged(name: str) -> list[dict[str, Any]]:
-    """The rounds of a case that have findings: not those of a machine without room."""
+    """The rounds of a case that were judged: without those that had no room."""
     return [
         row
         for row in journal.rows(JOURNAL)
@@ -124,7 +124,7 @@ def judged(name: str) -> list[dict[str, Any]]:
 
 
 def run(minutes: float, only: Sequence[str]) -> None:
-    """Examine what is missing, round by round, until the time is over."""
+    """Examine what is missing, round by round, until the time is up."""
     project = subject()
     end = time.monotonic() + 60 * minutes
     for number in range(1, ROUNDS + 1):
@@ -161,7 +161,7 @@ def show() -> tuple[str, bool]:
 
 
 def record() -> None:
-    """Put the first round of each case that found what it must among the data of the unit tests."""
+    """Save each case's first round that found what it must, as data for the unit tests."""
     diagnose_recordings.FOLDER.mkdir(parents=True, exist_ok=True)
     for name in CASES:
         must = set(CASES[name].must)

@@ -1,11 +1,11 @@
-"""The table of docs/measuring.md: how often perfkit is wrong about work whose cost is known.
+"""The table of docs/measuring.md: how often perfkit is wrong about work of known cost.
 
-    python tests/truth/table.py run --rows 1     as often as you like; it goes on where it was
+    python tests/truth/table.py run --rows 1     repeat as often as you like; it resumes
     python tests/truth/table.py show             the table, from the newest revision's rows
     python tests/truth/table.py check            each promise against its figure; exit 3 if missed
 
 Rows are appended to a journal as they are measured (`table_rows.py`). Only rows of one state of the
-code and one machine are put together. Nothing here is part of perfkit.
+code and one machine are combined. Nothing here is part of perfkit.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ RESAMPLES = 2_000
 
 
 def share(parts: Iterable[tuple[int, int]]) -> Interval | None:
-    """A share over runs of (hits, trials) each, with an interval that knows that the trials of one
-    run depend on each other: Wilson's, for as many trials as they are worth.
+    """The share of hits over runs of (hits, trials), with an interval.
 
-    Where nothing or everything was hit, nothing is known about how they depend: then a run is worth
-    one trial.
+    The trials of one run depend on each other. So the interval is Wilson's for the number of
+    independent trials that they are worth. If nothing or everything was hit, the dependence is
+    unknown, and a run counts as one trial.
     """
     counts = np.array([part for part in parts if part[1]], dtype=float).reshape(-1, 2)
     hits, trials = counts.sum(axis=0)
@@ -63,7 +63,7 @@ def share(parts: Iterable[tuple[int, int]]) -> Interval | None:
 
 
 def tighter(rows: Sequence[Row]) -> Interval | None:
-    """How many times smaller the root mean square error of the paired estimate is."""
+    """How many times smaller the paired estimate's root mean square error is."""
     if len(rows) < 2:
         return None
     errors = np.array([(row["paired"], row["log_ratio_of_means"]) for row in rows])
@@ -89,7 +89,7 @@ class Table:
         return [r for r in self.rows if r["cell"] == cell and r["kernel"] in (kernels or KERNELS)]
 
     def judged(self, cell: str, *kernels: str) -> list[Row]:
-        """Those that perfkit gave a verdict on."""
+        """The rows of a cell that got a verdict."""
         return [row for row in self.part(cell, *kernels) if row["verdict"] == "ok"]
 
     def alarms(self, cell: str, *kernels: str) -> list[tuple[int, int]]:
@@ -100,14 +100,14 @@ class Table:
         ]
 
     def found(self, cell: str, more: str, *kernels: str) -> list[tuple[int, int]]:
-        """Runs that found the subject faster than what does so much more."""
+        """Runs that found the subject faster than the build that does that much more."""
         return [
             (_claimed(row, SUBJECT, more) == Change.FASTER, 1)
             for row in self.judged(cell, *kernels)
         ]
 
     def covered(self, cell: str, *kernels: str) -> list[tuple[int, int]]:
-        """Known ratios inside their intervals, by run."""
+        """Known ratios that are inside their intervals, by run."""
         counts = []
         for row in self.judged(cell, *kernels):
             hits = 0
@@ -118,11 +118,11 @@ class Table:
         return counts
 
     def refused(self, *kernels: str) -> list[tuple[int, int]]:
-        """Runs beside a hogged core that ended with `busy`."""
+        """Runs next to a hogged core that ended with `busy`."""
         return [(row["verdict"] == "busy", 1) for row in self.part("hogged", *kernels)]
 
     def wrong(self, *kernels: str) -> int:
-        """Changes claimed between equal builds beside a hogged core."""
+        """Changes claimed between equal builds next to a hogged core."""
         return sum(r["change"] not in (None, Change.NONE) for r in self.part("hogged", *kernels))
 
 
@@ -131,7 +131,7 @@ def _claimed(row: Row, one: str, other: str) -> str:
 
 
 def newest(rows: Sequence[Row]) -> Table:
-    """The rows that are of the last one's revision and machine."""
+    """The rows with the same revision and machine as the last one."""
     stamps = [(row.get("revision"), row.get("machine")) for row in rows]
     return Table(
         rows=tuple(r for r, stamp in zip(rows, stamps, strict=True) if stamp == stamps[-1])
@@ -156,7 +156,7 @@ def show(table: Table) -> str:
     stamp = table.rows[-1]
     lines = [f"Revision {stamp['revision']} on {stamp['machine']}."]
     if stamp["revision"] != table_rows.revision():
-        lines.append("The files that decide a row have changed since.")
+        lines.append("The files that decide a row have changed since then.")
     lines += ["", "| what | kernel | machine | result |", "|---|---|---|---|"]
     for cell in ("quiet", "neighbour"):
         for name in KERNELS:
@@ -216,7 +216,7 @@ def _beside(table: Table, name: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """Something that must be so: the figure in [low, high]."""
+    """A promise: the figure is in [low, high]."""
 
     what: str
     low: float
@@ -256,12 +256,12 @@ PROMISES = (
         figure=lambda table: share(table.covered("quiet")),
     ),
     Promise(
-        what="M7: at least 95 % busy beside a hogged core",
+        what="M7: at least 95 % busy next to a hogged core",
         low=0.95,
         high=1.0,
         figure=lambda table: share(table.refused()),
     ),
-    Promise(what="M7: no wrong verdict beside a hogged core", low=0.0, high=0.0, figure=_wrong),
+    Promise(what="M7: no wrong verdict next to a hogged core", low=0.0, high=0.0, figure=_wrong),
     Promise(
         what="two_threads: paired at least 20 times tighter than sequential means",
         low=20.0,
@@ -297,12 +297,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("action", choices=["run", "show", "check"])
     parser.add_argument("--minutes", type=float, default=math.inf)
-    parser.add_argument("--rows", type=int, help="so many rows, and stop")
+    parser.add_argument("--rows", type=int, help="stop after this many rows")
     parser.add_argument("--cell", choices=sorted(CELLS))
     arguments = parser.parse_args()
     if arguments.action == "run":
         left = table_rows.run(arguments.minutes, arguments.rows, arguments.cell)
-        sys.stdout.write(f"{left} rows are missing\n")
+        sys.stdout.write(f"{left} rows still missing\n")
         return
     table = newest(journal.rows(table_rows.JOURNAL))
     if arguments.action == "show":

@@ -1,6 +1,6 @@
-"""The measurements behind the table of docs/measuring.md, a row each, and the journal of them.
+"""The measurements behind the table of docs/measuring.md, one row each, and their journal.
 
-What the rows say together is in `table.py`. Nothing here is part of perfkit.
+`table.py` combines the rows. Nothing here is part of perfkit.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ JOURNAL = known_lab.ROOT / ".truth" / "table.jsonl"
 
 OTHERS = {"equalA": 0.0, "equalB": 0.0, "plus1": 0.01, "plus2": 0.02, "plus5": 0.05}
 PAIRS = ((SUBJECT, "equalA"), (COPY, "equalB"))
-"""Equal builds that are compared: no build is in two of the pairs. The noise floor is common."""
+"""Equal builds that are compared. No build is in two pairs; they share the noise floor."""
 
 COVERED = (
     *PAIRS,
     *((one, more) for more in ("plus1", "plus2", "plus5") for one in (SUBJECT, COPY)),
 )
-"""The ratios whose truth is known."""
+"""The ratios whose true value is known."""
 
 SHARE_OF_ARMS = (2 + len(OTHERS)) / 3
-"""A comparison alone has three arms; so many more get so much more time."""
+"""A plain comparison has three arms; a run with more arms gets proportionally more time."""
 
 WIDTH = 0.003
 SEQUENTIAL_S = 1.0
@@ -67,11 +67,11 @@ SOURCES = (
     "tests/truth/known_work.py",
     "tests/truth/table_rows.py",
 )  # fmt: skip
-"""What decides a row: rows of another state of these files are not in the table."""
+"""The files that decide a row: the table leaves out rows of any other state of them."""
 
 
 def revision() -> str:
-    """A hash over the files that decide what a row is."""
+    """A hash over the files that decide a row."""
     state = hashlib.sha256()
     for name in SOURCES:
         state.update((known_lab.ROOT / name).read_bytes())
@@ -79,14 +79,14 @@ def revision() -> str:
 
 
 def machine() -> str:
-    """The machine in words that do not change while it stays the same one."""
+    """A description that stays the same as long as the machine does."""
     found = environment.fingerprint(dict(os.environ))
     return f"{found.usable_cores} cores of {found.cpu}, {platform.system()} {platform.release()}"
 
 
 @contextlib.contextmanager
 def hog(count: int) -> Iterator[None]:
-    """Programs that keep a core busy each."""
+    """Run programs that each keep a core busy."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
@@ -97,7 +97,7 @@ def hog(count: int) -> Iterator[None]:
 
 
 def compare(kernel: known_lab.Kernel, seed: int, *, patience_s: float) -> dict[str, Any]:
-    """One measurement: equal and slower builds against the subject and against its copy."""
+    """One measurement of equal and slower builds against the subject and its copy."""
     plan = known_lab.plan(
         kernel,
         OTHERS,
@@ -133,7 +133,7 @@ def compare(kernel: known_lab.Kernel, seed: int, *, patience_s: float) -> dict[s
 
 
 def refuse(kernel: known_lab.Kernel, seed: int) -> dict[str, Any]:
-    """A measurement beside a program that keeps a core busy, without patience."""
+    """A measurement next to a program that keeps a core busy, without patience."""
     plan = known_lab.plan(kernel, {"equalA": 0.0}, seed=seed, patience_s=0.0, time_limit_s=5.0)
     found = session.measure_plan(plan)
     change = None
@@ -145,7 +145,7 @@ def refuse(kernel: known_lab.Kernel, seed: int) -> dict[str, Any]:
 
 
 def paired(kernel: known_lab.Kernel, seed: int) -> float:
-    """perfkit's estimate for equal builds, in the seconds that `one_after_the_other` has."""
+    """perfkit's estimate for equal builds, in as many seconds as `one_after_the_other` gets."""
     plan = known_lab.plan(
         kernel, {}, seed=seed, gated=False, time_limit_s=2 * SEQUENTIAL_S, width=1e-9
     )
@@ -165,9 +165,9 @@ def _sample(kernel: known_lab.Kernel, name: str, seed: int, seconds: float) -> n
 
 
 def one_after_the_other(kernel: known_lab.Kernel, seed: int) -> dict[str, Any]:
-    """All of A in one process, then all of B in another, equal builds; judged by criterion's rule.
+    """All of A in one process, then all of B in another: equal builds, judged by criterion's rule.
 
-    That is a 95 % bootstrap interval of the change of the mean beyond a noise threshold of 1 %.
+    The rule: a 95 % bootstrap interval of the change in the mean exceeds a noise threshold of 1 %.
     """
     first, second = (_sample(kernel, name, seed, SEQUENTIAL_S) for name in (SUBJECT, COPY))
     chance = np.random.default_rng(seed)
@@ -183,9 +183,9 @@ def one_after_the_other(kernel: known_lab.Kernel, seed: int) -> dict[str, Any]:
 
 
 def several_processes(kernel: known_lab.Kernel, seed: int) -> bool:
-    """Several short processes of A, then as many of B, equal builds; judged by pyperf's rule.
+    """Several short processes of A, then as many of B: equal builds, judged by pyperf's rule.
 
-    That is Student's t test at 95 %; its replicates are the means of the processes.
+    The rule: Student's t test at 95 % on the means of the processes.
     """
     first, second = (
         [
@@ -198,7 +198,7 @@ def several_processes(kernel: known_lab.Kernel, seed: int) -> bool:
 
 
 def beside(kernel: known_lab.Kernel, seed: int) -> dict[str, Any]:
-    """All three ways in an order drawn by lot, so that they see the same machine."""
+    """All three methods in random order, so that they see the same machine."""
     found: dict[str, Any] = {}
     ways: list[Callable[[], None]] = [
         lambda: found.update(paired=paired(kernel, seed)),
@@ -216,9 +216,9 @@ class Cell:
     """One condition.
 
     Attributes:
-        hogs: programs that keep a core busy beside it.
-        rows: that the table wants, per kernel.
-        measure: one row.
+        hogs: number of programs that keep a core busy meanwhile.
+        rows: number of rows the table needs, per kernel.
+        measure: measures one row.
     """
 
     hogs: int
@@ -235,7 +235,7 @@ CELLS = {
 
 
 def run(minutes: float, count: int | None, only: str | None) -> int:
-    """Measure what is missing, the emptiest cell first; how many rows are still missing then."""
+    """Measure what is missing, the emptiest cell first; return how many rows are still missing."""
     known_lab.build_library(dict(os.environ))
     stamp = {"revision": revision(), "machine": machine()}
     have: dict[tuple[str, str], int] = {}

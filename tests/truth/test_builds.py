@@ -1,4 +1,4 @@
-"""What stands behind "this binary has that value": known answers, read from the running module."""
+"""Check the claim "this binary has that value" with known answers, read from the running module."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def kernel(repository: Path, environ: dict[str, str]) -> Project:
 
 
 def without_cache(builder: Builder, params: dict[str, Value]) -> Build:
-    """A build that is really made: its entry in the cache is damaged first."""
+    """A build that is really made, because its cache entry is damaged first."""
     known = builder.build(params)
     if not known.cached:
         return known
@@ -49,7 +49,7 @@ def without_cache(builder: Builder, params: dict[str, Value]) -> Build:
 
 
 def parts(build: Build, size: int) -> int:
-    """Into how many pieces the second subject cuts a text: what its constants make it do."""
+    """How many pieces the second subject cuts a text into, which depends on its constants."""
     code = f"import textstats; print(textstats.parts({size}))"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -81,7 +81,7 @@ def test_a_b_a_by_parameters_gives_three_right_binaries(
 def test_a_b_a_with_preserved_times_gives_three_right_binaries(
     editable_subject: Path, shared_cache: Path, environ: dict[str, str]
 ) -> None:
-    """As `cp -p`, `rsync -t` or an unpacked archive leave a file: other content, an old time."""
+    """Like `cp -p`, `rsync -t` or an unpacked archive: a file with new content and an old time."""
     project = load_project(start=editable_subject, environ=environ)
     builder = Builder(project, cache=shared_cache)
     source = editable_subject / TUNING
@@ -102,9 +102,9 @@ def test_a_b_a_with_preserved_times_gives_three_right_binaries(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """Another value of one constant, and what the kernel does differently because of it.
+    """Another value of one constant, and what the kernel then does differently.
 
-    The kernel's getter holds every constant, so `.text` differs for a dead one too, and says
+    The kernel's getter contains every constant, so `.text` differs even for a dead one and proves
     nothing here. `asked` is a call's plan, which the kernel follows when it prices.
     """
 
@@ -119,7 +119,7 @@ UNROLL = "UNROLL_FACTOR"
 
 
 def live_constants(start: Mapping[str, Value]) -> tuple[Live, ...]:
-    """Every constant but the unroll factor, with sizes at either side of the two values."""
+    """Every constant except the unroll factor, with sizes on either side of the two values."""
 
     def threshold(name: str, plan: str, value: int) -> Live:
         before = start[name]
@@ -157,7 +157,7 @@ def live_constants(start: Mapping[str, Value]) -> tuple[Live, ...]:
 
 
 def answers(build: Build, expression: str) -> object:
-    """What the kernel of a build says of itself, on two threads."""
+    """The answer of a build's kernel to an expression, on two threads."""
     code = f"import json; from perfkit_kernel import *; print(json.dumps({expression}))"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,7 +1,7 @@
-"""What perfkit claims about work of known cost, against gross failure only.
+"""Check what perfkit claims about work of known cost, against gross failure only.
 
-The exact figures are in docs/measuring.md, made by `table.py`. Chances are set so that a perfkit
-that keeps its promise fails here less than once in a thousand runs.
+`table.py` measures the exact figures in docs/measuring.md. The limits here are set so that a
+perfkit that keeps its promise fails less than once in a thousand runs.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 SEEDS = 5
 EQUAL = {f"equal{number}": 0.0 for number in range(4)}
 MOST_RUNS_WITH_ALARMS = 6
-"""Of ten runs of four comparisons each. The four share a subject and so depend on each other: at a
-rate of 5 % each, a run has any alarm in at most a fifth of cases. Seven or more such runs come less
-than once in a thousand times, however strong the dependence."""
+"""Of ten runs of four comparisons each. The four share a subject, so they depend on each other: at
+a rate of 5 % each, at most a fifth of runs have any alarm. Seven or more such runs occur less than
+once in a thousand times, however strong the dependence."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,7 +40,7 @@ def _library(environ: dict[str, str]) -> None:
 
 @pytest.fixture
 def hogged_core() -> Iterator[None]:
-    """As many programs as leave no core to spare: on a machine of two cores it is one."""
+    """Enough busy programs to leave no spare core: one, on a machine with two cores."""
     count = max(1, environment.usable_cores() - 1)
     spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
@@ -52,7 +52,7 @@ def hogged_core() -> Iterator[None]:
 
 
 def test_equal_code_is_hardly_ever_called_different() -> None:
-    """40 comparisons. The gate is off: a busy machine must not turn this test into nothing."""
+    """40 comparisons. The gate is off, or a busy machine would leave nothing to check."""
     alarms = []
     for kernel in KERNELS.values():
         for seed in range(SEEDS):
@@ -80,8 +80,8 @@ def test_equal_code_is_hardly_ever_called_different() -> None:
 
 @pytest.mark.parametrize("name", sorted(KERNELS))
 def test_twice_the_work_is_found_and_its_interval_is_near(name: str) -> None:
-    # Gross failure only: beside a busy neighbour a fifth more on two threads measured 1.14 times
-    # as long with an interval that began at 0.999. What small effects it finds is the table's job.
+    # Gross failure only: next to a busy neighbour, a fifth more work on two threads measured 1.14
+    # times as long, with an interval from 0.999. The table covers small effects.
     kernel = KERNELS[name]
     plan = known_lab.plan(
         kernel, {"more": 1.0}, seed=1, gated=False, time_limit_s=10.0, min_blocks=40, width=0.02
@@ -97,7 +97,7 @@ def test_twice_the_work_is_found_and_its_interval_is_near(name: str) -> None:
 def test_beside_a_program_that_keeps_a_core_busy_there_is_no_verdict(name: str) -> None:
     kernel = KERNELS[name]
     plan = known_lab.plan(kernel, {"equal": 0.0}, seed=1, time_limit_s=5.0)
-    found = session.measure_plan(plan)
-    assert found.report.verdict is MeasureVerdict.BUSY
-    assert found.report.results == ()
-    assert len(found.effective_cores) < 200  # it gave up soon, and did not try for long
+    found = session.measure_plan(plan).report
+    assert found.verdict is MeasureVerdict.BUSY
+    assert found.results == ()
+    assert len(found.effective_cores) < 200  # it gave up early

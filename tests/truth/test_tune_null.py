@@ -1,8 +1,8 @@
-"""How often the loop claims a gain that is not there, and how often it finds one that is.
+"""How often the loop claims a gain that does not exist, and how often it finds one that does.
 
-The machine is simulated: each measurement draws its estimate around the truth and gives the 95 %
-interval that belongs to the draw. Everything after the figures is perfkit's own: grid, scores, stop
-rules, confirmation. What a real machine adds is the business of the tests of measuring.
+The machine is simulated: each measurement draws its estimate around the truth and returns the
+matching 95 % interval. Everything after that is perfkit's code: grid, scores, stop rules,
+confirmation. The tests of measuring cover what a real machine adds.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ RUNS = 400
 
 
 class Forgetful(Journal):
-    """Keeps nothing: four hundred runs would sync eight thousand lines."""
+    """Keeps nothing, because four hundred runs would sync eight thousand lines."""
 
     def append(self, trial: Trial) -> None:
         """See `Journal`."""
@@ -99,7 +99,7 @@ class Machine:
 
 
 def tuned(seed: int, sigma: float, truth: Mapping[Value, float], tmp_path: Path) -> TuneReport:
-    """One whole run on a simulated machine; ten candidates, none of them left out."""
+    """One whole run on a simulated machine, with all ten candidates."""
     loop = Loop(
         evaluator=Machine(random.Random(seed), sigma, truth),
         strategy=GridSearch(start=START, parameters={}, base_grid=GRID, extended_grid={}),
@@ -121,7 +121,7 @@ def tuned(seed: int, sigma: float, truth: Mapping[Value, float], tmp_path: Path)
 
 @pytest.mark.parametrize("sigma", [0.003, 0.01, 0.03])
 def test_a_parameter_that_does_nothing_almost_never_wins(sigma: float, tmp_path: Path) -> None:
-    """At most 2 % of the runs claim a gain; without the confirmation it would be far more."""
+    """At most 2 % of the runs claim a gain; without the confirmation, far more would."""
     claimed = sum(
         tuned(seed, sigma, {}, tmp_path).status is not TuneStatus.KEPT for seed in range(RUNS)
     )

@@ -202,7 +202,7 @@ def test_a_wheel_takes_the_place_of_the_sources(tmp_path: Path) -> None:
     text = text.partition("[parameters.LIMIT]")[0]
     project = load(tmp_path, text)
     assert project.config.subject.wheel is not None
-    with pytest.raises(ConfigError, match="the subject is a wheel"):
+    with pytest.raises(ConfigError, match="the subject is a finished wheel"):
         _ = project.manifest
     error = failure(tmp_path, 'manifest = "Cargo.toml"', 'wheel = "dist/ext.whl"')
     assert "LIMIT cannot be a constant" in str(error)

@@ -43,25 +43,32 @@ def test_spans_are_bytes_of_the_text_as_it_is() -> None:
             assert site.name in SOURCE.split("\n")[site.line - 1]
 
 
+def test_a_script_is_read_too() -> None:
+    text = "\ufeff#!/usr/bin/env run-cargo-script\r\npub const A: u8 = 1;\r\n"
+    (site,) = _engine.list_constants(text)
+    first, last = site.span
+    assert (text.encode()[first:last], site.line) == (b"1", 2)
+    assert _engine.replace_constant(text, "A", "2") == text.replace("= 1", "= 2")
+
+
 @pytest.mark.parametrize(
-    ("name", "value", "line", "old", "new"),
+    ("name", "value", "old", "new"),
     [
-        ("L1_CACHE_SIZE", "48 * 1024", None, "= 32 * 1024;", "= 48 * 1024;"),
-        ("CHUNK", "512", 4, "= L1_CACHE_SIZE / 8 / 4;", "= 512;"),
-        ("small::CHUNK", "{ 1 + 1 }", None, "= 64;", "= { 1 + 1 };"),
-        ("inner::CHUNK", "16", None, "= 32_usize;", "= 16;"),
-        ("small::inner::CHUNK", "16", None, "= 32_usize;", "= 16;"),
-        ("ROWS", "[0; 8]", None, "= [0; 4];", "= [0; 8];"),
-        ("TEXT", '"é; \\" //"', None, '= "const CHUNK: usize = 1;";', '= "é; \\" //";'),
-        ("LOCAL", "if true { 1 } else { 2 }", None, "= -1;", "= if true { 1 } else { 2 };"),
-        ("MUTABLE", "30_000", None, "= 1 ;", "= 30_000 ;"),
+        ("L1_CACHE_SIZE", "48 * 1024", "= 32 * 1024;", "= 48 * 1024;"),
+        ("small::CHUNK", "{ 1 + 1 }", "= 64;", "= { 1 + 1 };"),
+        ("inner::CHUNK", "16", "= 32_usize;", "= 16;"),
+        ("small::inner::CHUNK", "16", "= 32_usize;", "= 16;"),
+        ("ROWS", "[0; 8]", "= [0; 4];", "= [0; 8];"),
+        ("TEXT", '"é; \\" //"', '= "const CHUNK: usize = 1;";', '= "é; \\" //";'),
+        ("LOCAL", "if true { 1 } else { 2 }", "= -1;", "= if true { 1 } else { 2 };"),
+        ("MUTABLE", "30_000", "= 1 ;", "= 30_000 ;"),
     ],
 )
 def test_an_edit_changes_the_initialiser_and_no_other_byte(
-    name: str, value: str, line: int | None, old: str, new: str
+    name: str, value: str, old: str, new: str
 ) -> None:
     assert SOURCE.count(old) == 1
-    edited = _engine.replace_constant(SOURCE, name, value, line=line)
+    edited = _engine.replace_constant(SOURCE, name, value)
     assert edited == SOURCE.replace(old, new)
 
 
@@ -84,7 +91,7 @@ def test_an_edit_to_what_is_there_changes_nothing() -> None:
         ("ROWS", "1; const X: u8 = 2", "not a Rust expression"),
         ("ROWS", "1 // comment", "would change more than ROWS"),
         ("ROWS", "1 /* comment */", "would change more than ROWS"),
-        ("ROWS", "(" * 5000 + ")" * 5000, "nested too deep"),
+        ("ROWS", "(" * 50_000 + ")" * 50_000, "nested too deep"),
     ],
 )
 def test_a_doubtful_edit_is_refused(name: str, value: str, told: str) -> None:
@@ -100,6 +107,35 @@ def test_text_that_is_not_rust_is_refused_with_its_line(source: str, line: int) 
     with pytest.raises(_engine.EngineInputError, match="not Rust") as caught:
         _engine.list_constants(source)
     assert (caught.value.line, caught.value.path) == (line, None)
+
+
+@pytest.mark.parametrize(
+    "nested",
+    [
+        *(
+            "A<A<A<",
+            "A<'a, A<'a, ",
+            "return return ",
+            "|a, b| |a, b| ",
+            "if a {} else if a {} else ",
+        ),
+        *("(((", "[[[", "{{{", "!!!", "&&&", "-> -> ", "*const *const ", "a + a + ", "= a "),
+    ],
+)
+@pytest.mark.parametrize("before", ["const A: ", "const A: u8 = ", "", "fn f() { "])
+def test_a_text_that_only_nests_is_refused_with_its_line(nested: str, before: str) -> None:
+    text = f"\n{before}{nested * (300_000 // len(nested))}"
+    with pytest.raises(_engine.EngineInputError, match="not Rust") as caught:
+        _engine.list_constants(text)
+    assert caught.value.line is not None
+
+
+def test_long_sources_that_do_not_nest_are_read() -> None:
+    rows = "".join(f"    {n} if n < 9 => f(n, 1),\n" for n in range(15_000))
+    items = "".join(f"fn f{n}() {{ g({n}) }}\nconst A{n}: u64 = {n};\n" for n in range(15_000))
+    table = ", ".join("-1" for _ in range(50_000))
+    text = f"fn f() {{ match n {{\n{rows} }} }}\n{items}const T: [i8; 50_000] = [{table}];\n"
+    assert len(_engine.list_constants(text)) == 15_001
 
 
 expressions = st.recursive(

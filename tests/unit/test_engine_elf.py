@@ -11,7 +11,7 @@ import pytest
 
 from perfkit import _engine
 
-PROGBITS, NOBITS, NOTE, STRTAB, DYNAMIC, SYMTAB = 1, 8, 7, 3, 6, 2
+PROGBITS, NOBITS, NOTE, STRTAB, SYMTAB = 1, 8, 7, 3, 2
 ALLOCATED = 2
 
 
@@ -26,7 +26,7 @@ def elf(*sections: tuple[str, int, int, bytes], links: dict[str, str] | None = N
         offset = 64 + len(content)
         link = numbers[(links or {}).get(name, "")]
         start = 0 if not name else names.index(b"\0" + name.encode() + b"\0") + 1
-        entry = {DYNAMIC: 16, SYMTAB: 24}.get(kind, 0)
+        entry = 24 if kind == SYMTAB else 0
         headers += struct.pack(
             "<IIQQQQIIQQ", start, kind, flags, 0, offset, len(data), link, 0, 1, entry
         )
@@ -59,51 +59,52 @@ def file(folder: Path, *sections: tuple[str, int, int, bytes], **more: dict[str,
 def test_the_hash_is_that_of_the_machine_code_alone(tmp_path: Path) -> None:
     path = file(tmp_path, TEXT, RODATA, BUILD_ID, (".bss", NOBITS, ALLOCATED, bytes(64)))
     code = hashlib.sha256(TEXT[3]).hexdigest()
-    assert _engine.text_hash(path) == code
-    assert _engine.section_hash(path, ".rodata") == hashlib.sha256(RODATA[3]).hexdigest()
     others = hashlib.sha256(b".rodata\0" + RODATA[3]).hexdigest()
     assert _engine.loaded_hashes(path) == (code, others)
     file(tmp_path, TEXT, (*RODATA[:3], b"\0\0\0\x40"), (".debug_info", PROGBITS, 0, b"x"))
-    assert _engine.text_hash(path) == code
-    assert _engine.loaded_hashes(path)[1] != others
+    changed = _engine.loaded_hashes(path)
+    assert changed[0] == code
+    assert changed[1] != others
 
 
 def test_facts_are_read_from_the_sections(tmp_path: Path) -> None:
-    strings = b"\0libm.so.6\0libc.so.6\0"
-    needed = struct.pack("<qQqQqQqQ", 1, 1, 1, 11, 14, 1, 0, 0)  # two DT_NEEDED, one DT_SONAME
     path = file(
         tmp_path,
         TEXT,
-        BUILD_ID,
-        (".dynstr", STRTAB, ALLOCATED, strings),
-        (".dynamic", DYNAMIC, ALLOCATED, needed),
         (".symtab", SYMTAB, 0, bytes(24)),
         (".strtab", STRTAB, 0, b"\0"),
         (".debug_line", PROGBITS, 0, b"x"),
-        (".comment", PROGBITS, 0, b"rustc version 1.95.0\0\0Linker: LLD 22.1.2 (x)\0"),
-        links={".dynamic": ".dynstr", ".symtab": ".strtab"},
+        links={".symtab": ".strtab"},
     )
     info = _engine.elf_info(path)
-    assert info.needed == ["libm.so.6", "libc.so.6"]
-    assert info.build_id == "cafebabe"
-    assert info.comments == ["rustc version 1.95.0", "Linker: LLD 22.1.2 (x)"]
-    assert (info.has_symtab, info.has_debug_line, info.linked_by_lld) == (True, True, True)
-    assert (info.has_debug_info, info.has_eh_frame, info.stripped) == (False, False, False)
+    assert (info.has_symtab, info.has_debug_line) == (True, True)
+    assert (info.has_debug_info, info.stripped) == (False, False)
 
 
 def test_a_stripped_module_is_seen_as_one(tmp_path: Path) -> None:
-    info = _engine.elf_info(file(tmp_path, TEXT))
-    assert info.stripped
-    assert (info.build_id, info.needed, info.comments) == (None, [], [])
-    assert not info.linked_by_lld
+    assert _engine.elf_info(file(tmp_path, TEXT, BUILD_ID)).stripped
 
 
 def test_a_real_module() -> None:
     module = Path(_engine.__file__)
-    assert "libc.so.6" in _engine.elf_info(module).needed
-    assert _engine.elf_info(module).has_eh_frame
-    assert _engine.text_hash(module) == _engine.loaded_hashes(module)[0]
-    assert _engine.text_hash(module) != _engine.text_hash(Path(sys.executable).resolve())
+    assert not _engine.elf_info(module).has_debug_line
+    python = Path(sys.executable).resolve()
+    assert _engine.loaded_hashes(module)[0] != _engine.loaded_hashes(python)[0]
+
+
+def test_without_debug_information_no_source_is_known(tmp_path: Path) -> None:
+    assert _engine.source_frames(file(tmp_path, TEXT), [0, 1]) is None
+    damaged = file(tmp_path, TEXT, (".debug_line", PROGBITS, 0, b"\xff" * 40))
+    assert _engine.source_frames(damaged, [0, 2**64 - 1]) == [[], []]
+
+
+@pytest.mark.parametrize("length", [*range(0, 64, 7), 100])
+def test_what_is_no_module_has_no_source(length: int, tmp_path: Path) -> None:
+    path = tmp_path / "module.so"
+    path.write_bytes(elf(TEXT, (".debug_line", PROGBITS, 0, b"x"))[:length])
+    with pytest.raises(_engine.EngineInputError) as caught:
+        _engine.source_frames(path, [0])
+    assert caught.value.path == path
 
 
 @pytest.mark.parametrize(
@@ -120,10 +121,9 @@ def test_a_real_module() -> None:
 def test_what_has_no_machine_code_is_refused(data: bytes, told: str, tmp_path: Path) -> None:
     path = tmp_path / "module.so"
     path.write_bytes(data)
-    for ask in (_engine.text_hash, _engine.loaded_hashes):
-        with pytest.raises(_engine.EngineInputError, match=told) as caught:
-            ask(path)
-        assert caught.value.path == path
+    with pytest.raises(_engine.EngineInputError, match=told) as caught:
+        _engine.loaded_hashes(path)
+    assert caught.value.path == path
 
 
 @pytest.mark.parametrize("length", range(0, len(elf(TEXT, BUILD_ID)), 7))

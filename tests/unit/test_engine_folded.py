@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -70,6 +69,7 @@ def test_names_are_read_as_each_producer_writes_them(
         ("a 18446744073709551615\na 1\n", "add up to more", 2),
         (";a 1\n", "without a name", 1),
         ("a;;b 1\n", "without a name", 1),
+        (" 1\n", "without a name", 1),
         (b"\xff\xfe 1\n", "not UTF-8", 1),
         (b"a\x00b 1\n", "control character 0x00", 1),
         ("a 1 2\nb 3 4\n", "differential", None),
@@ -86,24 +86,6 @@ def test_what_is_not_folded_is_refused_with_its_line(
 
 def test_an_empty_file_has_no_stacks(tmp_path: Path) -> None:
     assert read(tmp_path, "\n \n").total == 0
-
-
-def test_columns_are_the_same_stacks(tmp_path: Path) -> None:
-    folded = read(tmp_path, "a;b 3\na;b;c 2\nc 70000000000\n")
-    names, frames, ends, counts = folded.columns()
-    numbers = np.frombuffer(frames, dtype="<u4")
-    parts = np.split(numbers, np.frombuffer(ends, dtype="<u8")[:-1].astype(int))
-    stacks = [tuple(names[number] for number in part) for part in parts]
-    counted = np.frombuffer(counts, dtype="<u8").tolist()
-    assert list(zip(stacks, counted, strict=True)) == folded.stacks()
-
-
-def test_roots_and_merging() -> None:
-    one = _engine.Folded.from_stacks([(["a", "b"], 2)])
-    two = _engine.Folded.from_stacks([(("b",), 1), (("a", "b"), 3)])
-    assert one.with_root("n=10;k").stacks() == [(("n=10:k", "a", "b"), 2)]
-    assert one.merged(two).stacks() == [(("a", "b"), 5), (("b",), 1)]
-    assert one.stacks() == [(("a", "b"), 2)]
 
 
 @pytest.mark.parametrize("stack", [[], [""], ["a", "b\n"], ["\0"]])

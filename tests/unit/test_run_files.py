@@ -7,9 +7,12 @@ do the same with runs that the commands left themselves.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import itertools
 import json
+import os
 import shutil
+import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +28,7 @@ from perfkit.cli.options import Format, Sizes
 from perfkit.cli.report import report
 from perfkit.config import load_project
 from perfkit.errors import StoreError, UsageError
-from perfkit.records import ProfileReport, Result
+from perfkit.records import RUN_VERSION, ProfileReport, Result
 from perfkit.report import finished, markdown
 from perfkit.tune.log import resumable
 
@@ -46,7 +49,9 @@ def profile_of(run: Run, *, count: int) -> ProfileReport:
     for size in (1_000, 4_000):
         folded = Path(f"stacks/price-{size}.perf.folded")
         run.write(folded, STACKS.format(count))
-        captures.append(dataclasses.replace(records.PERF, size=size, files={"folded": folded}))
+        files = {"folded": folded}
+        pace = {"adds": records.around(2e-3)}
+        captures.append(dataclasses.replace(records.PERF, size=size, files=files, pace=pace))
     return ProfileReport(captures=tuple(captures), build=records.BUILD)
 
 
@@ -231,9 +236,9 @@ def test_the_committed_example_is_read_by_every_command(
     shutil.copytree(place.parent, copy)
     report([copy.name], form=Format.JSON)
     assert printed()["captures"]
-    compare(copy.name, copy.name, form=Format.JSON)
-    (pair,) = printed()["captures"]
-    assert not any(frame["significant"] for frame in pair["frames"])
+    with pytest.raises(UsageError, match="no two captures to compare") as refused:
+        compare(copy.name, copy.name)  # it is older than the figure by which captures compare
+    assert "does not tell how fast the machine ran: profile it again" in refused.value.details
     history(form=Format.MARKDOWN)
     assert "exit code 0" in capsys.readouterr().out
     with pytest.raises(StoreError, match="holds no journal of `perfkit tune`"):
@@ -255,7 +260,7 @@ def test_a_result_of_another_version_is_refused_by_its_version(make: Make, comma
     held = run_files.result_file(run)
     assert held is not None
     of_another_version(run, held.name)
-    with pytest.raises(StoreError, match="has schema version 99; this perfkit reads 1"):
+    with pytest.raises(StoreError, match="has schema version 99; this perfkit reads 2"):
         report([run.id])
 
 
@@ -270,10 +275,46 @@ def test_a_key_that_came_later_reads_as_not_known_and_a_guess_is_refused(make: M
     assert run_files.PROFILE.load(run).captures[0].main_tid is None
     del older["captures"][1]["design_effect"]  # its default, 1, would narrow every interval
     path.write_text(json.dumps(older), encoding="utf-8")
-    with pytest.raises(StoreError, match="not schema version 1") as caught:
+    with pytest.raises(StoreError, match="not schema version 2") as caught:
         run_files.PROFILE.load(run)
     assert caught.value.where == f"{path}.captures.1.design_effect"
     path.write_text(json.dumps({**whole, "more": 1}), encoding="utf-8")
-    with pytest.raises(StoreError, match="not schema version 1") as caught:
+    with pytest.raises(StoreError, match="not schema version 2") as caught:
         run_files.PROFILE.load(run)
     assert caught.value.where == f"{path}.more"
+
+
+def fields_of(record: object, found: dict[str, str]) -> None:
+    """Every field below a record, as `Record.field` to its type and default."""
+    for part in typing.get_args(record):
+        fields_of(part, found)
+    if isinstance(record, type) and issubclass(record, enum.Enum):
+        found |= {f"{record.__name__}: {member.value}": "" for member in record}
+    if not isinstance(record, type) or not dataclasses.is_dataclass(record):
+        return
+    types = typing.get_type_hints(record)
+    for field in dataclasses.fields(record):
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        known = "required" if default is dataclasses.MISSING else f"{default!r}"
+        name = f"{record.__name__}.{field.name}"
+        if name not in found:
+            found[name] = f"{field.type} = {known}"
+            fields_of(types[field.name], found)
+
+
+def test_a_record_changes_only_with_the_version(repository: Path) -> None:
+    """`PERFKIT_BLESS=1 pytest …` adds fields that older runs may lack, or a new version's file."""
+    now: dict[str, str] = {}
+    journals = (run_files.TRIALS, run_files.REMEASURED)
+    for file in (*run_files.RESULTS, run_files.HEADER, run_files.TUNE_HEADER, *journals):
+        fields_of(file.record, now)
+    path = repository / "tests" / "data" / "run_files" / f"version_{RUN_VERSION}.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else now
+    changed = {name: text for name, text in kept.items() if now.get(name) != text}
+    assert changed == {}, "raise RUN_VERSION, and say in its history what changed"
+    added = {name: text for name, text in now.items() if name not in kept}
+    unknown = ("= None", "= ()", "= {}", "= ''")
+    assert all(text.endswith(unknown) or not text for text in added.values()), added
+    if os.environ.get("PERFKIT_BLESS") == "1":
+        store.write_whole(path, json.dumps(now, indent=2) + "\n")
+    assert json.loads(path.read_text(encoding="utf-8")) == now

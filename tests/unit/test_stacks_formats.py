@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from perfkit import _engine
 from perfkit.errors import CaptureError, UnreadableOutputError, UsageError
 from perfkit.records import Interval, Layer
 from perfkit.stacks import export, inline, perf_script, py_spy_raw, tables
@@ -120,43 +121,54 @@ def test_a_line_without_a_count_is_refused(tmp_path: Path, text: str) -> None:
 
 # -- inlined frames --------------------------------------------------------------------------------
 
-ADDR2LINE = """\
-0x0000000000039820
-_ZN4pyo35impl_5extractE
-/home/u/.cargo/registry/src/mirror-19/pyo3-0.30.1/src/conversions/std/vec.rs:270
-push<f64, alloc::alloc::Global>
-/rustc/5980/library/alloc/src/vec/mod.rs:2600
-build_info
-/home/u/project/src/python.rs:260
-__pyfunction_build_info
-/home/u/project/src/python.rs:256
-0x000000000003492f
-price
-/home/u/project/src/plain.rs:10 (discriminator 2)
-"""
+REGISTRY = "/home/u/.cargo/registry/src/mirror-19"
 
 
-def test_an_inlined_function_gets_the_crate_of_its_file() -> None:
-    found = inline.parse(ADDR2LINE, "kernel")
-    assert found[0x39820] == (
-        "pyo3::conversions::std::vec::{inlined}",
-        "alloc::vec::push",
-        "kernel::build_info",
-        "kernel::__pyfunction_build_info",
-    )
-    assert len(found[0x3492F]) == 1
+@pytest.mark.parametrize(
+    ("function", "file", "name"),
+    [
+        (
+            "extract<f64>",
+            f"{REGISTRY}/pyo3-0.30.1/src/conversions/std/vec.rs",
+            "pyo3::conversions::std::vec::extract",
+        ),
+        (
+            "push<f64, alloc::alloc::Global>",
+            "/rustc/5980/library/alloc/src/vec/mod.rs",
+            "alloc::vec::push",
+        ),
+        ("build_info", "/home/u/project/src/python.rs", "kernel::build_info"),
+        # Full debug information has mangled names.
+        (
+            "_ZN65_$LT$alloc..vec..Vec$LT$f64$GT$$u20$as$u20$pyo3..FromPyObject$GT$7extract"
+            "17h0123456789abcdefE",
+            f"{REGISTRY}/pyo3-0.30.1/src/conversions/std/vec.rs",
+            "pyo3::conversions::std::vec::extract",
+        ),
+        (None, f"{REGISTRY}/pyo3-0.30.1/src/lib.rs", "pyo3::{inlined}"),
+        ("f", f"{REGISTRY}/some_fork/build/x.rs", "f"),
+        ("memcpy", "/build/glibc/string/memcpy.c", "memcpy"),
+        ("f", "", "f"),
+    ],
+)
+def test_an_inlined_function_gets_the_crate_of_its_file(
+    function: str | None, file: str, name: str
+) -> None:
+    assert inline.qualified(function, file, "kernel") == name
 
 
-@pytest.mark.parametrize("head", [b"", b"MZ" + bytes(100), b"\x7fELF\x01\x01" + bytes(100)])
-def test_a_file_that_is_no_elf_is_refused(head: bytes) -> None:
-    with pytest.raises(UnreadableOutputError):
-        inline.executable_segments(head)
+@pytest.mark.parametrize("content", [b"", b"MZ" + bytes(100), b"\x7fELF\x01\x01" + bytes(100)])
+def test_a_file_that_is_no_elf_is_refused(content: bytes, tmp_path: Path) -> None:
+    module = tmp_path / "module.so"
+    module.write_bytes(content)
+    with pytest.raises(UnreadableOutputError) as caught:
+        inline.resolve(module, [1], crate="kernel")
+    assert caught.value.where == str(module)
+    assert caught.value.remedy
 
 
-def test_places_in_the_file_become_addresses() -> None:
-    segments = [inline.Segment(offset=0x1000, address=0x2000, size=0x100)]
-    assert inline.to_address(0x1010, segments) == 0x2010
-    assert inline.to_address(0x1100, segments) is None
+def test_a_module_without_debug_information_has_no_chains() -> None:
+    assert inline.resolve(Path(_engine.__file__), [0x1000], crate="kernel") is None
 
 
 # -- tables, exports and differences ---------------------------------------------------------------

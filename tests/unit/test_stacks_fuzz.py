@@ -202,42 +202,17 @@ def test_callgrinds_file(tmp_path: Path, text: str) -> None:
     assert sum(sum(functions.values()) for functions in found.objects.values()) == found.total
 
 
-# -- addr2line -------------------------------------------------------------------------------------
-
-ADDR2LINE = lines(
-    st.one_of(
-        st.sampled_from(
-            ["0x00000000000398", "0xzz", "0x", "price", "??", "??:0", "f<a<b>", "/p/src/lib.rs:3",
-             "/home/u/.cargo/registry/src/m-1/pyo3-0.30.1/src/instance.rs:348",
-             "/rustc/5980/library/alloc/src/vec/mod.rs:2600", "_ZN4pyo3E"]
-        ),
-        WORDS,
-    )
-)  # fmt: skip
+# -- the subject's module -------------------------------------------------------------------------
 
 
 @own_file
-@given(text=ADDR2LINE)
-@example(text="0xzz\nprice\n/p/src/lib.rs:3\n")
-@example(text="0x1\nprice\n")
-@example(text="0x1\n0x2\n")
-def test_addr2lines_answer(text: str) -> None:
-    try:
-        found = inline.parse(text, "kernel")
-    except UnreadableOutputError:
-        return
-    assert all(isinstance(place, int) for place in found)
-
-
-@own_file
-@given(head=st.binary(max_size=200))
-@example(head=b"\x7fELF\x02\x01" + b"\xff" * 100)
-def test_the_head_of_a_module(head: bytes) -> None:
+@given(head=st.binary(max_size=200), places=st.lists(st.integers(0, 2**64 - 1), max_size=3))
+@example(head=b"\x7fELF\x02\x01" + b"\xff" * 100, places=[0])
+def test_a_module_of_any_bytes(tmp_path: Path, head: bytes, places: list[int]) -> None:
+    module = tmp_path / "module.so"
     for content in (head, b"\x7fELF\x02\x01" + head):
-        try:
-            inline.executable_segments(content)
-        except UnreadableOutputError:
-            continue
+        module.write_bytes(content)
+        read_or_refused(lambda: inline.resolve(module, places, crate="kernel"), str(module))
 
 
 # -- perf script -----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from perfkit import _engine
+from perfkit import _engine, sources
 from perfkit.config import Backend, Config, Kind, Parameter, Project
 from perfkit.errors import BuildError, SourceError, SubjectMismatchError, UsageError
 from perfkit.records import Build, LoadedModule, Profile, Proof
@@ -145,8 +145,7 @@ def test_an_edit_changes_one_initialiser(root: Path, name: str, value: Value, li
 )
 def test_only_what_is_surely_a_number_is_read_as_one(text: str, value: Value) -> None:
     source = f"const X: i64 = {text}; const A: i64 = 3; const LOOP: i64 = LOOP;"
-    site = _engine.list_constants(source)[0]
-    found = parameters.read_value(source, site)
+    found = sources.read_value(sources.find_in_file(Path("x.rs"), source.encode(), "X"))
     assert found == value
     assert type(found) is type(value)
 

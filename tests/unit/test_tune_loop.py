@@ -523,7 +523,7 @@ def test_the_summary_is_one_flat_line_per_trial_for_pandas(tmp_path: Path) -> No
     whole = pd.read_json(tmp_path / TRIALS.name, lines=True)
     assert list(whole["outcome"]) == ["ok", "ok"]
     document = json.loads((tmp_path / "iterations" / "iter_001_SMALL8000.json").read_text())
-    assert (document["schema_version"], document["iteration"]) == (1, 1)
+    assert (document["schema_version"], document["iteration"]) == (2, 1)
     assert (tmp_path / "iterations" / "iter_000_start.json").exists()
 
 

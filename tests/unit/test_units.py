@@ -28,7 +28,7 @@ def test_parse_count(text: str, value: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "ten", "1kk", "1e", "0.1k.", "1 000"])
 def test_parse_count_refuses(text: str) -> None:
-    with pytest.raises(ValueError, match="is no "):
+    with pytest.raises(ValueError, match="is not a "):
         units.parse_count(text)
 
 
@@ -65,7 +65,7 @@ def test_parse_rate_refuses(text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.0, "0 ns"),
+        (0.0, "0 s"),
         (4.5e-8, "45 ns"),
         (-4.5e-8, "-45 ns"),
         (1.234e-3, "1.23 ms"),
@@ -75,6 +75,13 @@ def test_parse_rate_refuses(text: str) -> None:
 )
 def test_format_seconds_keeps_the_sign(seconds: float, text: str) -> None:
     assert units.format_seconds(seconds) == text
+
+
+def test_the_figures_of_a_column_have_one_width() -> None:
+    figures = (-4.5e-8, 1.234e-3, 2.0, 0.0)
+    shown = [units.format_seconds(figure, column=True) for figure in figures]
+    assert shown == ["-45.0 ns", "1.23 ms", "2.00 s", "0 s"]
+    assert [units.format_share(0.0125, sign=sign) for sign in (False, True)] == ["1.2 %", "+1.2 %"]
 
 
 @pytest.mark.parametrize(("ratio", "text"), [(0.614, "0.61x"), (1.0, "1.00x"), (12.44, "12.4x")])

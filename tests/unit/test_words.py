@@ -1,4 +1,6 @@
-"""What the package's own words promise: options and commands that are there, no subject by name."""
+"""What the repository's words promise: options and commands that exist, no subject by name, and
+plain English.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +33,33 @@ OTHERS = {
     "--upgrade": "pip install",
 }
 """Options of other programs in what a person reads, with what the text must name beside them."""
+
+BANNED = (
+    "agrees with nobody",
+    "answers for the pointer",
+    "by short settings",
+    "by their luck",
+    "confirms nobody",
+    "go on where it was",
+    "goes on where it was",
+    "is asked after",
+    "is asked for only",
+    "is held against",
+    "is not foreseen",
+    "is to cost",
+    "keeps the contract",
+    "lay above",
+    "of their moments",
+    "the time is over",
+    "to no end",
+    "what came of the limits",
+    "what is meant by",
+    "what they differ by",
+)
+"""Phrases that read like a translation, in lower case: they were replaced and may not come back."""
+
+PROSE = ("*.md", "*.py", "*.pyi", "*.rs", "*.toml")
+FOLDERS = ("benches", "docs", "kernel", "profiles/examples", "tests", "toolkit")
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
 COMMAND = re.compile(r"`perfkit ([a-z][a-z-]*)")
@@ -121,4 +150,20 @@ def test_nothing_in_the_package_names_the_bundled_kernel(
         for name in sorted(names)
         if re.search(rf"\b{re.escape(name)}\b", path.read_text(encoding="utf-8"))
     ]
+    assert not wrong
+
+
+def test_no_phrase_that_was_replaced_is_back(repository: Path) -> None:
+    """A phrase may run across lines, so comment markers, quotes and line breaks are ignored."""
+    files = list(repository.glob("*.md"))
+    for folder in FOLDERS:
+        files += [path for kind in PROSE for path in (repository / folder).rglob(kind)]
+    own = repository / "tests" / "unit" / "test_words.py"
+    wrong = []
+    for path in files:
+        if path == own or "target" in path.relative_to(repository).parts:
+            continue
+        text = re.sub(r"[\s/#!\"']+", " ", path.read_text(encoding="utf-8").lower())
+        wrong += [(path.relative_to(repository), phrase) for phrase in BANNED if phrase in text]
+    assert files
     assert not wrong

@@ -1,4 +1,4 @@
-"""The compiled core of perfkit: folded stacks, flame graphs, Rust constants, ELF facts.
+"""The compiled core of perfkit: folded stacks, flame graphs, Rust sources, ELF facts.
 
 Works on files and text, with the interpreter released; judges nothing. Every function raises
 `EngineInputError` for input that is not what it must be, `EnginePanic` where a library inside
@@ -34,8 +34,8 @@ class CollapseStats:
     """What `collapse_perf` found in a capture. Counts of samples, unless said otherwise.
 
     Attributes:
-        event: the event that was counted, without modifiers; None when not read strictly.
-        events: samples of every kind of event in what was selected; empty when not read strictly.
+        event: the event that was counted, without modifiers.
+        events: samples of every kind of event in what was selected.
         samples: samples in the folded file: the sum of its counts.
         stacks: different stacks in the folded file.
         frames: frames of all samples together.
@@ -51,7 +51,7 @@ class CollapseStats:
     """
 
     @property
-    def event(self) -> str | None: ...
+    def event(self) -> str: ...
     @property
     def events(self) -> dict[str, int]: ...
     @property
@@ -83,9 +83,7 @@ def collapse_perf(
     script: Path,
     output: Path,
     *,
-    include_tid: bool = True,
     event: str | None = None,
-    strict: bool = True,
     pid: int | None = None,
     windows: Sequence[tuple[float, float]] | None = None,
     by_window: bool = False,
@@ -93,20 +91,16 @@ def collapse_perf(
     roots: tuple[str, str] | None = None,
     main_tid: int | None = None,
 ) -> CollapseStats:
-    """Collapse the text of `perf script` into a folded file.
+    """Collapse the text of `perf script` into a folded file, strictly.
 
-    Counts are samples, also where the text has periods. Rust names are demangled, `;` in a name
-    becomes `:`, kernel frames end in `_[k]`, addresses without a name become `[module]` or
-    `[unknown]`.
+    Counts are samples, also where the text has periods. Root frames are `comm-PID/TID`. Rust names
+    are demangled, `;` in a name becomes `:`, kernel frames end in `_[k]`, addresses without a name
+    become `[module]` or `[unknown]`.
 
     Args:
         script: text printed with `-F comm,pid,tid,time,event,ip,sym,dso`.
         output: the folded file.
-        include_tid: root frames are `comm-PID/TID` instead of `comm`.
         event: the event to count; without it, a capture with several kinds is refused.
-        strict: refuse what is not text of `perf script`. False hands the text to inferno as it
-            is, which skips what it does not know and counts periods where there are any, and from
-            which nothing can be selected.
         pid: the process to keep; all of them when None.
         windows: spans of the clock that the samples carry, seconds, in order, of which samples
             are kept; all of them when None.
@@ -115,32 +109,59 @@ def collapse_perf(
             innermost first: they are written above the frames at these addresses.
         roots: names of the calling thread's and of all others' root frames.
         main_tid: the calling thread; the first kept sample's process when None.
+
+    Raises:
+        EngineInputError: with the line that is not text of `perf script`; without one, for a
+            capture without samples, or with several kinds of event.
     """
 
 def perf_places(script: Path, module: str) -> list[int]:
     """Every address in a module that a stack of `perf script`'s text holds, in order."""
 
+@final
+class SourceFrame:
+    """One function of those whose code is at an address.
+
+    Attributes:
+        function: its name as the debug information has it: bare, or mangled with its path.
+        file: the source file.
+        line: the line in it: of the address in the innermost function, of the call in the others.
+    """
+
+    @property
+    def function(self) -> str | None: ...
+    @property
+    def file(self) -> str | None: ...
+    @property
+    def line(self) -> int | None: ...
+
+def source_frames(module: Path, places: Sequence[int]) -> list[list[SourceFrame]] | None:
+    """The functions at each of many places of a module: innermost first, the frame's own last.
+
+    Args:
+        module: an ELF file.
+        places: offsets in the file, as perf prints them. Nothing is known of one that is no code.
+
+    Returns:
+        None for a module without debug information.
+
+    Raises:
+        EngineInputError: not an ELF file, or a damaged one.
+    """
+
 def flamegraph(
-    folded: Path | Sequence[Path],
+    folded: Path,
     output: Path,
     *,
     title: str,
     subtitle: str | None = None,
     count_name: str = "samples",
-    reverse: bool = False,
-    inverted: bool = False,
     min_width: float = 0.01,
-    palette: str = "hot",
 ) -> None:
-    """Draw folded stacks (of several files: together) as an SVG flame graph.
-
-    The same input gives the same bytes.
+    """Draw folded stacks as an SVG flame graph. The same input gives the same bytes.
 
     Args:
-        reverse: merge from the innermost frame.
-        inverted: the root at the top.
         min_width: frames narrower than this percentage of the picture are left out.
-        palette: one of inferno's, such as `hot`, `rust`, `python`, `aqua`.
     """
 
 def diff_flamegraph(
@@ -151,19 +172,14 @@ def diff_flamegraph(
     title: str,
     subtitle: str | None = None,
     normalize: bool,
-    negate: bool = False,
     count_name: str = "samples",
-    inverted: bool = False,
-    min_width: float = 0.01,
 ) -> None:
     """Draw `after` as a flame graph coloured by what changed since `before`.
 
-    Red is more than before, blue is less. Frames that are only in `before` have no width: to see
-    them, give the two files the other way round, with `negate`.
+    Red is more than before, blue is less. Frames that are only in `before` have no width.
 
     Args:
         normalize: scale `before` to the number of samples of `after`: compares shares.
-        negate: colour by `before - after`.
     """
 
 @final
@@ -192,21 +208,6 @@ class Folded:
         A frame that recurs in a stack counts once for it.
         """
 
-    def columns(self) -> tuple[list[str], bytes, bytes, bytes]:
-        """The stacks as columns, for arrays.
-
-        Returns:
-            The names; then, as little-endian bytes, for `numpy.frombuffer`: the numbers of all
-            frames of all stacks in a row (`<u4`), the end of each stack in that row (`<u8`), the
-            count of each stack (`<u8`).
-        """
-
-    def with_root(self, name: str) -> Folded:
-        """The same stacks below one more frame."""
-
-    def merged(self, other: Folded) -> Folded:
-        """The stacks of both."""
-
     def write(self, path: Path) -> None:
         """Write a folded file, sorted."""
 
@@ -233,8 +234,7 @@ class ConstantSite:
 
     Attributes:
         name: of the constant.
-        module: modules, impl blocks and functions round it, joined by `::`; empty at the top.
-        path: `module::name`.
+        path: the name after modules, impl blocks and functions round it, joined by `::`.
         type: as written; empty for kind `macro`.
         value: its initialiser as written; empty for kind `macro`.
         line: of the name, from 1.
@@ -244,8 +244,6 @@ class ConstantSite:
 
     @property
     def name(self) -> str: ...
-    @property
-    def module(self) -> str: ...
     @property
     def path(self) -> str: ...
     @property
@@ -263,17 +261,36 @@ def list_constants(source: str) -> list[ConstantSite]:
     """All constants and statics of a Rust source that have a value, in order of appearance.
 
     Raises:
-        EngineInputError: with the line at which the text is not Rust.
+        EngineInputError: with the line at which the text is not Rust, or nests too deep.
     """
 
-def replace_constant(source: str, name: str, value: str, *, line: int | None = None) -> str:
+def literal(text: str) -> bool | int | float | None:
+    """The value of one Rust literal of a number or a truth value; None for any other text."""
+
+def evaluate(expression: str, source: str) -> int | None:
+    """What whole-number arithmetic over the constants of a source comes to.
+
+    Returns:
+        None for any other expression, and where a step is negative or beyond 64 bits.
+
+    Raises:
+        EngineInputError: with the line at which the source is not Rust, or nests too deep.
+    """
+
+def cfg_holds(expression: str, facts: Sequence[str]) -> bool:
+    """Whether cargo's `cfg(...)` holds where `rustc --print cfg` prints these lines.
+
+    Raises:
+        EngineInputError: it is not such an expression.
+    """
+
+def replace_constant(source: str, name: str, value: str) -> str:
     """The source with another initialiser of one constant; all other bytes stay.
 
     Args:
         source: Rust source text.
         name: of the constant; `module::NAME` chooses between several.
         value: a Rust expression.
-        line: chooses between several of one name.
 
     Returns:
         The edited text; equal to `source` when the initialiser is written so already.
@@ -293,12 +310,6 @@ def toml_key_lines(text: str) -> list[tuple[str, int]]:
         EngineInputError: with the line at which the text is not TOML.
     """
 
-def text_hash(path: Path) -> str:
-    """SHA-256 of the machine code (`.text`) of an ELF file, in hexadecimal digits."""
-
-def section_hash(path: Path, section: str) -> str:
-    """SHA-256 of one section of an ELF file, in hexadecimal digits."""
-
 def loaded_hashes(path: Path) -> tuple[str, str]:
     """SHA-256 of `.text`, and of all other loaded sections but the build id.
 
@@ -315,12 +326,7 @@ class ElfInfo:
         has_symtab: a symbol table beyond the exported names.
         has_debug_info: `.debug_info`.
         has_debug_line: `.debug_line`: addresses to source lines.
-        has_eh_frame: `.eh_frame`: what unwinding without frame pointers needs.
         stripped: neither symbol table nor debug information.
-        linked_by_lld: lld says so in `.comment`.
-        build_id: in hexadecimal digits.
-        needed: libraries that it asks the loader for.
-        comments: entries of `.comment`: compilers and linker.
     """
 
     @property
@@ -330,17 +336,7 @@ class ElfInfo:
     @property
     def has_debug_line(self) -> bool: ...
     @property
-    def has_eh_frame(self) -> bool: ...
-    @property
     def stripped(self) -> bool: ...
-    @property
-    def linked_by_lld(self) -> bool: ...
-    @property
-    def build_id(self) -> str | None: ...
-    @property
-    def needed(self) -> list[str]: ...
-    @property
-    def comments(self) -> list[str]: ...
 
 def elf_info(path: Path) -> ElfInfo:
     """Read the facts about an ELF file.

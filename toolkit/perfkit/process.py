@@ -65,6 +65,24 @@ class Completed:
     wall_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streams:
+    """Where a program's streams go, or come from, other than into `Completed`.
+
+    Attributes:
+        stdin: text it can read; nothing otherwise.
+        stdout: a file for its standard output.
+        on_stderr_line: called with each line of its stderr as it comes, for progress.
+    """
+
+    stdin: str | None = None
+    stdout: Path | None = None
+    on_stderr_line: Callable[[str], None] | None = None
+
+
+_PLAIN = Streams()
+
+
 def show(argv: Sequence[str]) -> str:
     """The command as a person would type it."""
     return shlex.join(argv)
@@ -101,10 +119,8 @@ def run(
     env: Mapping[str, str],
     cwd: Path | None = None,
     timeout_s: float | None = None,
-    stdout: Path | None = None,
     ok_codes: Sequence[int] | None = (0,),
-    on_stderr_line: Callable[[str], None] | None = None,
-    stdin: str | None = None,
+    streams: Streams = _PLAIN,
     pass_fds: Sequence[int] = (),
 ) -> Completed:
     """Run a program to its end.
@@ -114,10 +130,8 @@ def run(
         env: its whole environment; nothing is inherited.
         cwd: where it runs.
         timeout_s: seconds after which it and its children are ended.
-        stdout: a file for its standard output instead of `Completed.stdout`.
         ok_codes: the exit codes that mean success; None accepts all (also signals).
-        on_stderr_line: called with each line of its stderr as it comes, for progress.
-        stdin: text it can read; nothing otherwise.
+        streams: where its streams go.
         pass_fds: descriptors that the program and its children inherit.
 
     Raises:
@@ -129,17 +143,18 @@ def run(
     words = tuple(str(word) for word in argv)
     begin = time.monotonic()
     with contextlib.ExitStack() as stack:
-        sink = stack.enter_context(stdout.open("wb")) if stdout is not None else subprocess.PIPE
+        file = streams.stdout
+        sink = stack.enter_context(file.open("wb")) if file is not None else subprocess.PIPE
         process = _popen(
             words,
             env=env,
             cwd=cwd,
             stdout=sink,
             stderr=subprocess.PIPE,
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            pass_fds=tuple(pass_fds),
+            stdin=subprocess.PIPE if streams.stdin is not None else subprocess.DEVNULL,
+            pass_fds=pass_fds,
         )
-        output, errors = _communicate(process, words, timeout_s, on_stderr_line, stdin)
+        output, errors = _communicate(process, words, timeout_s, streams)
     completed = Completed(
         argv=words,
         returncode=process.returncode,
@@ -246,7 +261,7 @@ def started(
             stdout=out,
             stderr=err,
             stdin=subprocess.DEVNULL,
-            pass_fds=tuple(pass_fds),
+            pass_fds=pass_fds,
         )
         child = Child(process, words)
         try:
@@ -292,15 +307,14 @@ def _communicate(
     process: subprocess.Popen[bytes],
     words: Sequence[str],
     timeout_s: float | None,
-    on_stderr_line: Callable[[str], None] | None,
-    stdin: str | None,
+    streams: Streams,
 ) -> tuple[str, str]:
     """Collect both streams; end the whole group on a time-out, an interrupt or any other error."""
     lines: list[str] = []
     reader: threading.Thread | None = None
-    if on_stderr_line is not None and process.stderr is not None:
+    callback = streams.on_stderr_line
+    if callback is not None and process.stderr is not None:
         stream, process.stderr = process.stderr, None
-        callback = on_stderr_line
 
         def forward() -> None:
             with stream:
@@ -312,9 +326,8 @@ def _communicate(
         reader = threading.Thread(target=forward, daemon=True)
         reader.start()
     try:
-        output, errors = process.communicate(
-            input=stdin.encode() if stdin is not None else None, timeout=timeout_s
-        )
+        given = streams.stdin.encode() if streams.stdin is not None else None
+        output, errors = process.communicate(input=given, timeout=timeout_s)
     except subprocess.TimeoutExpired:
         _end_group(process)
         message = f"`{words[0]}` did not end within {timeout_s:g} s and was stopped"

@@ -13,7 +13,17 @@ from enum import StrEnum
 from pathlib import Path
 
 SCHEMA_VERSION = 1
-"""Version of everything perfkit writes for machines. History: 1, the first."""
+"""Version of the documents for programs (`--format json`). History: 1, the first."""
+
+RUN_VERSION = 2
+"""Version of the files in a run directory; a run of another version is refused. A new field whose
+default says "not known" needs no new version. `tests/unit/test_run_files.py` checks both.
+
+History:
+    1, the first.
+    2: trials and confirmations hold whole results of a size; shares, estimates and gains of a
+        diagnosis hold intervals.
+"""
 
 Value = int | float | str | bool
 """What a parameter can hold."""

@@ -1,18 +1,15 @@
-"""Rust constants in sources: finding one by name, reading its initialiser, writing another.
+"""Rust constants in sources: finding one by name, reading its initialiser and what it comes to as a
+number, putting another into the text.
 
-Works on files and on contents that somebody else has read; that what is written is perfkit's own
-copy and never the user's is the business of `perfkit.subject`. What a value should be, and what an
-initialiser comes to as a number, is decided elsewhere.
+Writes nothing: that an edited text goes into perfkit's own copy and never into the user's tree is
+the business of `perfkit.subject`. What a value should be is decided elsewhere.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import re
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfkit import _engine
@@ -20,6 +17,9 @@ from perfkit.errors import NotRustError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from perfkit.records import Value
 
 _INTEGER_TYPES = re.compile(r"[ui](?:8|16|32|64|128|size)")
 _EDIT_REMEDY = "choose a value that is a Rust expression of the constant's type"
@@ -57,26 +57,6 @@ class Found:
 
     place: ConstantPlace
     text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
-    """What an edit did.
-
-    Attributes:
-        before: the initialiser as it was.
-        after: the initialiser as it is.
-        line: of the constant's name, from 1.
-    """
-
-    before: str
-    after: str
-    line: int
-
-    @property
-    def changed(self) -> bool:
-        """Whether the file is another one now."""
-        return self.before != self.after
 
 
 def is_integer(type_: str) -> bool:
@@ -142,22 +122,6 @@ def rust_files(root: Path) -> Iterator[tuple[Path, bytes]]:
         yield file, read(file)
 
 
-def find_constant(root: Path, name: str, file: Path | None = None) -> ConstantPlace:
-    """Find the one definition of a constant in files.
-
-    Args:
-        root: the folder to search; files that git would ignore are left out.
-        name: of the constant; `module::NAME` chooses between several.
-        file: look only into this one, relative to `root`.
-
-    Raises:
-        SourceError: as `find_in_tree` and `find_in_file`; or a file cannot be read.
-    """
-    if file is None:
-        return find_in_tree(rust_files(root), name, searched=root).place
-    return find_in_file(root / file, read(root / file), name).place
-
-
 def find_in_tree(sources: Iterable[tuple[Path, bytes]], name: str, *, searched: Path) -> Found:
     """Find the one definition of a constant in many files that have been read.
 
@@ -203,18 +167,21 @@ def find_in_file(file: Path, content: bytes, name: str) -> Found:
     return _only(name, file, found)
 
 
-def initialisers(text: str) -> dict[str, str]:
-    """The initialiser of each constant of a Rust source, without names that are there twice."""
-    found: dict[str, str] = {}
-    twice: set[str] = set()
-    for site in _engine.list_constants(text):
-        if site.name in found:
-            twice.add(site.name)
-        found[site.name] = site.value
-    return {name: value for name, value in found.items() if name not in twice}
+def literal(text: str) -> Value | None:
+    """The value of an initialiser that is one literal of a number or a truth value, else None."""
+    return _engine.literal(text)
 
 
-def replace(file: Path, text: str, name: str, value: str, *, line: int | None = None) -> str:
+def read_value(found: Found) -> Value:
+    """A constant's value as far as it can be told without a compiler, else its text."""
+    text = found.place.value
+    value = literal(text)
+    if value is None and is_integer(found.place.type):
+        value = _engine.evaluate(text, found.text)
+    return text if value is None else value
+
+
+def replace(file: Path, text: str, name: str, value: str) -> str:
     """A source with another initialiser of one constant; nothing else changes.
 
     Args:
@@ -222,47 +189,15 @@ def replace(file: Path, text: str, name: str, value: str, *, line: int | None = 
         text: the source.
         name: of the constant; `module::NAME` chooses between several.
         value: Rust source text, from `format_value`.
-        line: chooses between several of one name.
 
     Raises:
         SourceError: no such constant or more than one, or a value that is not a Rust expression.
     """
     try:
-        return _engine.replace_constant(text, name, value, line=line)
+        return _engine.replace_constant(text, name, value)
     except _engine.EngineError as error:
         where, message = _placed(file, error)
         raise SourceError(message, where=where, remedy=_EDIT_REMEDY) from error
-
-
-def set_constant(
-    file: Path, name: str, value: bool | float | str, *, line: int | None = None
-) -> Edit:
-    """Give a constant of a file another value, by editing its initialiser and nothing else.
-
-    The file appears whole, with a modification time of now, which Cargo needs to see the change.
-    It is left alone when the initialiser is written so already.
-
-    Args:
-        file: the source file.
-        name: of the constant; `module::NAME` chooses between several.
-        value: see `format_value`.
-        line: chooses between several of one name.
-
-    Raises:
-        SourceError: no such constant or more than one, a value that is not a Rust expression, or
-            a file that cannot be read or written.
-    """
-    text = _decode(file, read(file))
-    wanted = format_value(value)
-    edited = replace(file, text, name, wanted, line=line)
-    chosen = [
-        site
-        for site in _engine.list_constants(text)
-        if _is_named(site, name) and line in (None, site.line)
-    ]
-    if edited != text:
-        _write(file, edited)
-    return Edit(before=chosen[0].value, after=wanted, line=chosen[0].line)
 
 
 def _definitions(file: Path, content: bytes, name: str) -> list[Found]:
@@ -334,24 +269,6 @@ def _decode(file: Path, content: bytes) -> str:
         raise NotRustError(
             message, where=f"{file}:{line}", remedy="Rust sources are UTF-8"
         ) from error
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        mode = file.stat().st_mode
-        handle, partial = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(text.encode("utf-8"))
-            Path(partial).chmod(mode)
-            Path(partial).replace(file)
-        except OSError:
-            Path(partial).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        message = f"cannot be written: {error.strerror}"
-        remedy = "check its permissions and the space on the disk"
-        raise SourceError(message, where=str(file), remedy=remedy) from error
 
 
 def _placed(file: Path, error: _engine.EngineError) -> tuple[str, str]:

@@ -25,7 +25,7 @@ import filelock
 import platformdirs
 
 from perfkit.errors import ProjectLockedError, StoreError
-from perfkit.records import SCHEMA_VERSION
+from perfkit.records import RUN_VERSION
 
 RUN_FILE = "run.json"
 Record = TypeVar("Record")
@@ -84,7 +84,7 @@ def from_json(record: type[Record], value: object, *, where: str = "") -> Record
     if isinstance(value, dict):  # `write_record` puts it in front of the record
         value = {key: item for key, item in value.items() if key != "schema_version"}
     remedy = "use the perfkit that wrote it"
-    version = f"schema version {SCHEMA_VERSION} as this perfkit knows it"
+    version = f"schema version {RUN_VERSION} as this perfkit knows it"
     try:
         adapter = pydantic.TypeAdapter(record)
         read = adapter.validate_json(json.dumps(value), strict=True, extra="forbid")
@@ -183,9 +183,9 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  # the JSON types
     except json.JSONDecodeError as error:
         message = f"is not valid JSON: {error.msg}"
         raise StoreError(message, where=f"{path}:{error.lineno}") from error
-    version = value.get("schema_version", SCHEMA_VERSION) if isinstance(value, dict) else None
-    if version is not None and version != SCHEMA_VERSION:
-        message = f"has schema version {version}; this perfkit reads {SCHEMA_VERSION}"
+    version = value.get("schema_version", RUN_VERSION) if isinstance(value, dict) else None
+    if version is not None and version != RUN_VERSION:
+        message = f"has schema version {version}; this perfkit reads {RUN_VERSION}"
         raise StoreError(message, where=str(path), remedy="use the perfkit that wrote it")
     return value
 
@@ -239,7 +239,7 @@ class Run:
 
     def write_record(self, name: str | Path, value: object) -> Path:
         """Write a record as JSON, with the schema version in front."""
-        document = {"schema_version": SCHEMA_VERSION, **to_json(value)}
+        document = {"schema_version": RUN_VERSION, **to_json(value)}
         return self.write(name, dump_json(document))
 
     def append(self, name: str | Path, value: object) -> None:

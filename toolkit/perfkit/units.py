@@ -21,6 +21,8 @@ _DURATION_SECONDS = {
     "h": 3600.0,
 }
 
+_TIME_UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+
 
 def parse_count(text: str) -> int:
     """Read a size such as `1000`, `10_000`, `10k`, `1M` or `1e6` as a whole number.
@@ -68,15 +70,28 @@ def parse_rate(text: str) -> int:
     return int(value)
 
 
-def format_seconds(seconds: float, digits: int = 3) -> str:
-    """Print a time with the unit that keeps it readable: `1.23 ms`, `-45 ns`."""
+def time_unit(seconds: float) -> tuple[str, float]:
+    """The unit in which a time is a number from 1 to 1000, and that unit in seconds."""
+    for unit in _TIME_UNITS:
+        if abs(seconds) >= unit[1]:
+            return unit
+    return _TIME_UNITS[-1]
+
+
+def format_seconds(seconds: float, *, column: bool = False) -> str:
+    """Print a time with three digits and the unit that keeps it readable: `1.23 ms`, `-45 ns`.
+
+    Args:
+        column: keep zeros at the end (`-45.0 ns`), so that the figures of a column have one width.
+    """
     if not math.isfinite(seconds):
         return str(seconds)
-    size = abs(seconds)
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if size >= scale:
-            return f"{seconds / scale:.{digits}g} {unit}"
-    return f"{seconds / 1e-9:.{digits}g} ns"
+    if seconds == 0:
+        return "0 s"
+    name, scale = time_unit(seconds)
+    value = seconds / scale
+    decimals = max(0, 3 - len(str(int(abs(value)))))
+    return f"{value:.{decimals}f} {name}" if column else f"{value:.3g} {name}"
 
 
 def format_count(count: int) -> str:
@@ -87,9 +102,9 @@ def format_count(count: int) -> str:
     return f"{count:_}"
 
 
-def format_share(share: float) -> str:
-    """Print a share of one as a percentage with one decimal."""
-    return f"{100 * share:.1f} %"
+def format_share(share: float, *, sign: bool = False) -> str:
+    """Print a share of one as a percentage with one decimal, with its sign for a change."""
+    return f"{100 * share:{'+' if sign else ''}.1f} %"
 
 
 def format_ratio(ratio: float) -> str:

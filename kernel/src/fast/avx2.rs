@@ -1,4 +1,4 @@
-//! The formula's vocabulary in AVX2 with FMA: four lanes.
+//! The formula's operations in AVX2 with FMA: four lanes.
 
 use std::arch::x86_64::{
     __m256d, __m256i, _CMP_NLT_UQ, _mm256_add_epi64, _mm256_add_pd, _mm256_and_si256,
@@ -29,7 +29,7 @@ impl Avx2 {
     }
 }
 
-// SAFETY of every block: the caller keeps the contract of the trait.
+// SAFETY of every block: the caller upholds the contract of the trait.
 impl Lanes for Avx2 {
     const LANES: usize = 4;
     const EXP2_PARTS: u32 = 1;
@@ -107,7 +107,7 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn upper_twelve(self) -> Self {
         unsafe {
-            // AVX2 converts no 64-bit integers: 1024 more makes the number positive, and in the
+            // AVX2 cannot convert 64-bit integers. Adding 1024 makes the number positive, and in the
             // mantissa of 2^52 it is a float.
             let positive = _mm256_add_epi64(self.bits(), _mm256_set1_epi64x(1024 << 52));
             let magic = _mm256_castpd_si256(_mm256_set1_pd(4_503_599_627_370_496.0));
@@ -157,7 +157,7 @@ unsafe fn run<const PUT: bool, const RATES: bool>(columns: &Columns, out: *mut f
     unsafe { price_run::<Avx2, PUT, RATES>(columns, out, count) }
 }
 
-/// The loop for calls or puts, with one rate or many. Only for a processor that `is_available`.
+/// The loop for calls or puts, with one rate or many. Use it only if `is_available`.
 pub(super) fn runner(put: bool, rates: bool) -> Run {
     match (put, rates) {
         (false, false) => run::<false, false>,
@@ -167,7 +167,7 @@ pub(super) fn runner(put: bool, rates: bool) -> Run {
     }
 }
 
-/// Whether this processor, and the system on it, can run this module.
+/// Whether this processor and its operating system can run this module.
 pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }

@@ -1,4 +1,4 @@
-//! The formula's vocabulary in AVX-512 (F and DQ): eight lanes, and a table of eight powers of two
+//! The formula's operations in AVX-512 (F and DQ): eight lanes, and a table of eight powers of two
 //! that fits one register.
 
 use std::arch::x86_64::{
@@ -32,7 +32,7 @@ impl Avx512 {
     }
 }
 
-// SAFETY of every block: the caller keeps the contract of the trait.
+// SAFETY of every block: the caller upholds the contract of the trait.
 impl Lanes for Avx512 {
     const LANES: usize = 8;
     const EXP2_PARTS: u32 = 8;
@@ -114,7 +114,7 @@ impl Lanes for Avx512 {
     unsafe fn exp2_part(self) -> Self {
         unsafe {
             let table = _mm512_loadu_si512(EXP2_EIGHTHS.as_ptr().cast());
-            // The permutation looks at the lower three bits of each index alone.
+            // The permutation uses only the lower three bits of each index.
             let part = _mm512_permutexvar_epi64(self.bits(), table);
             Self::from_bits(_mm512_add_epi64(part, _mm512_slli_epi64::<49>(self.bits())))
         }
@@ -151,7 +151,7 @@ unsafe fn run<const PUT: bool, const RATES: bool>(columns: &Columns, out: *mut f
     unsafe { price_run::<Avx512, PUT, RATES>(columns, out, count) }
 }
 
-/// The loop for calls or puts, with one rate or many. Only for a processor that `is_available`.
+/// The loop for calls or puts, with one rate or many. Use it only if `is_available`.
 pub(super) fn runner(put: bool, rates: bool) -> Run {
     match (put, rates) {
         (false, false) => run::<false, false>,
@@ -161,7 +161,7 @@ pub(super) fn runner(put: bool, rates: bool) -> Run {
     }
 }
 
-/// Whether this processor, and the system on it, can run this module.
+/// Whether this processor and its operating system can run this module.
 pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq")
 }

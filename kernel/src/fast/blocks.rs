@@ -1,5 +1,5 @@
-//! The loop over a run of options: the formula's phases block by block, with the divisions of the next
-//! block beside the products of this one, and the columns fetched before they are needed.
+//! The loop over a run of options. It runs the formula's phases block by block, does the divisions of
+//! the next block alongside the products of this one, and fetches the columns before they are needed.
 
 use std::hint::black_box;
 use std::mem::MaybeUninit;
@@ -9,26 +9,26 @@ use super::formula::{arguments, divisions, exponentials, in_domain, ratios};
 use super::lanes::{Lanes, Pair};
 use super::scalar;
 
-/// Where a run of options lies: pointers to as many values as the run has options.
+/// Where a run of options is stored: pointers to as many values as the run has options.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Columns {
     pub spot: *const f64,
     pub strike: *const f64,
     pub time: *const f64,
     pub volatility: *const f64,
-    /// One value for all options, or as many as there are options, by `RATES` of the loop.
+    /// One value for all options or one per option, depending on `RATES` of the loop.
     pub rate: *const f64,
 }
 
 /// Prices a run of options: the columns, where the prices go, and how many there are.
 pub(super) type Run = unsafe fn(&Columns, *mut f64, usize);
 
-/// Options that go through the phases together; what one phase leaves for the next stays in the
+/// Options that go through the phases together. What one phase passes to the next stays in the
 /// first-level cache.
 const BLOCK: usize = 128;
 
-/// Room for what the phases leave each other, one column each. The alignment is a cache line's: a
-/// vector that lies in two of them is stored and loaded in two steps.
+/// Room for what the phases pass to each other, one column each. It is aligned to a cache line,
+/// because a vector that spans two lines is stored and loaded in two steps.
 #[repr(align(64))]
 struct Between {
     q: [f64; BLOCK],
@@ -38,13 +38,13 @@ struct Between {
     exponent: [f64; BLOCK],
 }
 
-/// How many blocks ahead the columns are fetched: for data that other work has displaced from the
-/// caches, where the processor's own prefetcher begins anew at each page. One block ahead comes too
-/// late, because the divisions already read there.
+/// How many blocks ahead the columns are fetched. This helps when other work has evicted the data from
+/// the caches, where the processor's prefetcher starts over at each page. One block ahead is too late,
+/// because the divisions already read there.
 const FETCHED_AHEAD: usize = 2;
 const VALUES_PER_CACHE_LINE: usize = 8;
 
-/// Asks for `count` values to be brought near. They need not exist: this reads nothing.
+/// Prefetches `count` values. They need not exist, because this reads nothing.
 #[inline(always)]
 fn fetch(from: *const f64, count: usize) {
     for value in (0..count).step_by(VALUES_PER_CACHE_LINE) {
@@ -60,16 +60,16 @@ fn fetch(from: *const f64, count: usize) {
 }
 
 impl Between {
-    /// Does the divisions of `count` options from `start` on, as many as a block has at most.
+    /// Does the divisions of `count` options from `start` on, at most a block.
     #[inline(always)]
     unsafe fn divide<T: Lanes>(between: *mut Self, columns: &Columns, start: usize, count: usize) {
         for i in (0..count).step_by(T::LANES) {
-            // SAFETY: the caller keeps the contract of `Lanes`, and the options are readable.
+            // SAFETY: the caller upholds the contract of `Lanes`, and the options are readable.
             unsafe { Self::divide_one::<T>(between, columns, start, i) }
         }
     }
 
-    /// The same for one vector of them.
+    /// The same for one vector.
     #[inline(always)]
     unsafe fn divide_one<T: Lanes>(between: *mut Self, columns: &Columns, start: usize, i: usize) {
         // SAFETY: as above.
@@ -86,14 +86,14 @@ impl Between {
     }
 }
 
-/// Prices `count` options from `start` on, a multiple of `T::LANES` and at most `BLOCK`, whose
-/// divisions are done; those that the formula does not hold for, one by one. Does the divisions of
-/// as many options from `ahead` on.
+/// Prices `count` options from `start` on, whose divisions are done. `count` is a multiple of
+/// `T::LANES` and at most `BLOCK`. Options that the formula does not hold for are priced one by one.
+/// Also does the divisions of as many options from `ahead` on.
 ///
-/// Two short loops, not one long one: the processor looks some two hundred instructions ahead,
-/// which is several turns of a short loop, whose chains of products then overlap, but less than one
-/// turn of a long one. The divisions are done a block ahead because the second loop has little else
-/// for the divider, and the first would wait for them.
+/// This is two short loops, not one long one. The processor looks some two hundred instructions
+/// ahead. That covers several turns of a short loop, so their chains of products overlap, but less
+/// than one turn of a long loop. The divisions are done a block ahead because the second loop leaves
+/// the divider almost idle, while the first would have to wait for them.
 #[inline(always)]
 unsafe fn price_block<T: Lanes, const PUT: bool, const RATES: bool>(
     columns: &Columns,
@@ -102,9 +102,10 @@ unsafe fn price_block<T: Lanes, const PUT: bool, const RATES: bool>(
     count: usize,
     out: *mut f64,
 ) {
-    // SAFETY: the caller keeps the contract of `Lanes`, and `count` values from `start` and from
-    // `ahead` on are readable in each column, and from `start` on writable in `out`; each phase
-    // reads of `between` what the one before wrote, and the second loop writes what the first read.
+    // SAFETY: the caller upholds the contract of `Lanes`. In each column, `count` values from `start`
+    // and from `ahead` on are readable; in `out`, `count` values from `start` on are writable. Each
+    // phase reads from `between` what the previous one wrote; the second loop writes what the first
+    // read.
     unsafe {
         let qs = (&raw mut (*between).q).cast::<f64>();
         let roots = (&raw mut (*between).root).cast::<f64>();
@@ -112,9 +113,9 @@ unsafe fn price_block<T: Lanes, const PUT: bool, const RATES: bool>(
         let d2s = (&raw mut (*between).d2).cast::<f64>();
         let exponents = (&raw mut (*between).exponent).cast::<f64>();
         let uniform = T::splat(*columns.rate);
-        // Read from memory in each turn: a compiler that knows them keeps them in registers, and
-        // puts the turn's own values on the stack for want of room. That costs more: on Zen 5 a
-        // store of 512 bits keeps fused products waiting.
+        // Read from memory in each turn. If the compiler knew these values, it would keep them in
+        // registers and spill the turn's own values to the stack. That costs more: on Zen 5 a 512-bit
+        // store delays fused products.
         let mills = (black_box(&MILLS_P), black_box(&MILLS_Q));
 
         let mut flagged = false;
@@ -162,7 +163,7 @@ unsafe fn price_block<T: Lanes, const PUT: bool, const RATES: bool>(
     }
 }
 
-/// Prices those of `count` options at `start` that are not in the domain of the formula.
+/// Prices those of the `count` options at `start` that are outside the formula's domain.
 #[cold]
 #[inline(never)]
 unsafe fn price_again(
@@ -174,7 +175,7 @@ unsafe fn price_again(
     out: *mut f64,
 ) {
     for index in start..start + count {
-        // SAFETY: the caller's options are there to read, and their prices to write.
+        // SAFETY: the caller's options are readable, and their prices are writable.
         unsafe {
             let spot = *columns.spot.add(index);
             let strike = *columns.strike.add(index);
@@ -188,14 +189,14 @@ unsafe fn price_again(
     }
 }
 
-/// Room for the ragged tail of any instruction set's pair of vectors.
+/// Room for the incomplete last pair of vectors of any instruction set.
 const TAIL: usize = 16;
 
-/// The loop over a run of any length: blocks of pairs of vectors, and the ragged tail in a padded
-/// copy through the same code, so that a price does not depend on its place.
+/// The loop over a run of any length: blocks of pairs of vectors, and then the incomplete tail, which
+/// goes through the same code in a padded copy, so that a price does not depend on its position.
 ///
 /// # Safety
-/// As `Lanes`; and `columns` and `out` are as `Run` says, not overlapping.
+/// See `Lanes`. `columns` and `out` must be as `Run` says, and must not overlap.
 #[inline(always)]
 pub(super) unsafe fn price_run<V: Lanes, const PUT: bool, const RATES: bool>(
     columns: &Columns,
@@ -216,7 +217,7 @@ pub(super) unsafe fn price_run<V: Lanes, const PUT: bool, const RATES: bool>(
             if !divided {
                 Between::divide::<Pair<V>>(between, columns, start, count);
             }
-            // Where no whole block follows, this one's divisions are done once more, to no end.
+            // If no whole block follows, this block's divisions are done again, and not used.
             divided = start + 2 * BLOCK <= whole;
             let ahead = if divided { start + BLOCK } else { start };
             price_block::<Pair<V>, PUT, RATES>(columns, between, [start, ahead], count, out);

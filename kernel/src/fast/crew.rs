@@ -1,9 +1,9 @@
 //! Sharing a call's chunks between the calling thread and the pool.
 //!
-//! The calling thread never waits for a thread that sleeps: it starts at once, takes chunks from a
-//! counter, and when they are used up it shuts the door. A helper that comes through the door
-//! before that is waited for, at most for the chunk it is at; one that comes later finds it shut and
-//! goes home. So a sleeping pool costs a call what it takes to wake it, and no more.
+//! The calling thread never waits for a sleeping thread. It starts at once, takes chunks from a
+//! counter, and shuts the door when they are used up. It waits for helpers that came through the door
+//! before that, at most for the chunk each is working on. A helper that comes later finds the door
+//! shut and leaves. So a sleeping pool costs a call only what it takes to wake it.
 
 use std::hint;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use std::thread::{self, Thread};
 
 use crate::pool;
 
-/// Bit of `Door` that says it is shut; the rest counts the helpers inside, in steps of `INSIDE`.
+/// The bit of `Door` that means shut. The other bits count the helpers inside, in steps of `INSIDE`.
 const SHUT: usize = 1;
 const INSIDE: usize = 2;
-/// Turns of waiting before the calling thread lets the system have its core: about 20 µs, longer
-/// than a chunk takes.
+/// Turns that the calling thread spins before it yields its core: about 20 µs, longer than a chunk
+/// takes.
 const SPINS: u32 = 2_000;
 
-/// The work, with the lifetime of the call taken off: followed only by those inside the door.
+/// The work, with the lifetime of the call erased. Only threads inside the door dereference it.
 struct Work(*const (dyn Fn(usize) + Sync));
 
-// SAFETY: the closure behind it is Sync, and `Shared` keeps it alive while anyone may call it.
+// SAFETY: the closure is Sync, and `Shared` keeps it alive while any thread may call it.
 unsafe impl Send for Work {}
 // SAFETY: as above.
 unsafe impl Sync for Work {}
@@ -45,8 +45,8 @@ impl Shared {
         let Some(_inside) = Inside::enter(self) else {
             return;
         };
-        // SAFETY: the door was open when this thread went in, and the caller does not return, and
-        // end the closure's life, before everyone inside has left.
+        // SAFETY: the door was open when this thread went in. The caller does not return, which would
+        // end the closure's life, before every thread inside has left.
         let work = unsafe { &*self.work.0 };
         while let Some(chunk) = self.take() {
             work(chunk);
@@ -68,7 +68,7 @@ impl Shared {
     }
 }
 
-/// A helper's presence inside the door; leaving is in `drop`, so that a panic leaves too.
+/// A helper's presence inside the door. It leaves in `drop`, so it also leaves on a panic.
 struct Inside<'a>(&'a Shared);
 
 impl<'a> Inside<'a> {
@@ -91,7 +91,7 @@ impl Drop for Inside<'_> {
     }
 }
 
-/// Shuts the door also when the calling thread's own work panics.
+/// Shuts the door even if the calling thread's own work panics.
 struct Doorkeeper<'a>(&'a Shared);
 
 impl Drop for Doorkeeper<'_> {
@@ -101,16 +101,16 @@ impl Drop for Doorkeeper<'_> {
     }
 }
 
-/// Calls `work` once for each number below `chunks`, on this thread and up to `helpers` more.
-/// `keep_on` is asked after each chunk of this thread; when it says no, chunks not yet begun are
-/// left out and the answer is `false`. All calls have ended when this returns.
+/// Calls `work` once for each number below `chunks`, on this thread and up to `helpers` more. Calls
+/// `keep_on` after each chunk of this thread; if it returns `false`, this skips the chunks that have
+/// not started and returns `false`. All calls have ended when this returns.
 pub(super) fn share(
     chunks: usize,
     helpers: usize,
     work: &(dyn Fn(usize) + Sync),
     keep_on: &mut dyn FnMut() -> bool,
 ) -> bool {
-    // SAFETY: only the lifetime changes; see `Shared::help` for why no one outlives it.
+    // SAFETY: only the lifetime changes; `Shared::help` says why no thread outlives it.
     let work_for_all = unsafe {
         std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync)>(
             work,
@@ -144,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// Two tests that want every thread of the pool at once would wait for each other.
+    /// Two tests that need every thread of the pool at once would block each other.
     static WHOLE_POOL: Mutex<()> = Mutex::new(());
 
     #[test]
@@ -201,7 +201,7 @@ mod tests {
         while started.load(Ordering::SeqCst) < threads && Instant::now() < deadline {
             thread::yield_now();
         }
-        // Not freed, so that a helper that calls it too late is seen and not a crash.
+        // Not freed, so that a helper that calls it too late fails the test instead of crashing.
         let by: &'static Mutex<Vec<_>> = Box::leak(Box::default());
         let work = |chunk: usize| by.lock().unwrap().push((chunk, thread::current().id()));
         assert!(share(8, threads, &work, &mut || true));
@@ -212,8 +212,8 @@ mod tests {
         assert_eq!(*by, (0..8).map(|chunk| (chunk, me)).collect::<Vec<_>>());
     }
 
-    /// Returns when every thread of the pool has come to a job of this call's, and so is done with
-    /// the jobs that were there before.
+    /// Returns when every thread of the pool has reached a job of this call, and has therefore
+    /// finished the jobs queued before.
     fn drain() {
         let threads = pool::threads();
         let together = Arc::new(Barrier::new(threads + 1));
@@ -232,8 +232,8 @@ mod tests {
         let (late, worked) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (late, worked): (&'static _, &'static _) =
             (Box::leak(Box::new(late)), Box::leak(Box::new(worked)));
-        // Calls that end at about the time at which a helper wakes up, which differs from call to
-        // call; the flag of each outlives it, as no slice of a caller's would.
+        // These calls end at about the time a helper wakes up, which differs from call to call. The
+        // flag of each call outlives it, which a caller's slice would not.
         for call in 0..3_000_usize {
             let over: &'static AtomicUsize = Box::leak(Box::default());
             let work = |_: usize| {

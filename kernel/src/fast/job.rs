@@ -1,5 +1,5 @@
-//! One pricing call: where its arguments lie, in whatever layout, and how a part of it is brought
-//! before the loop.
+//! One pricing call: where its arguments are, in any layout, and how a part of it is prepared for the
+//! loop.
 
 use std::array;
 
@@ -15,7 +15,7 @@ pub enum Operand<'a> {
     Scalar(f64),
     /// As many values as the shape has, one after the other in row-major order.
     Contiguous(*const f64),
-    /// A first value, and the bytes from one value to the next along each axis of the shape; zero
+    /// The first value, and the bytes from one value to the next along each axis of the shape: zero
     /// along an axis that the argument is broadcast over.
     Strided(*const f64, &'a [isize]),
 }
@@ -29,7 +29,7 @@ pub enum Output<'a> {
     Strided(*mut f64, &'a [isize]),
 }
 
-/// A pricing call. The pointers are only followed by the `unsafe` functions.
+/// A pricing call. Only the `unsafe` functions dereference the pointers.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
     kind: Kind,
@@ -40,18 +40,18 @@ pub struct Job<'a> {
     out: Output<'a>,
 }
 
-// SAFETY: the pointers are followed only in `unsafe` functions, whose callers answer for them.
+// SAFETY: only `unsafe` functions dereference the pointers, and their callers vouch for them.
 unsafe impl Sync for Job<'_> {}
 
-/// Options that are gathered at a time when an argument is not contiguous: six columns of this
-/// length fit the first-level cache.
+/// Options gathered at a time when an argument is not contiguous: six columns of this length fit the
+/// first-level cache.
 const BLOCK: usize = 512;
 
 impl<'a> Job<'a> {
     /// A call of `kind` over `shape`; the operands are spot, strike, time, rate, volatility.
     ///
     /// # Errors
-    /// `KernelError::TooLarge` when the product of the shape overflows.
+    /// `KernelError::TooLarge` if the product of the shape overflows.
     pub fn new(
         kind: Kind,
         shape: &'a [usize],
@@ -70,7 +70,7 @@ impl<'a> Job<'a> {
 
     /// Number of options.
     #[must_use]
-    #[allow(clippy::len_without_is_empty)] // No one asks whether a call is empty.
+    #[allow(clippy::len_without_is_empty)] // No code needs to know whether a call is empty.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -78,12 +78,12 @@ impl<'a> Job<'a> {
     /// Prices the options from `start` up to `end`.
     ///
     /// # Safety
-    /// The pointers are valid for the shape, the output overlaps no operand, and no one else reads
-    /// or writes this part of it.
+    /// The pointers must be valid for the shape, the output must not overlap an operand, and no other
+    /// code may read or write this part of it.
     pub(super) unsafe fn price_range(&self, start: usize, end: usize) {
         let rates = !matches!(self.operands[3], Operand::Scalar(_));
         let run = runner(self.kind, rates);
-        // SAFETY: the caller answers for the pointers.
+        // SAFETY: the caller vouches for the pointers.
         unsafe {
             if self.price_in_place(run, start, end) {
                 return;
@@ -103,7 +103,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// The way without copies: all arrays contiguous, and at most the rate a scalar.
+    /// The path without copies: all arrays contiguous, and only the rate may be a scalar.
     unsafe fn price_in_place(&self, run: Run, start: usize, end: usize) -> bool {
         let [
             Operand::Contiguous(spot),
@@ -118,7 +118,7 @@ impl<'a> Job<'a> {
         let Output::Contiguous(out) = self.out else {
             return false;
         };
-        // SAFETY: the caller answers for the pointers.
+        // SAFETY: the caller vouches for the pointers.
         unsafe {
             let columns = Columns {
                 spot: spot.add(start),
@@ -136,9 +136,9 @@ impl<'a> Job<'a> {
         true
     }
 
-    /// Prices up to `BLOCK` options from `start`, what is not contiguous being copied before.
+    /// Prices up to `BLOCK` options from `start`, after copying whatever is not contiguous.
     unsafe fn price_staged(&self, run: Run, staged: &mut Staged, start: usize, count: usize) {
-        // SAFETY: the caller answers for the pointers; `count` is at most BLOCK.
+        // SAFETY: the caller vouches for the pointers; `count` is at most BLOCK.
         unsafe {
             let [spot, strike, time, rate, volatility] = array::from_fn(|index| {
                 let column = &mut staged.columns[index];
@@ -181,9 +181,9 @@ impl<'a> Job<'a> {
     /// Writes `value` to the whole output.
     ///
     /// # Safety
-    /// The output's pointer is valid for the shape, and no one else reads or writes there.
+    /// The output's pointer must be valid for the shape, and no other code may read or write there.
     pub(super) unsafe fn fill_out(&self, value: f64) {
-        // SAFETY: the caller answers for the pointer.
+        // SAFETY: the caller vouches for the pointer.
         unsafe {
             match self.out {
                 Output::Contiguous(out) => {
@@ -205,7 +205,7 @@ struct Staged {
     prices: [f64; BLOCK],
 }
 
-/// The product of a shape; `None` when the array it describes would not fit the address space.
+/// The product of a shape, or `None` if the array would not fit the address space.
 #[must_use]
 pub fn element_count(shape: &[usize]) -> Option<usize> {
     if shape.contains(&0) {
@@ -218,7 +218,7 @@ pub fn element_count(shape: &[usize]) -> Option<usize> {
     isize::try_from(bytes).is_ok().then_some(count)
 }
 
-/// Calls `visit` with the byte offset of `count` elements, from the one at `start` on, in row-major
+/// Calls `visit` with the byte offset of each of `count` elements, starting at `start`, in row-major
 /// order of the shape.
 fn each_offset(
     shape: &[usize],

@@ -1,19 +1,19 @@
-//! The vocabulary of the formula: what it needs of a vector of float64, and two of them side by
-//! side. The instruction sets speak it in their own modules.
+//! The operations that the formula needs of a vector of float64, and of two vectors at a time. Each
+//! instruction set implements them in a separate module.
 
 /// A vector of float64 lanes. Operations named `…_bits` take the lanes as 64-bit integers.
 ///
 /// # Safety
-/// Every method may use the instruction set that its module names: call them only in a function
-/// compiled for that set, on a processor that has it. All are `inline(always)`, so that they are
-/// compiled as part of that function.
+/// Every method may use the instruction set that its module names. Call it only in a function
+/// compiled for that set, on a processor that has it. All methods are `inline(always)`, so that they
+/// are compiled as part of that function.
 pub(super) trait Lanes: Copy {
     /// Number of lanes.
     const LANES: usize;
-    /// Parts per power of two that the exponential's argument is counted in: 8 where `exp2_part`
-    /// looks one up, 1 where there is no table.
+    /// Parts per power of two in which the exponential's argument is counted: 8 if `exp2_part` uses a
+    /// table, 1 if there is none.
     const EXP2_PARTS: u32;
-    /// What `flags` gives: the lanes that the formula does not hold for.
+    /// The result of `flags`: the lanes that the formula does not hold for.
     type Flags: Copy;
 
     unsafe fn splat(value: f64) -> Self;
@@ -35,7 +35,7 @@ pub(super) trait Lanes: Copy {
     unsafe fn xor_bits(self, other: Self) -> Self;
     unsafe fn add_bits(self, other: Self) -> Self;
     unsafe fn sub_bits(self, other: Self) -> Self;
-    /// The upper twelve bits, as a signed number; between -1024 and 1023 for certain.
+    /// The upper twelve bits as a signed number, always between -1024 and 1023.
     unsafe fn upper_twelve(self) -> Self;
     /// `2^(n / EXP2_PARTS)` for the integer n in the lower bits of `self`.
     unsafe fn exp2_part(self) -> Self;
@@ -50,9 +50,9 @@ pub(super) trait Lanes: Copy {
     unsafe fn any(flags: Self::Flags) -> bool;
 }
 
-/// Two vectors, every operation done on one and then on the other: the processor has twice as many
-/// independent operations to choose from, and the loop waits less for its own results. (Unrolling
-/// the loop does not do it: the compiler keeps the two copies one after the other.)
+/// Two vectors, with every operation done on one and then on the other. This gives the processor twice
+/// as many independent operations to choose from, so the loop waits less for its own results.
+/// (Unrolling the loop does not help, because the compiler keeps the two copies one after the other.)
 #[derive(Clone, Copy)]
 pub(super) struct Pair<T>(T, T);
 
@@ -60,7 +60,7 @@ macro_rules! forward {
     ($($name:ident($($argument:ident),*);)*) => {$(
         #[inline(always)]
         unsafe fn $name(self $(, $argument: Self)*) -> Self {
-            // SAFETY: the caller keeps the contract of the trait.
+            // SAFETY: the caller upholds the contract of the trait.
             unsafe { Self(self.0.$name($($argument.0),*), self.1.$name($($argument.1),*)) }
         }
     )*};
@@ -73,7 +73,7 @@ impl<T: Lanes> Lanes for Pair<T> {
 
     #[inline(always)]
     unsafe fn splat(value: f64) -> Self {
-        // SAFETY: the caller keeps the contract of the trait; so below.
+        // SAFETY: the caller upholds the contract of the trait; so below.
         unsafe { Self(T::splat(value), T::splat(value)) }
     }
 

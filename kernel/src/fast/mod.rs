@@ -1,5 +1,5 @@
-//! The fast kernel: the formula in vectors of the best instruction set that the processor has, and
-//! a parallel path in which the calling thread prices too.
+//! The fast kernel: the formula in vectors of the processor's best instruction set, and a parallel
+//! path in which the calling thread prices too.
 
 mod blocks;
 mod coefficients;
@@ -35,12 +35,12 @@ pub enum Kind {
     Put,
 }
 
-/// Which of the two ways a call takes.
+/// Which of the two branches a call takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branch {
     /// On the calling thread.
     Sequential,
-    /// On the calling thread and those of the pool that wake in time, chunk by chunk.
+    /// On the calling thread and the pool threads that wake in time, chunk by chunk.
     Shared,
 }
 
@@ -55,10 +55,10 @@ impl Branch {
     }
 }
 
-/// How a call is executed: the pricing functions follow this, it is not a description.
+/// How a call is executed. This is not a description: the pricing functions follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The way taken.
+    /// The branch taken.
     pub branch: Branch,
     /// Options per chunk; the last chunk may be shorter.
     pub chunk_len: usize,
@@ -68,14 +68,14 @@ pub struct Plan {
     pub helpers: usize,
 }
 
-/// Pieces that a shared call is cut into at the least, as long as they are worth fetching: when the
-/// pool wakes late, the caller waits for a helper's last piece, and that must be little of the call.
+/// Minimum number of pieces that a shared call is cut into, as long as they are worth fetching. When the
+/// pool wakes late, the caller waits for a helper's last piece, so that piece must be a small part.
 const LEAST_CHUNKS: usize = 32;
 const WORTH_FETCHING: usize = 256;
-/// Most options that are priced without looking up whether the call was interrupted.
+/// Maximum number of options priced before checking whether the call was interrupted.
 const LONGEST_CHUNK: usize = 1 << 18;
 
-/// The plan for `n` options; `threads` is asked for only when more than one may be of use.
+/// The plan for `n` options. Calls `threads` only when more than one thread may help.
 #[must_use]
 pub fn plan(n: usize, threads: impl FnOnce() -> usize) -> Plan {
     if n < FAST_PARALLEL_THRESHOLD {
@@ -99,20 +99,21 @@ pub fn plan(n: usize, threads: impl FnOnce() -> usize) -> Plan {
     }
 }
 
-/// Runs a job by its plan and returns the plan. `keep_on` is asked after each chunk of the calling
-/// thread; when it says no, the output is filled with NaN, so that nothing half-written looks whole.
+/// Runs a job by its plan and returns the plan. Calls `keep_on` after each chunk of the calling
+/// thread. If it returns `false`, the output is filled with NaN, so that nothing half-written looks
+/// complete.
 ///
 /// # Errors
-/// `KernelError::Interrupted` when `keep_on` said no.
+/// `KernelError::Interrupted` if `keep_on` returned `false`.
 ///
 /// # Safety
-/// Every operand and the output point to as many values as the job's shape has, for as long as this
-/// runs; the output overlaps no operand and nothing else reads or writes it meanwhile.
+/// While this runs, every operand and the output must point to as many values as the job's shape has.
+/// The output must not overlap an operand, and nothing else may read or write it.
 pub unsafe fn run(job: &Job<'_>, keep_on: &mut dyn FnMut() -> bool) -> Result<Plan, KernelError> {
     let plan = plan(job.len(), pool::threads);
     let work = |chunk: usize| {
         let start = chunk * plan.chunk_len;
-        // SAFETY: chunks do not overlap each other, and the caller answers for the pointers.
+        // SAFETY: chunks do not overlap, and the caller vouches for the pointers.
         unsafe { job.price_range(start, (start + plan.chunk_len).min(job.len())) }
     };
     let whole = if plan.chunks <= 1 {
@@ -124,7 +125,7 @@ pub unsafe fn run(job: &Job<'_>, keep_on: &mut dyn FnMut() -> bool) -> Result<Pl
     if whole {
         return Ok(plan);
     }
-    // SAFETY: all threads are done with the output, and the caller answers for the pointer.
+    // SAFETY: all threads are done with the output, and the caller vouches for the pointer.
     unsafe { job.fill_out(f64::NAN) };
     Err(KernelError::Interrupted)
 }
@@ -132,7 +133,7 @@ pub unsafe fn run(job: &Job<'_>, keep_on: &mut dyn FnMut() -> bool) -> Result<Pl
 /// Prices European options into `out` and returns the plan that was followed.
 ///
 /// # Errors
-/// `KernelError::Lengths` when the slices differ in length; nothing is written then.
+/// `KernelError::Lengths` if the slices differ in length; nothing is written in that case.
 pub fn price(kind: Kind, inputs: &Inputs<'_>, out: &mut [f64]) -> Result<Plan, KernelError> {
     inputs.check_lengths(out.len())?;
     let shape = [out.len()];
@@ -144,6 +145,6 @@ pub fn price(kind: Kind, inputs: &Inputs<'_>, out: &mut [f64]) -> Result<Plan, K
         Operand::Contiguous(inputs.volatility.as_ptr()),
     ];
     let job = Job::new(kind, &shape, operands, Output::Contiguous(out.as_mut_ptr()))?;
-    // SAFETY: the slices have the length of the shape, and a mutable one overlaps no other.
+    // SAFETY: the slices have the length of the shape, and a mutable slice overlaps no other.
     unsafe { run(&job, &mut || true) }
 }

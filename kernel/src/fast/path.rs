@@ -1,4 +1,4 @@
-//! Which instruction set the loop runs in: the best that the processor has, or one asked for.
+//! Which instruction set the loop uses: the best that the processor has, or a requested one.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -14,7 +14,7 @@ pub enum Path {
     Avx512,
     /// AVX2 with FMA, four lanes.
     Avx2,
-    /// What the target is sure to have.
+    /// What every processor of the target has.
     Portable,
 }
 
@@ -51,10 +51,10 @@ impl Path {
     }
 }
 
-/// The index of the path in use plus one; zero until the first look.
+/// The index of the path in use plus one; zero until the first check.
 static CHOSEN: AtomicU8 = AtomicU8::new(0);
 
-/// The path that calls take.
+/// The path that calls use.
 #[must_use]
 pub fn chosen_path() -> Path {
     match CHOSEN.load(Ordering::Relaxed) {
@@ -67,7 +67,7 @@ pub fn chosen_path() -> Path {
     }
 }
 
-/// Makes all later calls take `path`, or the best one again; says whether the processor has it.
+/// Makes all later calls use `path`, or the best one again. Returns whether the processor has it.
 pub fn set_path(path: Option<Path>) -> bool {
     let index = match path {
         None => 0,
@@ -78,7 +78,7 @@ pub fn set_path(path: Option<Path>) -> bool {
     true
 }
 
-/// The loop of the chosen path for calls or puts, with one rate or as many as there are options.
+/// The loop of the chosen path for calls or puts, with one rate or one per option.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn runner(kind: Kind, rates: bool) -> Run {
     let put = kind == Kind::Put;

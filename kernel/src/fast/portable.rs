@@ -1,5 +1,5 @@
-//! The formula's vocabulary without any instruction set in particular: a few lanes as an array,
-//! which the compiler turns into whatever vectors the target is sure to have.
+//! The formula's operations without a particular instruction set: a few lanes as an array, which the
+//! compiler turns into the vectors that every processor of the target has.
 
 use super::blocks::{Columns, Run, price_run};
 use super::lanes::Lanes;
@@ -30,8 +30,8 @@ impl Portable {
     }
 }
 
-/// `factor * other + term`, fused where the target does that in hardware: elsewhere a fused
-/// product is a call into the C library, tens of times as slow.
+/// `factor * other + term`, fused if the target does that in hardware. Elsewhere a fused product is a
+/// call into the C library and tens of times as slow.
 #[inline(always)]
 fn mul_add(factor: f64, other: f64, term: f64) -> f64 {
     if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
@@ -41,11 +41,11 @@ fn mul_add(factor: f64, other: f64, term: f64) -> f64 {
     }
 }
 
-// SAFETY: nothing here depends on an instruction set; the pointers are the caller's to answer for.
+// SAFETY: nothing here depends on an instruction set, and the caller vouches for the pointers.
 impl Lanes for Portable {
     const LANES: usize = WIDTH;
     const EXP2_PARTS: u32 = 1;
-    /// One of the upper three bits is set when a lane is flagged.
+    /// A lane is flagged if one of its upper three bits is set.
     type Flags = u64;
 
     #[inline(always)]
@@ -122,7 +122,7 @@ impl Lanes for Portable {
     }
     #[inline(always)]
     unsafe fn upper_twelve(self) -> Self {
-        // As in AVX2: SSE2 converts no 64-bit integers either.
+        // As in AVX2: SSE2 cannot convert 64-bit integers either.
         const MAGIC: f64 = 4_503_599_627_370_496.0; // 2^52
         self.each(|value| {
             let positive = value.to_bits().wrapping_add(1024 << 52) >> 52;
@@ -165,7 +165,7 @@ impl Lanes for Portable {
 }
 
 unsafe fn run<const PUT: bool, const RATES: bool>(columns: &Columns, out: *mut f64, count: usize) {
-    // SAFETY: no instruction set is needed beyond the target's own.
+    // SAFETY: this needs no instruction set beyond the target's.
     unsafe { price_run::<Portable, PUT, RATES>(columns, out, count) }
 }
 

@@ -1,6 +1,6 @@
-//! One option at a time, for any arguments at all: what the vectors' formula does not hold for is
-//! decided here. The rule is the limit of the price where there is one, and NaN where there is none
-//! or where an argument makes no sense.
+//! One option at a time, for any arguments, including those that the vector formula does not hold for.
+//! The result is the limit of the price if there is one, and NaN if there is none or an argument makes
+//! no sense.
 
 use super::coefficients::{MILLS_LIMIT, MILLS_P, MILLS_Q};
 
@@ -78,8 +78,8 @@ pub fn price(put: bool, spot: f64, strike: f64, time: f64, rate: f64, volatility
     (sure + ratios).max(0.0)
 }
 
-/// `strike * exp(-rate * time)`, with the rounding of the product made good: for large products it
-/// would be most of the error.
+/// `strike * exp(-rate * time)`, corrected for the rounding of the product, which would be most of the
+/// error for large products.
 fn discount(strike: f64, rate: f64, time: f64) -> f64 {
     if strike == 0.0 {
         return 0.0;
@@ -93,17 +93,17 @@ fn discount(strike: f64, rate: f64, time: f64) -> f64 {
     };
     let power = (-product).exp();
     if power.is_infinite() || power == 0.0 {
-        // The power alone leaves the range, where the product with the strike may not.
+        // The power alone may leave the range even if its product with the strike does not.
         return (strike.ln() - product).exp() * correction;
     }
     strike * power * correction
 }
 
-/// `ln(spot / strike)`, also where the quotient overflows or underflows.
+/// `ln(spot / strike)`, even if the quotient overflows or underflows.
 fn log_ratio(spot: f64, strike: f64) -> f64 {
     let ratio = spot / strike;
     if ratio.is_normal() {
-        // Near one the difference of the two numbers is exact, and their quotient is not.
+        // Near one, the difference of the two numbers is exact, but their quotient is not.
         if (0.5..2.0).contains(&ratio) {
             return ((spot - strike) / strike).ln_1p();
         }
@@ -123,7 +123,7 @@ fn mills(x: f64) -> f64 {
         };
         return value(&MILLS_P) / value(&MILLS_Q);
     }
-    // The start of Laplace's continued fraction; its next term is below 1e-17 of it here.
+    // The start of Laplace's continued fraction; here the next term is below 1e-17 of it.
     const DENSITY_AT_ZERO: f64 = 0.398_942_280_401_432_7; // 1 / sqrt(2 pi)
     let square = x * x;
     if square.is_infinite() {

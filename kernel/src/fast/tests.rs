@@ -1,11 +1,11 @@
-//! The vector paths against the scalar formula: every path, every lane, every tail.
+//! Compares the vector paths with the scalar formula: every path, every lane, every tail.
 
 use std::sync::Mutex;
 
 use super::*;
 use crate::inputs::Inputs;
 
-/// The chosen path is a global, and tests run side by side.
+/// The chosen path is global, and tests run in parallel.
 static PATH: Mutex<()> = Mutex::new(());
 
 fn on_every_path(mut test: impl FnMut(Path)) {
@@ -135,7 +135,7 @@ fn one_special_option_is_right_in_every_lane_and_disturbs_no_other() {
     let special = special();
     on_every_path(|path| {
         for kind in [Kind::Call, Kind::Put] {
-            let plain = ordinary(37); // two pairs of eight lanes, and a ragged tail
+            let plain = ordinary(37); // two pairs of eight lanes, and an incomplete tail
             let undisturbed = price_all(kind, &plain);
             for (turn, &option) in special.iter().enumerate() {
                 // Every lane for the first few of each kind, then one lane after the other.

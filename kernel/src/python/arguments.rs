@@ -1,8 +1,8 @@
-//! From Python's arguments to a `Job`: numbers and arrays of any layout, broadcast like NumPy does.
+//! From Python's arguments to a `Job`: numbers and arrays of any layout, broadcast as in NumPy.
 //!
 //! Arrays are read and written through their pointers while the interpreter is released. As with
-//! NumPy's own functions, a thread that writes to an argument meanwhile gets a mixture; the arrays
-//! themselves are kept alive by the references held here.
+//! NumPy's own functions, the result is a mixture if another thread writes to an argument meanwhile.
+//! The references held here keep the arrays alive.
 
 use numpy::npyffi::{
     NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_WRITEABLE, NPY_TYPES, NpyTypes,
@@ -33,11 +33,11 @@ pub(super) struct Arguments<'py> {
     layout: Layout,
 }
 
-/// The shape of a call, and how each argument lies in it.
+/// The shape of a call, and each argument's layout in it.
 enum Layout {
     /// Every array is contiguous and has this shape.
     Same([usize; 1]),
-    /// Some are not, or are broadcast: the bytes from value to value along each axis.
+    /// Some are not, or are broadcast: the bytes from one value to the next along each axis.
     Mixed {
         shape: Vec<usize>,
         strides: [Vec<isize>; 5],
@@ -45,7 +45,7 @@ enum Layout {
 }
 
 fn fields<'a>(array: &'a Bound<'_, PyUntypedArray>) -> &'a PyArrayObject_fields {
-    // SAFETY: a NumPy array, kept alive by the reference; its header does not move.
+    // SAFETY: this is a NumPy array, kept alive by the reference, and its header does not move.
     unsafe { &(*array.as_array_ptr()).fields }
 }
 
@@ -66,9 +66,9 @@ impl<'py> Argument<'py> {
         if let Ok(number) = value.cast_exact::<PyFloat>() {
             return Ok(Self::Scalar(number.value()));
         }
-        // SAFETY: the pointer is that of a live object; the check looks at its type alone.
+        // SAFETY: the pointer is that of a live object, and the check looks only at its type.
         if unsafe { PyArray_CheckExact(value.py(), value.as_ptr()) } != 0 {
-            // SAFETY: it was just found to be an array.
+            // SAFETY: the check above found an array.
             let array = unsafe { value.cast_unchecked::<PyUntypedArray>() };
             if array.ndim() > 0 && is_native_double(fields(array)) {
                 return Ok(Self::Array(array.clone()));
@@ -77,7 +77,7 @@ impl<'py> Argument<'py> {
         Self::convert(name, value)
     }
 
-    /// The slow way, for what is neither a float nor an array of float64.
+    /// The slow path, for anything but a float or an array of float64.
     #[cold]
     fn convert(name: &'static str, value: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = value.py();
@@ -132,7 +132,7 @@ impl<'py> Argument<'py> {
 }
 
 impl<'py> Arguments<'py> {
-    /// Takes the five values as a call got them.
+    /// Parses the five values of a call.
     #[inline]
     pub(super) fn parse(values: [&Bound<'py, PyAny>; 5]) -> PyResult<Self> {
         let parse = |index: usize| Argument::parse(NAMES[index], values[index]);
@@ -159,7 +159,7 @@ impl<'py> Arguments<'py> {
         }
     }
 
-    /// The arguments as the core takes them; valid as long as `self`.
+    /// The arguments in the core's form; valid as long as `self`.
     #[inline]
     pub(super) fn operands(&self) -> [Operand<'_>; 5] {
         std::array::from_fn(|index| match &self.layout {
@@ -169,7 +169,7 @@ impl<'py> Arguments<'py> {
     }
 }
 
-/// The common length when every array is contiguous and one-dimensional.
+/// The common length if every array is contiguous and one-dimensional.
 #[inline]
 fn same_length(values: &[Argument<'_>; 5]) -> Option<usize> {
     let mut length = None;
@@ -223,14 +223,14 @@ fn broadcast(values: &[Argument<'_>; 5]) -> Result<Layout, KernelError> {
     Ok(Layout::Mixed { shape, strides })
 }
 
-/// A new float64 array of `shape`, its values not yet set.
+/// A new float64 array of `shape` with uninitialised values.
 pub(super) fn new_output<'py>(
     py: Python<'py>,
     shape: &[usize],
 ) -> PyResult<Bound<'py, PyUntypedArray>> {
     element_count(shape).ok_or_else(|| KernelError::TooLarge(shape.to_vec()))?;
     let null = std::ptr::null_mut();
-    // SAFETY: the shape is read only, and its product fits; a failure is NumPy's own exception.
+    // SAFETY: the shape is only read, and its product fits; a failure is NumPy's own exception.
     unsafe {
         let array = PY_ARRAY_API.PyArray_New(
             py,
@@ -248,7 +248,7 @@ pub(super) fn new_output<'py>(
     }
 }
 
-/// Checks that `out` can take the prices.
+/// Checks that `out` can hold the prices.
 pub(super) fn check_output<'py>(
     arguments: &Arguments<'py>,
     out: &Bound<'py, PyAny>,
@@ -297,8 +297,8 @@ fn overlap(
     KernelError::OutOverlaps(name, argument.shape().to_vec(), out.shape().to_vec()).into()
 }
 
-/// Where the prices go. The strides are a copy: another thread may change the array's own, by
-/// assigning to its `shape`, while the interpreter is released.
+/// Where the prices go. The strides are a copy, because another thread may change the array's own
+/// strides while the interpreter is released, by assigning to its `shape`.
 pub(super) struct OutputLayout {
     first: *mut f64,
     strides: Option<Vec<isize>>,
@@ -314,7 +314,7 @@ impl OutputLayout {
         }
     }
 
-    /// As the core takes it; valid as long as the array.
+    /// The output in the core's form; valid as long as the array.
     #[inline]
     pub(super) fn output(&self) -> Output<'_> {
         match &self.strides {
@@ -324,7 +324,7 @@ impl OutputLayout {
     }
 }
 
-/// The first byte of an array and the one after its last; `None` when it has no elements.
+/// The first byte of an array and the one after its last, or `None` if it has no elements.
 fn extent(array: &Bound<'_, PyUntypedArray>) -> Option<(isize, isize)> {
     let first = fields(array).data as isize;
     let mut ends = (first, first + size_of::<f64>() as isize);
@@ -352,7 +352,7 @@ fn overlaps_itself(shape: &[usize], strides: &[isize]) -> bool {
         .map(|(&axis, stride)| (stride.unsigned_abs(), axis))
         .collect();
     axes.sort_unstable();
-    // Axis by axis from the smallest step: a step over all that the axes before it reach is safe.
+    // Axis by axis from the smallest step: a step beyond what the previous axes reach is safe.
     let (mut reach, mut count, mut nested) = (SIZE, 1_usize, true);
     for &(stride, axis) in &axes {
         nested &= stride >= reach;
@@ -360,9 +360,9 @@ fn overlaps_itself(shape: &[usize], strides: &[isize]) -> bool {
         count = count.saturating_mul(axis);
     }
     if nested || count > reach / SIZE {
-        return !nested; // more elements than there is room for
+        return !nested; // more elements than fit
     }
-    // Elements can also lie between each other's steps: look at where each of them is.
+    // Elements can also be interleaved: compare their offsets.
     let mut offsets = vec![0];
     for (stride, axis) in axes {
         offsets = (0..axis)
@@ -387,8 +387,8 @@ fn overlaps(
     if is_contiguous(fields(argument)) && is_contiguous(fields(out)) {
         return Ok(true);
     }
-    // Arrays can lie between each other's elements: NumPy decides, and what is too hard to decide
-    // counts as shared.
+    // Arrays can be interleaved without sharing an element: NumPy decides, and what is too hard for
+    // NumPy counts as shared.
     let numpy = argument.py().import("numpy")?;
     let shared = numpy.call_method1("shares_memory", (argument, out, 10_000));
     match shared {

@@ -11,11 +11,11 @@ use crate::error::KernelError;
 use crate::fast::{self, Job, Kind, Output, Path};
 use crate::pool;
 
-/// Longest time that a call goes on before it looks whether it was interrupted.
+/// Longest time that a call runs before it checks whether it was interrupted.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Converts, allocates, releases the interpreter and hands the job to `compute`: the whole boundary,
-/// shared by the pricing calls and their twin so that they cannot differ in anything but the work.
+/// Converts, allocates, releases the interpreter and hands the job to `compute`. This is the whole
+/// boundary; the pricing calls and their twin share it, so they can differ only in the work.
 #[inline(always)]
 fn at_boundary<'py, T: Send>(
     py: Python<'py>,
@@ -50,7 +50,7 @@ fn at_boundary<'py, T: Send>(
     Ok((out.into_any(), value))
 }
 
-/// Runs a job with the interpreter released, and looks now and then whether it was interrupted.
+/// Runs a job with the interpreter released, and checks now and then whether it was interrupted.
 fn price(job: &Job<'_>) -> PyResult<()> {
     let mut looked: Option<Instant> = None;
     let mut interrupt = None;
@@ -63,8 +63,8 @@ fn price(job: &Job<'_>) -> PyResult<()> {
         interrupt = Python::attach(|py| py.check_signals()).err();
         interrupt.is_none()
     };
-    // SAFETY: the arguments and the output were made into this job in `at_boundary`, which checked
-    // that they do not overlap and holds references to them until this returns.
+    // SAFETY: `at_boundary` made this job from the arguments and the output. It checked that they do
+    // not overlap, and it holds references to them until this returns.
     let done = unsafe { fast::run(job, &mut keep_on) };
     match (done, interrupt) {
         (Err(KernelError::Interrupted), Some(interrupt)) => Err(interrupt),
@@ -74,7 +74,7 @@ fn price(job: &Job<'_>) -> PyResult<()> {
 
 /// Prices European calls.
 ///
-/// The arguments broadcast against each other like NumPy's. Arrays of float64 are read in place,
+/// The arguments broadcast against each other as in NumPy. Arrays of float64 are read in place,
 /// whatever their layout; other real dtypes and sequences of numbers are converted first.
 ///
 /// Args:
@@ -83,20 +83,20 @@ fn price(job: &Job<'_>) -> PyResult<()> {
 ///     time: years to expiry.
 ///     rate: continuously compounded rate per year.
 ///     volatility: standard deviation of the log return per square root of a year.
-///     out: float64 array of the broadcast shape to write into, sharing no memory with an argument.
+///     out: float64 array of the broadcast shape to write to; it must share no memory with an argument.
 ///
 /// Returns:
-///     `out`, or a new float64 array of the broadcast shape, or a float when all arguments are
-///     numbers. Arguments that make no sense give NaN, limits their limit.
+///     `out`, or a new float64 array of the broadcast shape, or a float if all arguments are numbers.
+///     Arguments that make no sense give NaN; limiting cases give the limit of the price.
 ///
-/// Calls are right to 1e-14 of the spot, puts to 1e-14 of the spot or of the discounted strike,
-/// whichever is more; prices above 1e-12 of the spot also to 1e-12 of themselves.
+/// Calls are accurate to 1e-14 of the spot, and puts to 1e-14 of the spot or of the discounted strike,
+/// whichever is larger. Prices above 1e-12 of the spot are also accurate to 1e-12 of their value.
 ///
 /// Raises:
-///     ValueError: the shapes do not broadcast; or `out` has another shape, is read-only or shares
+///     ValueError: the shapes do not broadcast; or `out` has a different shape, is read-only or shares
 ///         memory with an argument.
-///     TypeError: an argument or `out` is of a type that is not priced.
-///     KeyboardInterrupt: in the middle of a long call; `out` is all NaN then.
+///     TypeError: an argument or `out` has a type that cannot be priced.
+///     KeyboardInterrupt: in the middle of a long call; `out` is then filled with NaN.
 #[pyfunction]
 #[pyo3(signature = (spot, strike, time, rate, volatility, out=None))]
 fn call_price<'py>(
@@ -112,7 +112,7 @@ fn call_price<'py>(
     Ok(at_boundary(py, Kind::Call, values, out, price)?.0)
 }
 
-/// Prices European puts; arguments, result and exceptions are those of `call_price`.
+/// Prices European puts. Arguments, result and exceptions are those of `call_price`.
 #[pyfunction]
 #[pyo3(signature = (spot, strike, time, rate, volatility, out=None))]
 fn put_price<'py>(
@@ -128,8 +128,8 @@ fn put_price<'py>(
     Ok(at_boundary(py, Kind::Put, values, out, price)?.0)
 }
 
-/// The twin of `call_price`: same signature, conversions and output, no pricing. The values in a new
-/// output are whatever the memory held, as with `numpy.empty`.
+/// The twin of `call_price`: same signature, conversions and output, but no pricing. A new output is
+/// uninitialised, as with `numpy.empty`.
 #[pyfunction]
 #[pyo3(signature = (spot, strike, time, rate, volatility, out=None))]
 fn call_price_twin<'py>(
@@ -145,7 +145,7 @@ fn call_price_twin<'py>(
     Ok(at_boundary(py, Kind::Call, values, out, |_| Ok(()))?.0)
 }
 
-/// `call_price`, and the seconds that the pricing alone took, by a timer inside.
+/// `call_price`, plus the seconds that the pricing alone took, measured by a timer inside.
 #[pyfunction]
 #[pyo3(signature = (spot, strike, time, rate, volatility, out=None))]
 fn call_price_timed<'py>(
@@ -183,16 +183,16 @@ fn paths() -> Vec<&'static str> {
     Path::available().map(Path::name).collect()
 }
 
-/// The instruction set that calls price in.
+/// The instruction set that calls use.
 #[pyfunction]
 fn path() -> &'static str {
     fast::chosen_path().name()
 }
 
-/// Makes all later calls of this process price in the instruction set named; None means the best.
+/// Makes all later calls of this process use the named instruction set; None means the best.
 ///
 /// Raises:
-///     ValueError: this processor does not have it; the message names those it has.
+///     ValueError: this processor does not have it; the message lists those it has.
 #[pyfunction]
 #[pyo3(signature = (name))]
 fn set_path(name: Option<&Bound<'_, PyString>>) -> PyResult<()> {

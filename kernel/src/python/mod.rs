@@ -1,5 +1,5 @@
-//! The Python layer: conversions, exceptions and the release of the interpreter; no arithmetic. The
-//! plain kernel's functions, the lists' and what tells about the build are here.
+//! The Python layer: conversions, exceptions and the release of the interpreter; no arithmetic. This
+//! file has the functions of the plain kernel, of lists, and those that describe the build.
 
 mod arguments;
 mod fast;
@@ -17,10 +17,10 @@ use crate::inputs::Inputs;
 use crate::plain;
 use crate::pool;
 
-/// Nanoseconds that every call spends at the boundary on top of its own work; zero in real use.
-/// perfkit sets it to check that what it measures there is what is there.
+/// Nanoseconds that every call spends at the boundary in addition to its work; zero in real use.
+/// perfkit sets it to check that it measures the boundary's cost correctly.
 static BOUNDARY_DELAY_NS: AtomicU64 = AtomicU64::new(0);
-/// Nanoseconds that were spent so, by the clock that ends the delay: it ends up to a reading late.
+/// Nanoseconds spent that way, by the clock that ends the delay: it ends up to one reading late.
 static BOUNDARY_DELAY_SPENT_NS: AtomicU64 = AtomicU64::new(0);
 
 impl From<KernelError> for PyErr {
@@ -44,7 +44,7 @@ fn boundary() {
 #[inline(never)]
 fn boundary_delay(delay: Duration) {
     let start = Instant::now();
-    // No pause between readings: on some processors one is as long as a short delay.
+    // No pause between readings: on some processors a pause is as long as a short delay.
     let spent = loop {
         let spent = start.elapsed();
         if spent >= delay {
@@ -84,8 +84,8 @@ impl Arrays<'_> {
     }
 }
 
-/// Converts, allocates, releases the interpreter and runs `compute`: the whole boundary, shared by
-/// the pricing call and its twin so that they cannot differ in anything but the work.
+/// Converts, allocates, releases the interpreter and runs `compute`. This is the whole boundary; the
+/// pricing call and its twin share it, so they can differ only in the work.
 #[inline(always)]
 fn run_arrays<'py, T: Send>(
     py: Python<'py>,
@@ -104,7 +104,7 @@ fn run_arrays<'py, T: Send>(
         None => {
             let n = arrays.spot.len();
             arrays.check_lengths(n)?;
-            // SAFETY: as with numpy.empty, any bytes are a valid f64; the pricing call writes all.
+            // SAFETY: as with numpy.empty, any bytes are a valid f64, and the pricing call writes all.
             unsafe { PyArray1::<f64>::new(py, n, false) }
         }
     };
@@ -125,7 +125,7 @@ fn run_arrays<'py, T: Send>(
 /// Args:
 ///     spot, strike, time, volatility: contiguous float64 arrays of one length, read in place.
 ///     rate: continuously compounded rate per year.
-///     out: float64 array of that length to write into; a new one is made without it.
+///     out: float64 array of that length to write to; without it, a new array is created.
 ///
 /// Returns:
 ///     The prices: `out`, or the new array.
@@ -153,8 +153,8 @@ fn call_price_plain<'py>(
     Ok(run_arrays(py, &arrays, rate, out, plain::call_price)?.0)
 }
 
-/// The twin of `call_price_plain`: same signature, conversions and output, no pricing. The values
-/// in a new output are whatever the memory held, as with `numpy.empty`.
+/// The twin of `call_price_plain`: same signature, conversions and output, but no pricing. A new output
+/// is uninitialised, as with `numpy.empty`.
 #[pyfunction]
 #[pyo3(signature = (spot, strike, time, rate, volatility, *, out=None))]
 fn call_price_plain_twin<'py>(
@@ -175,7 +175,7 @@ fn call_price_plain_twin<'py>(
     Ok(run_arrays(py, &arrays, rate, out, |_, _| Ok(()))?.0)
 }
 
-/// `call_price_plain`, and the seconds that the pricing alone took, by a timer inside.
+/// `call_price_plain`, plus the seconds that the pricing alone took, measured by a timer inside.
 #[pyfunction]
 #[pyo3(signature = (spot, strike, time, rate, volatility, *, out=None))]
 fn call_price_plain_timed<'py>(
@@ -218,7 +218,7 @@ fn run_lists(
 ///     ValueError: the lists differ in length.
 ///     TypeError: an element is not a number.
 #[pyfunction]
-#[allow(clippy::needless_pass_by_value)] // The conversion from the list gives an owned Vec.
+#[allow(clippy::needless_pass_by_value)] // Converting the list gives an owned Vec.
 fn call_price_list(
     py: Python<'_>,
     spot: Vec<f64>,
@@ -239,7 +239,7 @@ fn call_price_list(
     })
 }
 
-/// The twin of `call_price_list`: same conversions and output, no pricing; the list holds zeros.
+/// The twin of `call_price_list`: same conversions and output, but no pricing; the list holds zeros.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
 fn call_price_list_twin(
@@ -270,7 +270,7 @@ fn parameters(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(values)
 }
 
-/// What this build is: `version`, `profile`, `opt_level`, `target_features`.
+/// Describes this build: `version`, `profile`, `opt_level`, `target_features`.
 #[pyfunction]
 fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let values = PyDict::new(py);
@@ -287,7 +287,7 @@ fn plan_plain(n: usize) -> (&'static str, usize, usize) {
     (plan.branch.name(), plan.chunk_len, plan.chunks)
 }
 
-/// Makes every later call spin for `n` nanoseconds at the boundary; 0 switches it off.
+/// Makes every later call spin for `n` nanoseconds at the boundary; 0 turns the delay off.
 #[pyfunction]
 fn set_boundary_delay_ns(n: u64) {
     BOUNDARY_DELAY_NS.store(n, Ordering::Relaxed);
@@ -299,7 +299,7 @@ fn boundary_delay_spent_ns() -> u64 {
     BOUNDARY_DELAY_SPENT_NS.load(Ordering::Relaxed)
 }
 
-/// Black-Scholes prices over arrays and lists, and what perfkit reads to prove what it measured.
+/// Black-Scholes prices over arrays and lists, plus what perfkit reads to prove what it measured.
 #[pymodule]
 fn perfkit_kernel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     fast::register(module)?;

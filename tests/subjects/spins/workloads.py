@@ -1,4 +1,4 @@
-"""Calls whose split is known, because each part of them can be called alone."""
+"""Calls whose split is known, because each part can be called alone."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import spins
 TURNS = 100_000  # in Rust, boundary and compute together
 TURNS_PER_US = 8_300
 LOOPS_PER_US = 69
-"""How long a turn takes depends on the machine: these give calls of about the length they name."""
+"""Turns take different times on different machines; these give calls of about the named length."""
 
 
 def setup(n: int, seed: int = 0) -> tuple[int, int]:
-    """Turns at the boundary and in the work; `n` of hundred are at the boundary."""
+    """Turns at the boundary and in the work; `n` percent of them are at the boundary."""
     return TURNS * n // 100, TURNS * (100 - n) // 100
 
 
@@ -59,7 +59,7 @@ def us2000(n: int, seed: int = 0) -> tuple[int, int, int]:
 
 
 def in_python(boundary: int, work: int, loops: int) -> int:
-    """The interpreter's part of `mixed` alone, the call of a compiled function included."""
+    """The interpreter's part of `mixed` alone, including the call of a compiled function."""
     total = 0
     for value in range(loops):
         total += value & 3
@@ -67,7 +67,7 @@ def in_python(boundary: int, work: int, loops: int) -> int:
 
 
 def unconverted(boundary: int, work: int, loops: int) -> int:
-    """`mixed` with nothing to convert or to compute: what crossing the boundary takes."""
+    """`mixed` with nothing to convert or compute: the cost of crossing the boundary."""
     total = 0
     for value in range(loops):
         total += value & 3
@@ -91,7 +91,7 @@ def mixed(boundary: int, work: int, loops: int) -> int:
 
 
 def joined(boundary: int, work: int, loops: int) -> int:
-    """`mixed`, and meanwhile two threads compute: of all the work 40 % here, 35 and 25 % there."""
+    """`mixed` while two threads compute 35 and 25 % of the work; this thread does 40 %."""
     total = 0
     for value in range(loops):
         total += value & 3
@@ -109,7 +109,7 @@ def short_lived(boundary: int, work: int) -> int:
 
 
 def ends(boundary: int, work: int) -> None:
-    """Ends the process when it has been called a few hundred times."""
+    """Crashes the process after `ends.left` calls."""
     ends.left -= 1
     if not ends.left:
         spins.crash()

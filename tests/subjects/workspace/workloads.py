@@ -1,4 +1,4 @@
-"""Inputs and reference of the second subject; the standard library alone."""
+"""Inputs and reference of the second subject; uses only the standard library."""
 
 from __future__ import annotations
 

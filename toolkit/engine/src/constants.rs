@@ -1,206 +1,201 @@
-//! Finding and editing constants in Rust source text, by a real parser.
+//! Finding, reading and editing constants in Rust source text, by a real parser.
 //!
 //! An edit replaces the bytes of one initialiser and nothing else; the result is parsed again and
 //! must differ from the source in that initialiser alone. Which constant to edit, and what it
 //! means, is decided elsewhere.
 
-use std::ops::Range;
+use std::collections::HashMap;
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens;
+use syn::parse::Parse;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
+use syn::{BinOp, Expr, Lit};
 
 use crate::guard::guard;
+use crate::lines::excerpt;
 use crate::{Error, Result};
 
-/// The parser recurses; this is enough for any source that a person wrote (256 MiB, of which only
-/// what is touched is taken).
-const STACK: usize = 256 << 20;
+/// The parser recurses; this is enough for [`DEEPEST`] levels (of the memory, only what is touched
+/// is taken).
+const STACK: usize = 1 << 30;
 
-/// Brackets or prefix operators nested deeper than this are refused: the parser recurses for each,
-/// and a stack that overflows cannot be caught. rustc itself gives up at 128 levels of most things.
-const DEEPEST: usize = 1_000;
+/// A text nested deeper than this is refused: the parser recurses for each level, and a stack that
+/// overflows cannot be caught. See [`too_deep`].
+const DEEPEST: usize = 20_000;
 
 /// Longest source text that is parsed, in bytes. The largest generated sources are below this.
 const LONGEST_SOURCE: usize = 32 << 20;
 
-/// What kind of item a constant is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `const NAME: T = …;`
-    Const,
-    /// `static NAME: T = …;`
-    Static,
-    /// Written inside a macro call, where it can be seen but not edited.
-    InMacro,
-}
-
-impl Kind {
-    /// The word for it, as the Python side knows it.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Const => "const",
-            Self::Static => "static",
-            Self::InMacro => "macro",
-        }
-    }
-}
+/// How many constants may be looked up for the value of one: enough for any source, and an end for
+/// constants that refer to each other.
+const MOST_LOOKUPS: usize = 1_000;
 
 /// One place where a constant gets its value.
+#[cfg_attr(
+    feature = "python",
+    pyo3::pyclass(frozen, get_all, eq, module = "perfkit._engine")
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConstantSite {
     /// Name of the constant.
     pub name: String,
-    /// Modules, impl blocks and functions round it, joined by `::`; empty at the top.
-    pub module: String,
+    /// The name after modules, impl blocks and functions round it, joined by `::`.
+    pub path: String,
     /// Its type as written; empty inside a macro call.
-    pub ty: String,
+    pub r#type: String,
     /// Its initialiser as written; empty inside a macro call.
     pub value: String,
     /// Line of the name, from 1.
     pub line: u64,
-    /// Bytes of the initialiser in the source text.
-    pub span: Range<usize>,
-    /// What kind of item it is.
-    pub kind: Kind,
+    /// First and last-plus-one byte of the initialiser in the source text.
+    pub span: (usize, usize),
+    /// `const`, `static`, or `macro` inside a macro call, where it can be seen but not edited.
+    pub kind: &'static str,
 }
 
-impl ConstantSite {
-    /// Whether `name` means this constant: its bare name, or the end of its path
-    /// (`small::CHUNK` for `CHUNK` in `mod small`).
-    #[must_use]
-    pub fn is_named(&self, name: &str) -> bool {
-        let Some((path, bare)) = name.rsplit_once("::") else {
-            return self.name == name;
-        };
-        self.name == bare
-            && self
-                .module
-                .strip_suffix(path)
-                .is_some_and(|before| before.is_empty() || before.ends_with("::"))
-    }
+/// A literal's value.
+#[cfg_attr(feature = "python", derive(pyo3::IntoPyObject))]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value {
+    /// `true`.
+    Bool(bool),
+    /// `-1_000`, `0xff_u8`, `1_f64`.
+    Int(i128),
+    /// `1.5e3`.
+    Float(f64),
 }
 
 /// All constants of a source text that have an initialiser, in order of appearance.
 ///
 /// # Errors
-/// [`Error::Input`] with the line at which the text is not Rust.
+/// [`Error`] with the line at which the text is not Rust, or nests too deep.
 pub fn list_constants(source: &str) -> Result<Vec<ConstantSite>> {
     with_stack(|| list(source))
 }
 
 /// The source with the initialiser of the constant `name` replaced by `value`; everything else
-/// stays byte for byte. `line` chooses between constants of one name. Equal to `source` when the
-/// initialiser is written so already.
+/// stays byte for byte. Equal to `source` when the initialiser is written so already.
 ///
 /// # Errors
-/// [`Error::Input`]: no such constant or more than one (all lines are named), a value that is not
-/// a Rust expression, or an edit that would change more than the initialiser.
-pub fn replace_constant(
-    source: &str,
-    name: &str,
-    value: &str,
-    line: Option<u64>,
-) -> Result<String> {
-    with_stack(|| replace(source, name, value, line))
+/// No such constant or more than one (all lines are named), a value that is not a Rust expression,
+/// or an edit that would change more than the initialiser.
+pub fn replace_constant(source: &str, name: &str, value: &str) -> Result<String> {
+    with_stack(|| replace(source, name, value))
+}
+
+/// The value of a text that is one literal, of a number or a truth value, with or without a sign.
+///
+/// # Errors
+/// None but a panic of the parser.
+pub fn literal(text: &str) -> Result<Option<Value>> {
+    with_stack(|| {
+        Ok(match parsed::<Lit>(text) {
+            Ok(Lit::Bool(value)) => Some(Value::Bool(value.value)),
+            Ok(Lit::Int(value)) => value.base10_parse().ok().map(Value::Int),
+            Ok(Lit::Float(value)) => {
+                let whole = value.base10_digits().parse().map(Value::Int);
+                whole
+                    .or_else(|_| value.base10_parse().map(Value::Float))
+                    .ok()
+            }
+            _ => None,
+        })
+    })
+}
+
+/// What an expression comes to that is whole-number arithmetic over constants of `source` and never
+/// negative; `None` for any other, which takes a compiler.
+///
+/// # Errors
+/// As [`list_constants`].
+pub fn evaluate(expression: &str, source: &str) -> Result<Option<u64>> {
+    with_stack(|| {
+        let mut known = HashMap::new();
+        for site in list(source)? {
+            let value = Some(site.value);
+            known
+                .entry(site.name)
+                .and_modify(|twice| *twice = None)
+                .or_insert(value);
+        }
+        let mut evaluator = Evaluator { known, lookups: 0 };
+        Ok(evaluator.text(expression, 0))
+    })
 }
 
 /// The parser runs on a thread of its own: it needs the stack, and what it remembers about
 /// positions is given back with the thread.
 fn with_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    const DOING: &str = "parsing Rust source";
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .stack_size(STACK)
-            .spawn_scoped(scope, || guard("parsing Rust source", work))
+            .spawn_scoped(scope, || guard(DOING, work))
             .map_err(|error| Error::input(format!("cannot start a thread: {error}")))?;
-        thread.join().unwrap_or_else(|_| {
-            Err(Error::Panic {
-                doing: "parsing Rust source",
-                message: "outside the guard".to_owned(),
-            })
-        })
+        let ended = thread.join();
+        ended.unwrap_or_else(|_| Err(Error::panic(DOING, "outside the guard")))
     })
 }
 
-fn replace(source: &str, name: &str, value: &str, line: Option<u64>) -> Result<String> {
+fn replace(source: &str, name: &str, value: &str) -> Result<String> {
     let value = value.trim();
     let wanted = expression(value)?;
     let sites = list(source)?;
-    let position = choose(&sites, name, line)?;
-    let site = &sites[position];
+    let site = choose(&sites, name)?;
     if site.value == value {
         return Ok(source.to_owned());
     }
-    let mut edited = String::with_capacity(source.len() + value.len());
-    edited.push_str(&source[..site.span.start]);
-    edited.push_str(value);
-    edited.push_str(&source[site.span.end..]);
+    let (start, end) = site.span;
+    let edited = [&source[..start], value, &source[end..]].concat();
     let spoiled = || {
-        Error::at_line(
-            site.line,
-            format!("`{value}` would change more than {name}"),
-        )
+        let message = format!("`{value}` would change more than {name}");
+        Error::at_line(site.line, message)
     };
     let again = list(&edited).map_err(|_| spoiled())?;
-    let others_kept = again.len() == sites.len()
-        && again
-            .iter()
-            .zip(&sites)
-            .enumerate()
-            .all(|(at, (new, old))| {
-                (&new.name, &new.module, &new.ty, new.kind)
-                    == (&old.name, &old.module, &old.ty, old.kind)
-                    && (at == position || new.value == old.value)
-            });
-    if !others_kept {
-        return Err(spoiled());
-    }
-    let now = expression(&again[position].value)?;
-    if again[position].value != value || now != wanted {
+    let is_kept = |(new, old): (&ConstantSite, &ConstantSite)| {
+        let value = if old == site { value } else { &old.value };
+        (&new.path, &new.r#type, new.kind, &*new.value) == (&old.path, &old.r#type, old.kind, value)
+            && (old != site || expression(value).is_ok_and(|now| now == wanted))
+    };
+    if again.len() != sites.len() || !again.iter().zip(&sites).all(is_kept) {
         return Err(spoiled());
     }
     Ok(edited)
 }
 
-fn choose(sites: &[ConstantSite], name: &str, line: Option<u64>) -> Result<usize> {
-    let matching = |site: &&(usize, &ConstantSite)| {
-        site.1.is_named(name) && line.is_none_or(|line| site.1.line == line)
-    };
-    let all: Vec<_> = sites.iter().enumerate().collect();
-    let found: Vec<_> = all.iter().filter(matching).collect();
-    let lines = || {
-        let each = found.iter().map(|(_, site)| site.line.to_string());
-        each.collect::<Vec<_>>().join(", ")
-    };
+/// The only constant that `name` means: its bare name, or the end of its path (`small::CHUNK`).
+fn choose<'a>(sites: &'a [ConstantSite], name: &str) -> Result<&'a ConstantSite> {
+    let end = format!("::{name}");
+    let is_named = |site: &&ConstantSite| site.path == name || site.path.ends_with(&end);
+    let found: Vec<_> = sites.iter().filter(is_named).collect();
     match found[..] {
-        [] => Err(Error::input(match line {
-            None => format!("no constant or static `{name}` with a value"),
-            Some(line) => format!("no constant or static `{name}` with a value at line {line}"),
-        })),
-        [(_, site)] if site.kind == Kind::InMacro => Err(Error::at_line(
+        [] => Err(Error::input(format!(
+            "no constant or static `{name}` with a value"
+        ))),
+        [site] if site.kind == IN_MACRO => Err(Error::at_line(
             site.line,
             format!("`{name}` is written inside a macro call, where its value cannot be edited"),
         )),
-        [(position, _)] => Ok(*position),
-        _ => Err(Error::input(format!(
-            "`{name}` has {} definitions, at lines {}; name the module (`module::{name}`) \
-             or the line",
-            found.len(),
-            lines()
-        ))),
+        [site] => Ok(site),
+        _ => {
+            let lines: Vec<_> = found.iter().map(|site| site.line.to_string()).collect();
+            Err(Error::input(format!(
+                "`{name}` has {} definitions, at lines {}; name the module (`module::{name}`)",
+                found.len(),
+                lines.join(", ")
+            )))
+        }
     }
 }
 
 /// The tokens of `value`, when it is one Rust expression.
 fn expression(value: &str) -> Result<String> {
-    if deepest(value) > DEEPEST {
-        return Err(Error::input("a value nested too deep for the parser"));
-    }
-    let refused =
-        |error: syn::Error| Error::input(format!("`{value}` is not a Rust expression: {error}"));
-    let parsed: syn::Expr = syn::parse_str(value).map_err(refused)?;
+    let parsed: Expr = parsed(value).map_err(|error| {
+        let shown = excerpt(value.as_bytes());
+        Error::input(format!("`{shown}` is not a Rust expression: {error}"))
+    })?;
     Ok(parsed.to_token_stream().to_string())
 }
 
@@ -208,13 +203,8 @@ fn list(source: &str) -> Result<Vec<ConstantSite>> {
     if source.len() > LONGEST_SOURCE {
         return Err(Error::input("more than 32 MiB: this is not a source file"));
     }
-    if deepest(source) > DEEPEST {
-        return Err(Error::input(format!(
-            "nested more than {DEEPEST} levels deep: this is not a source that a person wrote"
-        )));
-    }
     let (text, offset) = plain(source);
-    let file = syn::parse_str::<syn::File>(&text).map_err(|error| {
+    let file: syn::File = parsed(&text).map_err(|error| {
         Error::at_line(
             error.span().start().line as u64,
             format!("not Rust that can be parsed: {error}"),
@@ -232,28 +222,120 @@ fn list(source: &str) -> Result<Vec<ConstantSite>> {
         return Err(Error::input(format!("the place of `{name}` is not known")));
     }
     let mut found = finder.found;
-    found.sort_by_key(|site| (site.line, site.span.start));
+    found.sort_by_key(|site| (site.line, site.span.0));
     Ok(found)
 }
 
-/// An upper bound of how deep the text nests: open brackets, and prefix operators in a row.
-fn deepest(text: &str) -> usize {
-    let (mut open, mut run, mut deepest) = (0_usize, 0_usize, 0_usize);
-    for byte in text.bytes() {
-        match byte {
-            b'(' | b'[' | b'{' => open += 1,
-            // More closed than opened is for the parser to refuse.
-            b')' | b']' | b'}' => open = open.saturating_sub(1),
-            _ => {}
-        }
-        run = match byte {
-            b'!' | b'-' | b'&' | b'*' | b'|' => run + 1,
-            byte if byte.is_ascii_whitespace() => run,
-            _ => 0,
-        };
-        deepest = deepest.max(open).max(run);
+/// Parses a text, unless that could overflow the stack.
+fn parsed<T: Parse>(text: &str) -> syn::Result<T> {
+    let tokens: TokenStream = text.parse()?;
+    if let Some(place) = too_deep(tokens.clone()) {
+        let message = format!("nested too deep, more than {DEEPEST} levels");
+        return Err(syn::Error::new(place, message));
     }
-    deepest
+    syn::parse2(tokens)
+}
+
+/// Where a text nests deeper than [`DEEPEST`], by an upper bound of how deep the parser recurses:
+/// each level takes at least one token that no `;`, no `,`, no `=>` and no block has ended.
+/// `A<A<A<`, `return return` and `if a {} else if b {}` are as deep as they are long, and so, for
+/// what walks through the parsed tree, is `1 + 1 + 1`.
+fn too_deep(tokens: TokenStream) -> Option<Span> {
+    let mut depth = 0;
+    // Of each group that is open: the tokens to come, how many of those before still count, and
+    // how many of these a `,` does not end, for it may be one of `A<'a, A<` or of `|a, b| |c, d|`.
+    let mut open = vec![(tokens.into_iter(), 0, 0)];
+    let (mut before, mut after_block) = (' ', false);
+    while let Some((rest, counted, kept)) = open.last_mut() {
+        let Some(token) = rest.next() else {
+            depth -= *counted;
+            open.pop();
+            continue;
+        };
+        let mark = match &token {
+            TokenTree::Punct(mark) => mark.as_char(),
+            _ => ' ',
+        };
+        let ends = match &token {
+            TokenTree::Punct(_) => match mark {
+                ';' => true,
+                '>' => before == '=',
+                '#' => after_block,
+                _ => false,
+            },
+            TokenTree::Ident(name) => after_block && name != "else" && name != "as",
+            TokenTree::Group(_) | TokenTree::Literal(_) => after_block,
+        };
+        if ends {
+            *kept = 0;
+        }
+        if ends || mark == ',' {
+            depth -= *counted - *kept;
+            *counted = *kept;
+        }
+        depth += 1;
+        *counted += 1;
+        *kept += usize::from(matches!(mark, '<' | '|'));
+        if depth > DEEPEST {
+            return Some(token.span());
+        }
+        (before, after_block) = (mark, false);
+        if let TokenTree::Group(group) = token {
+            after_block = group.delimiter() == Delimiter::Brace;
+            open.push((group.stream().into_iter(), 0, 0));
+        }
+    }
+    None
+}
+
+/// Works out whole numbers.
+struct Evaluator {
+    /// The initialiser of each constant; `None` for a name that is there twice.
+    known: HashMap<String, Option<String>>,
+    lookups: usize,
+}
+
+impl Evaluator {
+    fn text(&mut self, text: &str, depth: usize) -> Option<u64> {
+        self.value(&parsed(text).ok()?, depth)
+    }
+
+    fn value(&mut self, expression: &Expr, depth: usize) -> Option<u64> {
+        if depth > DEEPEST {
+            return None;
+        }
+        match expression {
+            Expr::Lit(literal) => match &literal.lit {
+                Lit::Int(number) => number.base10_parse().ok(),
+                _ => None,
+            },
+            Expr::Paren(inner) => self.value(&inner.expr, depth + 1),
+            Expr::Path(path) => {
+                self.lookups += 1;
+                if self.lookups > MOST_LOOKUPS {
+                    return None;
+                }
+                let name = path.path.get_ident()?.to_string();
+                let text = self.known.get(&name)?.clone()?;
+                self.text(&text, depth + 1)
+            }
+            Expr::Binary(both) => {
+                let left = self.value(&both.left, depth + 1)?;
+                let right = self.value(&both.right, depth + 1)?;
+                match both.op {
+                    BinOp::Add(_) => left.checked_add(right),
+                    BinOp::Sub(_) => left.checked_sub(right),
+                    BinOp::Mul(_) => left.checked_mul(right),
+                    BinOp::Div(_) => left.checked_div(right),
+                    BinOp::Rem(_) => left.checked_rem(right),
+                    BinOp::Shl(_) => left.checked_mul(2_u64.checked_pow(right.try_into().ok()?)?),
+                    BinOp::Shr(_) => left.checked_shr(right.try_into().ok()?),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The source as the parser wants it, and how many bytes were taken away in front: without a byte
@@ -272,6 +354,8 @@ fn plain(source: &str) -> (String, usize) {
     (text, offset)
 }
 
+const IN_MACRO: &str = "macro";
+
 struct Finder<'a> {
     text: &'a str,
     offset: usize,
@@ -281,23 +365,33 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    fn site(&mut self, name: &syn::Ident, ty: &syn::Type, value: &syn::Expr, kind: Kind) {
+    fn site(&mut self, name: &syn::Ident, ty: &syn::Type, value: &Expr, kind: &'static str) {
         if name == "_" {
             return;
         }
         let (ty, value) = (ty.span().byte_range(), value.span().byte_range());
-        let (Some(ty), Some(initialiser)) = (self.text.get(ty), self.text.get(value.clone()))
-        else {
-            self.lost = Some(name.to_string());
-            return;
-        };
+        match (self.text.get(ty), self.text.get(value.clone())) {
+            (Some(ty), Some(text)) => self.add(name, (ty, text), (value.start, value.end), kind),
+            _ => self.lost = Some(name.to_string()),
+        }
+    }
+
+    fn add(
+        &mut self,
+        name: &syn::Ident,
+        (ty, value): (&str, &str),
+        (start, end): (usize, usize),
+        kind: &'static str,
+    ) {
+        let name_alone = name.to_string();
+        let within = self.path.iter().chain([&name_alone]);
         self.found.push(ConstantSite {
-            name: name.to_string(),
-            module: self.path.join("::"),
-            ty: ty.to_owned(),
-            value: initialiser.to_owned(),
+            path: within.cloned().collect::<Vec<_>>().join("::"),
+            name: name_alone,
+            r#type: ty.to_owned(),
+            value: value.to_owned(),
             line: name.span().start().line as u64,
-            span: value.start + self.offset..value.end + self.offset,
+            span: (start + self.offset, end + self.offset),
             kind,
         });
     }
@@ -326,16 +420,8 @@ impl Finder<'_> {
                     if name == "fn" || name == "unsafe" || name == "extern" || name == "_" {
                         continue;
                     }
-                    let place = name.span().byte_range();
-                    self.found.push(ConstantSite {
-                        name: name.to_string(),
-                        module: self.path.join("::"),
-                        ty: String::new(),
-                        value: String::new(),
-                        line: name.span().start().line as u64,
-                        span: place.end + self.offset..place.end + self.offset,
-                        kind: Kind::InMacro,
-                    });
+                    let end = name.span().byte_range().end;
+                    self.add(&name, ("", ""), (end, end), IN_MACRO);
                 }
                 TokenTree::Ident(name) => before = name.to_string(),
                 TokenTree::Punct(_) | TokenTree::Literal(_) => before.clear(),
@@ -346,23 +432,23 @@ impl Finder<'_> {
 
 impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
-        self.site(&item.ident, &item.ty, &item.expr, Kind::Const);
+        self.site(&item.ident, &item.ty, &item.expr, "const");
         visit::visit_item_const(self, item);
     }
 
     fn visit_item_static(&mut self, item: &'ast syn::ItemStatic) {
-        self.site(&item.ident, &item.ty, &item.expr, Kind::Static);
+        self.site(&item.ident, &item.ty, &item.expr, "static");
         visit::visit_item_static(self, item);
     }
 
     fn visit_impl_item_const(&mut self, item: &'ast syn::ImplItemConst) {
-        self.site(&item.ident, &item.ty, &item.expr, Kind::Const);
+        self.site(&item.ident, &item.ty, &item.expr, "const");
         visit::visit_impl_item_const(self, item);
     }
 
     fn visit_trait_item_const(&mut self, item: &'ast syn::TraitItemConst) {
         if let Some((_, value)) = &item.default {
-            self.site(&item.ident, &item.ty, value, Kind::Const);
+            self.site(&item.ident, &item.ty, value, "const");
         }
         visit::visit_trait_item_const(self, item);
     }
@@ -406,105 +492,81 @@ impl<'ast> Visit<'ast> for Finder<'_> {
 mod tests {
     use super::*;
 
-    const SOURCE: &str = "\u{feff}#!/usr/bin/env run-cargo-script\r\n\
-        // const CHUNK: usize = 1;\r\n\
-        pub const CHUNK: usize = L1 / 8 / 4; // keep\r\n\
-        const L1: usize = 32 * 1024;\r\n\
-        static GREETING: &str = \"const CHUNK: usize = 2;\";\r\n\
-        mod small {\r\n\tpub const CHUNK: usize = { 7 };\r\n}\r\n\
-        impl Thing<u8> { const UNROLL: usize = 4; }\r\n\
-        trait Has { const NONE: u8; const SOME: u8 = 3; }\r\n\
-        fn run() { const LOCAL: u8 = 9; const _: () = (); }\r\n\
-        cfg_if! { if #[cfg(a)] { const HIDDEN: u8 = 1; const fn f() {} } }\r\n";
-
-    fn summary() -> Vec<(String, String, String, u64, &'static str)> {
-        let sites = list_constants(SOURCE).expect("parses");
-        let row = |s: ConstantSite| (s.module, s.name, s.value, s.line, s.kind.word());
-        sites.into_iter().map(row).collect()
-    }
-
-    #[test]
-    fn every_constant_is_found_wherever_it_stands() {
-        let row = |module: &str, name: &str, value: &str, line, kind| {
-            (
-                module.to_owned(),
-                name.to_owned(),
-                value.to_owned(),
-                line,
-                kind,
-            )
+    /// Texts that nest in each way that the grammar has, `levels` deep by [`too_deep`]'s count.
+    fn nested(levels: usize) -> Vec<String> {
+        let around = |open: &str, inner: &str, close: &str, tokens: usize| {
+            let times = levels / tokens;
+            let (open, close) = (open.repeat(times), close.repeat(times));
+            format!("{open}{inner}{close}")
         };
-        assert_eq!(
-            summary(),
-            [
-                row("", "CHUNK", "L1 / 8 / 4", 3, "const"),
-                row("", "L1", "32 * 1024", 4, "const"),
-                row("", "GREETING", "\"const CHUNK: usize = 2;\"", 5, "static"),
-                row("small", "CHUNK", "{ 7 }", 7, "const"),
-                row("Thing<u8>", "UNROLL", "4", 9, "const"),
-                row("Has", "SOME", "3", 10, "const"),
-                row("run", "LOCAL", "9", 11, "const"),
-                row("", "HIDDEN", "", 12, "macro"),
-            ]
-        );
-    }
-
-    #[test]
-    fn spans_point_at_the_initialiser_in_the_original_bytes() {
-        for site in list_constants(SOURCE).expect("parses") {
-            assert_eq!(&SOURCE[site.span.clone()], site.value, "{site:?}");
-        }
-    }
-
-    #[test]
-    fn an_edit_touches_the_initialiser_and_nothing_else() {
-        let edited = replace_constant(SOURCE, "small::CHUNK", " 1_024 ", None).expect("edited");
-        assert_eq!(edited, SOURCE.replace("{ 7 }", "1_024"));
-        let edited = replace_constant(SOURCE, "UNROLL", "{ 2 + 2 }", None).expect("edited");
-        assert_eq!(edited, SOURCE.replace("= 4;", "= { 2 + 2 };"));
-        let edited = replace_constant(SOURCE, "CHUNK", "512", Some(3)).expect("edited");
-        assert_eq!(edited, SOURCE.replace("L1 / 8 / 4", "512"));
-        let same = replace_constant(SOURCE, "L1", "32 * 1024", None).expect("same");
-        assert_eq!(same, SOURCE);
-    }
-
-    #[test]
-    fn what_is_ambiguous_missing_or_not_an_expression_is_refused() {
-        let told = |name, value| {
-            let refused = replace_constant(SOURCE, name, value, None).expect_err("refused");
-            refused.to_string()
-        };
-        assert!(told("CHUNK", "1").contains("2 definitions, at lines 3, 7"));
-        assert!(told("MISSING", "1").contains("no constant or static `MISSING`"));
-        assert!(told("NONE", "1").contains("no constant or static `NONE`"));
-        assert!(told("l::CHUNK", "1").contains("no constant or static `l::CHUNK`"));
-        assert!(told("HIDDEN", "1").contains("line 12: `HIDDEN` is written inside a macro"));
-        assert!(told("L1", "1; const X: u8 = 2").contains("not a Rust expression"));
-        assert!(told("L1", "").contains("not a Rust expression"));
-        assert!(told("L1", "1 // half").contains("would change more than L1"));
-        assert!(told("L1", "1 /* whole */").contains("would change more than L1"));
-    }
-
-    #[test]
-    fn source_that_is_not_rust_is_refused_with_its_line() {
-        let refused = list_constants("const A: u8 = 1;\nconst B u8 = 2;\n").expect_err("refused");
-        assert!(
-            refused.to_string().starts_with("line 2: not Rust"),
-            "{refused}"
-        );
-        assert!(list_constants("\"open").is_err());
+        let expressions = [
+            around("(", "1", ")", 1),
+            around("[", "1", "]", 1),
+            around("{", "1", "}", 1),
+            around("! ", "1", "", 1),
+            around("&", "1", "", 1),
+            around("return ", "1", "", 1),
+            around("|a, b| ", "1", "", 2),
+            around("a = ", "1", "", 2),
+            around("1 + ", "1", "", 2),
+            around("a", ".a", ".a", 2),
+            around("f", "()", "()", 1),
+            around("if a {} else ", "{}", "", 4),
+            around("if ", "a", "{}", 2),
+            around("1", " as u8", " as u8", 2),
+            around("", "a", "?", 1),
+        ];
+        let types = [
+            around("A<", "u8", ">", 3),
+            around("A<'a, ", "u8", ">", 2),
+            around("&", "u8", "", 1),
+            around("&'a ", "u8", "", 3),
+            around("*const ", "u8", "", 2),
+            around("[", "u8", "]", 1),
+            around("fn() -> ", "u8", "", 4),
+            around("impl Fn() -> ", "u8", "", 5),
+        ];
+        let expressions = expressions.map(|text| format!("const A: u8 = {text};"));
+        let types = types.map(|text| format!("const A: {text} = 1;"));
+        let others = [
+            format!("fn f() {{ {} }}", around("mod a {", "", "}", 3)),
+            format!("fn f() {{ let {} = 1; }}", around("Some(", "a", ")", 2)),
+            format!("use {};", around("a::", "a", "", 3)),
+        ];
+        expressions.into_iter().chain(types).chain(others).collect()
     }
 
     #[test]
     fn deep_nesting_is_refused_before_it_can_crash() {
-        let nested = |depth| format!("const A: u8 = {}1{};", "(".repeat(depth), ")".repeat(depth));
-        assert_eq!(list_constants(&nested(900)).expect("parses").len(), 1);
-        for deep in [
-            nested(20_000),
-            format!("const A: u8 = {}1;", "! ".repeat(20_000)),
+        for text in nested(DEEPEST * 9 / 10) {
+            let found = list_constants(&text);
+            assert!(found.is_ok(), "{}: {found:?}", excerpt(text.as_bytes()));
+        }
+        for text in nested(2 * DEEPEST) {
+            let refused = list_constants(&text).expect_err("refused").to_string();
+            assert!(refused.contains("nested too deep"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_worked_out() {
+        let value = |text: &str| literal(text).expect("no panic");
+        assert_eq!(value("0xff_u8"), Some(Value::Int(255)));
+        assert_eq!(value("-1_f64"), Some(Value::Int(-1)));
+        assert_eq!(value("2.5e1f32"), Some(Value::Float(25.0)));
+        assert_eq!(value("false"), Some(Value::Bool(false)));
+        assert_eq!(
+            (value("A"), value("1 + 1"), value("'a'")),
+            (None, None, None)
+        );
+        let source = "const A: u8 = B + 1; const B: u8 = (3 << 2) % 7; const L: u8 = L + L;\
+            const D: u8 = 1; mod m { const D: u8 = 2; }";
+        let number = |text: &str| evaluate(text, source).expect("parses");
+        assert_eq!(number("A * 2"), Some(12));
+        for text in [
+            "L", "D", "NONE", "1 - 2", "8 / 0", "f(3)", "1 << 64", "-1", "1.5",
         ] {
-            let refused = list_constants(&deep).expect_err("refused").to_string();
-            assert!(refused.contains("levels deep"), "{refused}");
+            assert_eq!(number(text), None, "{text}");
         }
     }
 }

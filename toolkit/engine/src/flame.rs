@@ -3,10 +3,9 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::str::FromStr;
 
 use inferno::differential;
-use inferno::flamegraph::{self, Direction, Options, Palette};
+use inferno::flamegraph::{self, Options};
 
 use crate::folded::Folded;
 use crate::guard::guard;
@@ -22,28 +21,8 @@ pub struct Style {
     pub subtitle: Option<String>,
     /// What the counts count.
     pub count_name: String,
-    /// Leaf first: stacks merged from the innermost frame.
-    pub reverse: bool,
-    /// Root at the top (an icicle graph).
-    pub inverted: bool,
     /// Frames narrower than this share of the picture, in percent, are left out.
     pub min_width: f64,
-    /// One of inferno's palettes, such as `hot`, `rust`, `python`, `aqua`.
-    pub palette: String,
-}
-
-impl Default for Style {
-    fn default() -> Self {
-        Self {
-            title: flamegraph::defaults::TITLE.to_owned(),
-            subtitle: None,
-            count_name: flamegraph::defaults::COUNT_NAME.to_owned(),
-            reverse: false,
-            inverted: false,
-            min_width: flamegraph::defaults::MIN_WIDTH,
-            palette: flamegraph::defaults::COLORS.to_owned(),
-        }
-    }
 }
 
 impl Style {
@@ -61,13 +40,6 @@ impl Style {
             }
         }
         let mut options = Options::default();
-        options.colors = Palette::from_str(&self.palette).map_err(|_| {
-            Error::input(format!(
-                "unknown palette `{}`; there are {}",
-                self.palette,
-                Palette::VARIANTS.join(", ")
-            ))
-        })?;
         // inferno's random colours go on from the last picture: the same input would give
         // other bytes the second time.
         options.deterministic = true;
@@ -79,81 +51,59 @@ impl Style {
         // mode it takes the lines as they come (last one first); `drawable` orders them.
         options.flame_chart = true;
         options.min_width = self.min_width;
-        if self.inverted {
-            options.direction = Direction::Inverted;
-        }
         Ok(options)
     }
 }
 
-/// Draws the stacks of all `files` together.
+/// Draws folded stacks.
 ///
 /// # Errors
-/// A file that cannot be read or is not folded, no samples at all, a style that inferno does not
-/// know, or [`Error::Panic`].
-pub fn flamegraph(files: &[&Path], output: &Path, style: &Style) -> Result<()> {
+/// A file that cannot be read or is not folded, no samples at all, a text or width that no picture
+/// can have, or a panic of inferno's.
+pub fn flamegraph(folded: &Path, output: &Path, style: &Style) -> Result<()> {
     let mut options = style.options()?;
-    let mut files = files.iter();
-    let first = files
-        .next()
-        .ok_or_else(|| Error::input("no folded file to draw"))?;
-    let mut all = Folded::read(first)?;
-    for path in files {
-        all.merge(&Folded::read(path)?, None)?;
-    }
-    if all.total() == 0 {
-        return Err(Error::in_file(first, "no samples: nothing to draw"));
-    }
-    let text = drawable(&all, style.reverse, style.min_width)?;
-    drop(all);
+    let text = drawable(&with_samples(folded)?, style.min_width);
     draw(text.lines(), output, &mut options)
 }
 
-/// How two captures are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Difference {
-    /// Scales `before` to the number of samples of `after`, so that only shares are compared.
-    pub normalize: bool,
-    /// Colours by `before - after`: for the picture with the two files given the other way round,
-    /// which shows the frames that have vanished.
-    pub negate: bool,
-}
-
-/// Draws `after`, coloured by what changed since `before` (red: more, blue: less).
+/// Draws `after`, coloured by what changed since `before` (red: more, blue: less). With
+/// `normalize`, `before` is scaled to the number of samples of `after`, so that shares are compared.
 ///
 /// # Errors
-/// As [`flamegraph`]; either file without samples.
+/// As [`flamegraph`].
 pub fn diff_flamegraph(
     before: &Path,
     after: &Path,
     output: &Path,
     style: &Style,
-    how: Difference,
+    normalize: bool,
 ) -> Result<()> {
     let mut options = style.options()?;
-    options.negate_differentials = how.negate;
-    let mut texts = Vec::new();
-    for path in [before, after] {
-        let folded = Folded::read(path)?;
-        if folded.total() == 0 {
-            return Err(Error::in_file(path, "no samples: nothing to compare"));
-        }
-        // Whole: what is narrow in one capture may be wide in the other.
-        texts.push(drawable(&folded, style.reverse, 0.0)?);
-    }
-    let text = guard("comparing two captures", || {
+    // Whole: what is narrow in one capture may be wide in the other.
+    let whole = |path| with_samples(path).map(|folded| drawable(&folded, 0.0));
+    let (before, after) = (whole(before)?, whole(after)?);
+    let both = guard("comparing two captures", || {
         let mut both = Vec::new();
         let compare = differential::Options {
-            normalize: how.normalize,
+            normalize,
             ..differential::Options::default()
         };
-        differential::from_readers(compare, texts[0].as_bytes(), texts[1].as_bytes(), &mut both)
+        differential::from_readers(compare, before.as_bytes(), after.as_bytes(), &mut both)
             .map_err(Error::write(output))?;
-        String::from_utf8(both).map_err(|_| Error::in_file(after, "not UTF-8 text"))
+        Ok(both)
     })?;
+    let text = String::from_utf8_lossy(&both);
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable_by(|a, b| stack_of_two(b).split(';').cmp(stack_of_two(a).split(';')));
     draw(lines, output, &mut options)
+}
+
+fn with_samples(path: &Path) -> Result<Folded> {
+    let folded = Folded::read(path)?;
+    if folded.total() == 0 {
+        return Err(Error::in_file(path, "no samples: nothing to draw"));
+    }
+    Ok(folded)
 }
 
 /// The stack of a line with two counts.
@@ -179,9 +129,7 @@ fn draw<'a>(
 ///
 /// Frames below `min_width` percent of all samples are left out here, where that costs nothing:
 /// inferno would first build all of them. What is left keeps its place in the picture.
-fn drawable(folded: &Folded, leaf_first: bool, min_width: f64) -> Result<String> {
-    let turned = leaf_first.then(|| folded.reversed()).transpose()?;
-    let folded = turned.as_ref().unwrap_or(folded);
+fn drawable(folded: &Folded, min_width: f64) -> String {
     let names: Vec<String> = (0..folded.name_count() as u32)
         .map(|id| safe(folded.name(id)))
         .collect();
@@ -189,32 +137,29 @@ fn drawable(folded: &Folded, leaf_first: bool, min_width: f64) -> Result<String>
     let narrow = min_width / (100.0 / folded.total() as f64);
     let mut text = String::new();
     for (stack, count) in visible(folded, narrow).into_iter().rev() {
-        for (position, id) in stack.iter().enumerate() {
-            if position > 0 {
-                text.push(';');
-            }
+        for id in stack {
             text.push_str(&names[*id as usize]);
+            text.push(';');
         }
-        text.push(' ');
-        text.push_str(&count.to_string());
-        text.push('\n');
+        text.pop();
+        text.push_str(&format!(" {count}\n"));
     }
-    Ok(text)
+    text
 }
 
 /// inferno takes a number before the count for a second count, and skips lines that begin with
 /// `# `. In such names the space becomes a no-break space, which looks the same.
 fn safe(name: &str) -> String {
-    const NO_BREAK_SPACE: char = '\u{a0}';
+    const NO_BREAK_SPACE: &str = "\u{a0}";
     let mut name = name.to_owned();
     let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if let Some(space) = name.rfind(' ')
         && is_number(&name[space + 1..])
     {
-        name.replace_range(space..=space, NO_BREAK_SPACE.encode_utf8(&mut [0; 4]));
+        name.replace_range(space..=space, NO_BREAK_SPACE);
     }
     if name.starts_with("# ") {
-        name.replace_range(1..2, NO_BREAK_SPACE.encode_utf8(&mut [0; 4]));
+        name.replace_range(1..2, NO_BREAK_SPACE);
     }
     name
 }
@@ -222,7 +167,7 @@ fn safe(name: &str) -> String {
 /// The stacks in drawing order, cut where their frames have fewer than `narrow` samples.
 fn visible(folded: &Folded, narrow: f64) -> Vec<(&[u32], u64)> {
     let order = folded.sorted();
-    let stack = |position: usize| folded.sequences().get(order[position]);
+    let stack = |position: usize| folded.stacks().get(order[position]);
     let mut until = vec![0];
     until.extend((0..order.len()).scan(0, |sum, position| {
         *sum += stack(position).1;
@@ -241,12 +186,11 @@ fn visible(folded: &Folded, narrow: f64) -> Vec<(&[u32], u64)> {
             draw_stack(&mut drawn, whole, samples);
         } else {
             let below = open.len();
+            let frame = |number: &u32| folded.stacks().get(*number).0.get(depth);
             let mut from = first;
-            while from < end {
-                let frame = stack(from).0.get(depth);
-                let same = |position: &usize| stack(*position).0.get(depth) == frame;
-                let to = from + (from..end).take_while(same).count();
-                if frame.is_some() {
+            for same in order[first..end].chunk_by(|a, b| frame(a) == frame(b)) {
+                let to = from + same.len();
+                if frame(&same[0]).is_some() {
                     open.push((from, to, depth + 1));
                 } else {
                     // The stack that ends here; sorted first, so drawn leftmost.
@@ -276,10 +220,8 @@ mod tests {
         let mut folded = Folded::default();
         folded.add(&["main", "worker 3"], 5).expect("good");
         folded.add(&["# note", "x"], 1).expect("good");
-        let text = drawable(&folded, false, 0.0).expect("text");
+        let text = drawable(&folded, 0.0);
         assert_eq!(text, "main;worker\u{a0}3 5\n#\u{a0}note;x 1\n");
-        let text = drawable(&folded, true, 0.0).expect("text");
-        assert_eq!(text, "x;#\u{a0}note 1\nworker\u{a0}3;main 5\n");
     }
 
     #[test]
@@ -296,7 +238,7 @@ mod tests {
             let stack: Vec<&str> = stack.split(';').collect();
             folded.add(&stack, count).expect("good");
         }
-        let text = |percent| drawable(&folded, false, percent).expect("text");
+        let text = |percent| drawable(&folded, percent);
         assert_eq!(
             text(0.0),
             "z;y 1\na;g 88\na;b;f 5\na;b;d;e 1\na;b;c 4\na 1\n"
@@ -304,24 +246,6 @@ mod tests {
         assert_eq!(text(1.5), "z 1\na;g 88\na;b;f 5\na;b 1\na;b;c 4\na 1\n");
         assert_eq!(text(4.5), "z 1\na;g 88\na;b;f 5\na;b 5\na 1\n");
         assert_eq!(text(50.0), "z 1\na;g 88\na 11\n");
-        assert_eq!(drawable(&Folded::default(), false, 1.0).expect("text"), "");
-    }
-
-    #[test]
-    fn an_unknown_palette_names_the_known_ones() {
-        let style = Style {
-            palette: "pink".to_owned(),
-            ..Style::default()
-        };
-        let message = style.options().expect_err("refused").to_string();
-        assert!(
-            message.contains("pink") && message.contains("python"),
-            "{message}"
-        );
-        let wide = Style {
-            min_width: f64::NAN,
-            ..Style::default()
-        };
-        assert!(wide.options().is_err());
+        assert_eq!(drawable(&Folded::default(), 1.0), "");
     }
 }

@@ -1,4 +1,4 @@
-//! Turns a panic of a library into an [`Error::Panic`], quietly: while a guarded call runs, its
+//! Turns a panic of a library into an an error of the kind `Panic`, quietly: while a guarded call runs, its
 //! panic text goes into the error and not to stderr, where it would look like a crash of perfkit.
 
 use std::cell::{Cell, RefCell};
@@ -14,13 +14,13 @@ thread_local! {
 
 static HOOK: Once = Once::new();
 
-/// Runs `work`; a panic inside becomes [`Error::Panic`] with the panic's text and place.
+/// Runs `work`; a panic inside becomes one of the kind `Panic` with the panic's text and place.
 ///
 /// The panic hook that was there before still sees every panic of other threads and of
 /// unguarded code.
 ///
 /// # Errors
-/// Whatever `work` returns, or [`Error::Panic`].
+/// Whatever `work` returns, or an error of the kind `Panic`.
 pub fn guard<T>(doing: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     HOOK.call_once(|| {
         let previous = panic::take_hook();
@@ -36,8 +36,11 @@ pub fn guard<T>(doing: &'static str, work: impl FnOnce() -> Result<T>) -> Result
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outer);
     outcome.unwrap_or_else(|_| {
-        let message = TEXT.take().unwrap_or_else(|| "no panic text".to_owned());
-        Err(Error::Panic { doing, message })
+        let message = TEXT.take();
+        Err(Error::panic(
+            doing,
+            message.as_deref().unwrap_or("no panic text"),
+        ))
     })
 }
 

@@ -1,5 +1,7 @@
 //! Storing each name and each stack once: what keeps a gigabyte of folded text small.
 
+use std::hash::Hash;
+
 use ahash::RandomState;
 use hashbrown::HashTable;
 
@@ -8,157 +10,68 @@ pub(crate) fn hasher() -> RandomState {
     RandomState::with_seeds(1, 2, 3, 4)
 }
 
-/// A set of byte strings, each known by a number given in order of arrival.
+/// A set of sequences, each known by a number given in order of arrival.
 #[derive(Debug, Clone)]
-pub struct Names {
-    bytes: Vec<u8>,
+pub(crate) struct Interned<T> {
+    items: Vec<T>,
     ends: Vec<usize>,
     table: HashTable<u32>,
     state: RandomState,
 }
 
-impl Default for Names {
-    fn default() -> Self {
-        Self {
-            bytes: Vec::new(),
-            ends: Vec::new(),
-            table: HashTable::new(),
-            state: hasher(),
-        }
-    }
-}
+/// A set of byte strings.
+pub(crate) type Names = Interned<u8>;
 
-impl Names {
-    /// How many names there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// Bytes held by the names' text.
-    #[must_use]
-    pub fn text_bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The name with this number.
-    #[must_use]
-    pub fn get(&self, id: u32) -> &[u8] {
-        slice(&self.bytes, &self.ends, id)
-    }
-
-    /// The number of `name`, and whether it is new.
-    pub fn add(&mut self, name: &[u8]) -> (u32, bool) {
-        let hash = self.state.hash_one(name);
-        let (bytes, ends, state) = (&self.bytes, &self.ends, &self.state);
-        let known = |id: &u32| slice(bytes, ends, *id) == name;
-        if let Some(id) = self.table.find(hash, known) {
-            return (*id, false);
-        }
-        let id = index(self.ends.len());
-        self.table
-            .insert_unique(hash, id, |id| state.hash_one(slice(bytes, ends, *id)));
-        self.bytes.extend_from_slice(name);
-        self.ends.push(self.bytes.len());
-        (id, true)
-    }
-
-    /// Forgets everything, keeping the memory.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-        self.table.clear();
-    }
-}
-
-/// A set of sequences of numbers, each with a count.
-#[derive(Debug, Clone)]
-pub struct Sequences {
-    items: Vec<u32>,
-    ends: Vec<usize>,
-    counts: Vec<u64>,
-    table: HashTable<u32>,
-    state: RandomState,
-}
-
-impl Default for Sequences {
+impl<T> Default for Interned<T> {
     fn default() -> Self {
         Self {
             items: Vec::new(),
             ends: Vec::new(),
-            counts: Vec::new(),
             table: HashTable::new(),
             state: hasher(),
         }
     }
 }
 
-impl Sequences {
-    /// How many different sequences there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
+impl<T: Copy + Eq + Hash> Interned<T> {
+    /// How many sequences there are.
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+    /// How many items all sequences hold together.
+    pub(crate) fn items(&self) -> usize {
+        self.items.len()
     }
 
-    /// Adds `count` to the count of `sequence`; `None` when that passes `u64::MAX`.
-    #[must_use]
-    pub fn add(&mut self, sequence: &[u32], count: u64) -> Option<()> {
+    /// The sequence with this number.
+    pub(crate) fn get(&self, id: u32) -> &[T] {
+        slice(&self.items, &self.ends, id)
+    }
+
+    /// The number of a sequence, and whether it is new.
+    pub(crate) fn add(&mut self, sequence: &[T]) -> (u32, bool) {
         let hash = self.state.hash_one(sequence);
         let (items, ends, state) = (&self.items, &self.ends, &self.state);
         let known = |id: &u32| slice(items, ends, *id) == sequence;
         if let Some(id) = self.table.find(hash, known) {
-            let total = &mut self.counts[*id as usize];
-            *total = total.checked_add(count)?;
-            return Some(());
+            return (*id, false);
         }
-        let id = index(self.ends.len());
+        // Four billion different names or stacks would need over 100 GB: more than any machine
+        // that perfkit runs on, so the limit is a bug and not bad input.
+        let id = u32::try_from(ends.len()).expect("fewer than 2^32 different entries");
         self.table
             .insert_unique(hash, id, |id| state.hash_one(slice(items, ends, *id)));
         self.items.extend_from_slice(sequence);
         self.ends.push(self.items.len());
-        self.counts.push(count);
-        Some(())
+        (id, true)
     }
 
-    /// Sequence and count with this number.
-    #[must_use]
-    pub fn get(&self, id: u32) -> (&[u32], u64) {
-        (slice(&self.items, &self.ends, id), self.counts[id as usize])
-    }
-
-    /// All sequences with their counts, in order of arrival.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u32], u64)> {
-        (0..index(self.ends.len())).map(|id| self.get(id))
-    }
-
-    /// All items of all sequences, one after the other.
-    #[must_use]
-    pub fn items(&self) -> &[u32] {
-        &self.items
-    }
-
-    /// Where each sequence ends in [`Sequences::items`].
-    #[must_use]
-    pub fn ends(&self) -> &[usize] {
-        &self.ends
-    }
-
-    /// The counts, in order of arrival.
-    #[must_use]
-    pub fn counts(&self) -> &[u64] {
-        &self.counts
+    /// Forgets everything, keeping the memory.
+    pub(crate) fn clear(&mut self) {
+        self.items.clear();
+        self.ends.clear();
+        self.table.clear();
     }
 }
 
@@ -168,10 +81,40 @@ fn slice<'a, T>(all: &'a [T], ends: &[usize], id: u32) -> &'a [T] {
     &all[start..ends[id]]
 }
 
-/// Four billion different names or stacks would need over 100 GB: more than any machine that
-/// perfkit runs on, so the limit is a bug and not bad input.
-fn index(length: usize) -> u32 {
-    u32::try_from(length).expect("fewer than 2^32 different entries")
+/// A set of stacks (numbers of names), each with a count.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stacks {
+    stacks: Interned<u32>,
+    counts: Vec<u64>,
+}
+
+impl Stacks {
+    /// How many different stacks there are.
+    pub(crate) fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Adds `count` to the count of `stack`; `None` when that passes `u64::MAX`.
+    #[must_use]
+    pub(crate) fn add(&mut self, stack: &[u32], count: u64) -> Option<()> {
+        let (id, new) = self.stacks.add(stack);
+        if new {
+            self.counts.push(0);
+        }
+        let total = &mut self.counts[id as usize];
+        *total = total.checked_add(count)?;
+        Some(())
+    }
+
+    /// Stack and count with this number.
+    pub(crate) fn get(&self, id: u32) -> (&[u32], u64) {
+        (self.stacks.get(id), self.counts[id as usize])
+    }
+
+    /// All stacks with their counts, in order of arrival.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u32], u64)> {
+        (0..self.len() as u32).map(|id| self.get(id))
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +139,7 @@ mod tests {
 
     #[test]
     fn counts_add_up_and_never_wrap() {
-        let mut stacks = Sequences::default();
+        let mut stacks = Stacks::default();
         assert_eq!(stacks.add(&[1, 2], 3), Some(()));
         assert_eq!(stacks.add(&[1], 1), Some(()));
         assert_eq!(stacks.add(&[1, 2], 4), Some(()));

@@ -3,6 +3,7 @@
 //! The modules here work on paths and slices and know nothing of Python; [`python`] (feature
 //! `python`) is the thin layer that shows them to it. Nothing here prints, decides or judges.
 
+pub mod cfg;
 pub mod collapse;
 pub mod constants;
 pub mod elf;
@@ -10,8 +11,9 @@ pub mod error;
 pub mod flame;
 pub mod folded;
 pub mod guard;
-pub mod intern;
-pub mod lines;
+pub mod inlined;
+mod intern;
+mod lines;
 mod naming;
 pub mod perf_script;
 #[cfg(feature = "python")]

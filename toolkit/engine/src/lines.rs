@@ -1,10 +1,8 @@
 //! Reading a text file line by line in constant memory. Knows nothing of any format.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-
-use memchr::memchr;
 
 use crate::{Error, Result};
 
@@ -14,89 +12,61 @@ const CHUNK: usize = 1 << 20;
 /// A line longer than this is not text of a profiler but some other file (16 MiB).
 const LONGEST_LINE: usize = 1 << 24;
 
-/// What [`for_each_line`] saw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
-    /// Bytes in the file.
-    pub bytes: u64,
-    /// Lines, the last one also when it has no line feed.
-    pub lines: u64,
-    /// Whether the last line has its line feed (true for an empty file).
-    pub complete: bool,
+/// One line of a text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line<'a> {
+    /// Its number, from 1.
+    pub(crate) number: u64,
+    /// Without its line feed and without a carriage return before it.
+    pub(crate) text: &'a [u8],
+    /// Whether it has its line feed; only the last one may have none.
+    pub(crate) complete: bool,
 }
 
-/// Calls `each(number, line)` for every line of the file: numbers from 1, the line without its
-/// line feed and without a carriage return before it.
+/// Calls `each` for every line of the file; returns the file's size in bytes.
 ///
 /// # Errors
-/// [`Error::Read`], a line over 16 MiB, or what `each` returns (with the file's name put in).
-pub fn for_each_line(path: &Path, each: impl FnMut(u64, &[u8]) -> Result<()>) -> Result<Seen> {
+/// [`Error::Input`]: the file cannot be read, a line over 16 MiB, or what `each` returns (with the
+/// file's name put in).
+pub(crate) fn for_each_line(path: &Path, each: impl FnMut(Line<'_>) -> Result<()>) -> Result<u64> {
     let file = File::open(path).map_err(Error::read(path))?;
-    from_reader(file, path, each).map_err(|error| error.named(path))
+    from_reader(file, each).map_err(|error| error.named(path))
 }
 
-/// [`for_each_line`] for any reader; `path` only names it in errors.
-///
-/// # Errors
-/// As [`for_each_line`].
-pub fn from_reader(
-    mut reader: impl Read,
-    path: &Path,
-    mut each: impl FnMut(u64, &[u8]) -> Result<()>,
-) -> Result<Seen> {
-    let mut buffer = vec![0_u8; CHUNK];
-    let mut filled = 0;
-    let mut seen = Seen {
-        bytes: 0,
-        lines: 0,
-        complete: true,
-    };
+fn from_reader(reader: impl Read, mut each: impl FnMut(Line<'_>) -> Result<()>) -> Result<u64> {
+    let mut reader = BufReader::with_capacity(CHUNK, reader);
+    let (mut line, mut number, mut bytes) = (Vec::new(), 0, 0);
     loop {
-        if filled == buffer.len() {
-            if buffer.len() >= LONGEST_LINE {
-                return Err(Error::at_line(
-                    seen.lines + 1,
-                    "a line of more than 16 MiB: this is not text of a profiler",
-                ));
-            }
-            buffer.resize(buffer.len() * 2, 0);
+        line.clear();
+        let read = reader
+            .by_ref()
+            .take(LONGEST_LINE as u64)
+            .read_until(b'\n', &mut line)
+            .map_err(|error| Error::input(format!("cannot read: {error}")))?;
+        if read == 0 {
+            return Ok(bytes);
         }
-        let read = match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Error::read(path)(error)),
-        };
-        seen.bytes += read as u64;
-        let known = filled;
-        filled += read;
-        let mut start = 0;
-        // What was there before this read holds no line feed: look only at the new bytes.
-        let mut from = known;
-        while let Some(offset) = memchr(b'\n', &buffer[from..filled]) {
-            let end = from + offset;
-            seen.lines += 1;
-            each(seen.lines, without_return(&buffer[start..end]))?;
-            start = end + 1;
-            from = start;
+        bytes += read as u64;
+        number += 1;
+        let bare = line.strip_suffix(b"\n");
+        let complete = bare.is_some();
+        if !complete && read == LONGEST_LINE {
+            return Err(Error::at_line(
+                number,
+                "a line of more than 16 MiB: this is not text of a profiler",
+            ));
         }
-        buffer.copy_within(start..filled, 0);
-        filled -= start;
+        let text = bare.unwrap_or(&line);
+        each(Line {
+            number,
+            text: text.strip_suffix(b"\r").unwrap_or(text),
+            complete,
+        })?;
     }
-    if filled > 0 {
-        seen.complete = false;
-        seen.lines += 1;
-        each(seen.lines, without_return(&buffer[..filled]))?;
-    }
-    Ok(seen)
-}
-
-fn without_return(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// A piece of a line for an error message: at most 80 characters, control characters escaped.
-pub fn excerpt(line: &[u8]) -> String {
+pub(crate) fn excerpt(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let mut short: String = text.chars().take(80).flat_map(char::escape_debug).collect();
     if text.chars().nth(80).is_some() {
@@ -123,30 +93,35 @@ mod tests {
         }
     }
 
-    fn lines(text: &[u8]) -> (Vec<String>, Seen) {
+    fn lines(text: &[u8]) -> (Vec<(String, bool)>, u64) {
         let mut all = Vec::new();
-        let seen = from_reader(Trickle(text), Path::new("x"), |number, line| {
-            assert_eq!(number, all.len() as u64 + 1);
-            all.push(String::from_utf8_lossy(line).into_owned());
+        let bytes = from_reader(Trickle(text), |line| {
+            assert_eq!(line.number, all.len() as u64 + 1);
+            all.push((
+                String::from_utf8_lossy(line.text).into_owned(),
+                line.complete,
+            ));
             Ok(())
-        })
-        .expect("readable");
-        (all, seen)
+        });
+        (all, bytes.expect("readable"))
     }
 
     #[test]
     fn lines_come_whole_however_the_bytes_arrive() {
-        let (all, seen) = lines(b"a\r\n\nbc\nd");
-        assert_eq!(all, ["a", "", "bc", "d"]);
-        assert_eq!((seen.bytes, seen.lines, seen.complete), (8, 4, false));
-        assert_eq!(lines(b"").0.len(), 0);
-        assert!(lines(b"a\n").1.complete);
+        let (all, bytes) = lines(b"a\r\n\nbc\nd");
+        let each = [("a", true), ("", true), ("bc", true), ("d", false)];
+        assert_eq!(
+            all,
+            each.map(|(text, complete)| (text.to_owned(), complete))
+        );
+        assert_eq!(bytes, 8);
+        assert_eq!(lines(b""), (Vec::new(), 0));
     }
 
     #[test]
     fn an_endless_line_is_refused() {
         let endless = std::io::repeat(b'x');
-        let error = from_reader(endless, Path::new("x"), |_, _| Ok(())).expect_err("refused");
+        let error = from_reader(endless, |_| Ok(())).expect_err("refused");
         assert!(error.to_string().contains("16 MiB"), "{error}");
     }
 }

@@ -1,167 +1,135 @@
-//! What inferno calls a thread or a frame: each different one is handed over once, in a form that it
-//! reads without loss, and what is put in for that is taken out again.
+//! What a frame or a thread of `perf script`'s text is called in a folded stack: as inferno's
+//! collapser calls it, but for what its rules, made for C++ and Java, get wrong in other names.
 
-use std::io::{self, Read};
-
-use crate::intern::Names;
-use crate::lines::excerpt;
 use crate::perf_script::FrameLine;
 use crate::symbols;
-use crate::{Error, Result};
 
-// Stand-ins for what inferno would take for something else. They are code points that Unicode
-// keeps for a program's own use inside itself; no text has them.
-const ARROW: char = '\u{fdd0}';
-const OPEN: char = '\u{fdd1}';
-const CLOSE: char = '\u{fdd2}';
-const SPACE: char = '\u{fdd3}';
-const NOTHING: char = '\u{fdd4}';
-
-/// Begins the numbers that stand for a thread or a frame.
-const NUMBERED: char = '\u{fdd5}';
-
-/// The thread as inferno reads it.
-pub(crate) fn thread_name(comm: &str, id: &str) -> String {
-    // In a name such as `rayon 1` inferno would take the 1 for the thread's number.
-    let name: String = comm
-        .chars()
-        .map(|c| match c {
-            ' ' | '\t' => '_',
-            ';' => ':',
-            other => other,
-        })
-        .collect();
-    format!("{NOTHING}{name} {id}")
+/// The root frame of a thread: `comm-PID/TID`, with `?` for a process that was not printed.
+///
+/// Blanks in the name become `_`.
+pub(crate) fn thread(comm: &str, id: &str) -> String {
+    let process = if id.contains('/') { "" } else { "?/" };
+    format!("{}-{process}{id}", comm.replace([' ', '\t'], "_"))
 }
 
-/// The frame as inferno reads it.
-pub(crate) fn fed(frame: FrameLine<'_>) -> String {
-    let symbol = symbols::demangle(frame.symbol);
-    // inferno would split at `->` (its sign for Java's inlined calls), and cut at the first `(`
-    // as at a C++ parameter list: right for C++, wrong for a path in a Python frame.
-    let mut symbol = symbol.replace("->", ARROW.encode_utf8(&mut [0; 4]));
-    if symbol.starts_with("py::") || symbols::is_rust(frame.symbol) {
-        symbol = symbol.replace('(', OPEN.encode_utf8(&mut [0; 4]));
-    }
-    let anonymous = format!("{OPEN}anonymous namespace{CLOSE}");
-    symbol = symbol.replace("(anonymous namespace)", &anonymous);
-    if let Some(rest) = symbol.strip_prefix('(') {
-        symbol = format!("{OPEN}{rest}");
-    }
-    let module = frame.module.replace(' ', SPACE.encode_utf8(&mut [0; 4]));
-    format!("{symbol} ({module})")
-}
-
-/// Puts back what [`fed`] and [`thread_name`] replaced.
-fn restore(text: &str) -> String {
-    let mut restored = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            ARROW => restored.push_str("->"),
-            OPEN => restored.push('('),
-            CLOSE => restored.push(')'),
-            SPACE => restored.push(' '),
-            NOTHING => {}
-            other => restored.push(other),
+/// A frame: its symbol, demangled if it is Rust's, without parameters if it is C++'s; the name of
+/// its file in brackets where it has no symbol; `_[k]` after a function of the kernel.
+pub(crate) fn frame(frame: FrameLine<'_>) -> String {
+    let mut name = match symbols::demangle(frame.symbol) {
+        Some(rust) => rust,
+        // The text of Python's frames holds the path of their file.
+        None if frame.symbol.starts_with("py::") => frame.symbol.to_owned(),
+        None if frame.symbol == UNKNOWN && frame.module != UNKNOWN => {
+            let file = frame
+                .module
+                .rsplit_once('/')
+                .map_or(frame.module, |(_, file)| file);
+            format!("[{file}]")
         }
-    }
-    restored
-}
-
-/// Reads inferno's answer to a [`Feed`]: `NUMBER;NAME 1` in any order.
-pub(crate) fn names_by_number(text: &str, count: u32) -> Result<Vec<String>> {
-    let broken = |line: &str| Error::Panic {
-        doing: "collapsing perf's text",
-        message: format!(
-            "inferno's answer is not one name: `{}`",
-            excerpt(line.as_bytes())
-        ),
+        None => without_parameters(frame.symbol).to_owned(),
     };
-    let mut names = vec![None; count as usize];
-    for line in text.lines() {
-        let (stack, seen) = line.rsplit_once(' ').ok_or_else(|| broken(line))?;
-        let mut parts = stack.split(';');
-        let (Some(first), Some(second), None) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(broken(line));
-        };
-        let number = |part: &str| {
-            part.strip_prefix(NUMBERED)
-                .and_then(|n| n.parse::<usize>().ok())
-        };
-        let (number, name) = match (number(first), number(second)) {
-            (Some(number), None) => (number, second),
-            (None, Some(number)) => (number, first),
-            _ => return Err(broken(line)),
-        };
-        let slot = names.get_mut(number).ok_or_else(|| broken(line))?;
-        if seen != "1" || slot.replace(restore(name)).is_some() {
-            return Err(broken(line));
-        }
+    if is_kernel(frame.module) {
+        name.push_str("_[k]");
     }
-    let all: Option<Vec<String>> = names.into_iter().collect();
-    all.ok_or_else(|| broken("a name is missing"))
+    name
 }
 
-/// Threads or frames as text for inferno: one sample each, in which the other part is a number.
-pub(crate) struct Feed<'a> {
-    names: &'a Names,
-    pub(crate) are_threads: bool,
-    pub(crate) count: u32,
-    next: u32,
-    text: Vec<u8>,
-    taken: usize,
+/// What perf prints for a symbol or a file that it does not know.
+const UNKNOWN: &str = "[unknown]";
+
+/// The name before its parameter list: the first `(` outside brackets, unless the name begins with
+/// it, or it is Go's (`net/http.(*Client).Do`) or an anonymous namespace.
+fn without_parameters(name: &str) -> &str {
+    let (mut depth, mut before) = (0, '(');
+    for (at, c) in name.char_indices() {
+        match c {
+            '<' | '{' | '[' => depth += 1,
+            '>' if before == '-' => {} // an arrow
+            '>' | '}' | ']' | ')' => depth -= 1,
+            '(' => {
+                let is_name =
+                    at == 0 || before == '.' || name[at..].starts_with("(anonymous namespace)");
+                if depth == 0 && !is_name {
+                    return &name[..at];
+                }
+                depth += 1;
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    name
 }
 
-impl<'a> Feed<'a> {
-    pub(crate) fn of_threads(names: &'a Names) -> Self {
-        Self::new(names, true)
-    }
-
-    pub(crate) fn of_frames(names: &'a Names) -> Self {
-        Self::new(names, false)
-    }
-
-    fn new(names: &'a Names, are_threads: bool) -> Self {
-        Self {
-            names,
-            are_threads,
-            count: names.len() as u32,
-            next: 0,
-            text: Vec::new(),
-            taken: 0,
-        }
-    }
-
-    fn refill(&mut self) {
-        self.text.clear();
-        self.taken = 0;
-        if self.next == self.count {
-            return;
-        }
-        let name = self.names.get(self.next);
-        let number = format!("{NUMBERED}{}", self.next);
-        self.next += 1;
-        let (thread, frame) = if self.are_threads {
-            (name, format!("{number} (m)").into_bytes())
-        } else {
-            (&*format!("{number} 0/0").into_bytes(), name.to_vec())
-        };
-        self.text.extend_from_slice(thread);
-        self.text.extend_from_slice(b" 0.0: e: \n\t0 ");
-        self.text.extend_from_slice(&frame);
-        self.text.extend_from_slice(b"\n\n");
-    }
+/// Whether a module is the kernel's: a name in brackets (`[kernel.kallsyms]`, a kernel module), or
+/// a file `vmlinux` or `*.ko`.
+fn is_kernel(module: &str) -> bool {
+    let is_image = module.rfind("vmlinux").is_some_and(|at| {
+        let in_version = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        module[at..].chars().all(in_version)
+    });
+    module != UNKNOWN && (module.starts_with('[') || module.ends_with(".ko") || is_image)
 }
 
-impl Read for Feed<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.taken == self.text.len() {
-            self.refill();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_called_as_inferno_calls_them() {
+        for (symbol, module, name) in [
+            ("f(int)", "/a/x", "f"),
+            (
+                "(anonymous namespace)::f(int)",
+                "/a/x",
+                "(anonymous namespace)::f",
+            ),
+            (
+                "a::(anonymous namespace)::f(int)",
+                "/a/x",
+                "a::(anonymous namespace)::f",
+            ),
+            ("net/http.(*Client).Do(x)", "/a/x", "net/http.(*Client).Do"),
+            ("v<f(int)>::g(int)", "/a/x", "v<f(int)>::g"),
+            (
+                "{lambda(int)#1}::operator()",
+                "/a/x",
+                "{lambda(int)#1}::operator",
+            ),
+            (
+                "<fn(u8) -> u32 as T>::go",
+                "/a/x",
+                "<fn(u8) -> u32 as T>::go",
+            ),
+            ("f<g(u8) -> u32>(u8)", "/a/x", "f<g(u8) -> u32>"),
+            (
+                "py::run:/my (1)/a.py",
+                "/tmp/perf-7.map",
+                "py::run:/my (1)/a.py",
+            ),
+            (
+                "[unknown]",
+                "/opt/x (old).so (deleted)",
+                "[x (old).so (deleted)]",
+            ),
+            ("[unknown]", "[unknown]", "[unknown]"),
+            ("[unknown]", "[vdso]", "[[vdso]]_[k]"),
+            ("do_it", "[kernel.kallsyms]", "do_it_[k]"),
+            ("do_it", "/lib/modules/6.1/build/vmlinux-6.1.2", "do_it_[k]"),
+            ("do_it", "/lib/modules/6.1/a.ko", "do_it_[k]"),
+            ("do_it", "/home/vmlinux/lib", "do_it"),
+        ] {
+            assert_eq!(
+                frame(FrameLine { symbol, module }),
+                name,
+                "{symbol} ({module})"
+            );
         }
-        let rest = &self.text[self.taken..];
-        let length = rest.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&rest[..length]);
-        self.taken += length;
-        Ok(length)
+    }
+
+    #[test]
+    fn threads_keep_name_and_ids() {
+        assert_eq!(thread("rayon 1", "7/8"), "rayon_1-7/8");
+        assert_eq!(thread("python3", "8"), "python3-?/8");
     }
 }

@@ -28,10 +28,8 @@ pub struct EventLine<'a> {
     pub time: &'a str,
     /// Event without its modifiers: `cpu-clock`, `cycles`.
     pub event: &'a str,
-    /// What follows the event: nothing, a frame, or a tracepoint's text.
+    /// What follows the event: nothing, a frame, or the text of a tracepoint (`system:name`).
     pub rest: &'a str,
-    /// Whether the event is a tracepoint (`system:name`), which may carry text of its own.
-    pub tracepoint: bool,
 }
 
 /// One frame of a stack.
@@ -59,37 +57,47 @@ impl FrameLine<'_> {
 /// Which field is missing.
 pub fn event_line(line: &str) -> Result<EventLine<'_>, &'static str> {
     const NOT_ONE: &str = "neither a sample nor a stack frame of `perf script`";
-    let mut words = Words { line, at: 0 };
+    let line = line.trim_start();
+    let (_, mut rest) = word(line).ok_or(NOT_ONE)?;
     let mut saw_id = false;
-    let first = words.next().ok_or(NOT_ONE)?.0;
-    while let Some((id_start, id)) = words.next() {
+    while let Some((id, after)) = word(rest) {
+        let comm = line[..line.len() - rest.len()].trim_end();
+        rest = after;
         if !is_thread_id(id) {
             continue;
         }
         saw_id = true;
-        let mut ahead = words;
-        let mut word = ahead.next();
-        if word.is_some_and(|(_, word)| is_cpu(word)) {
-            word = ahead.next();
+        let mut clock = word(after);
+        if let Some((cpu, after)) = clock
+            && is_cpu(cpu)
+        {
+            clock = word(after);
         }
-        let Some(time) = word.and_then(|(_, word)| time_of(word)) else {
-            continue;
-        };
-        let comm = line[first..id_start].trim_end();
-        return event_after_time(ahead).map(|(event, tracepoint, rest)| EventLine {
-            comm,
-            id,
-            time,
-            event,
-            rest,
-            tracepoint,
-        });
+        if let Some((clock, after)) = clock
+            && let Some(time) = time_of(clock)
+        {
+            let (event, rest) = event_after_time(after)?;
+            return Ok(EventLine {
+                comm,
+                id,
+                time,
+                event,
+                rest,
+            });
+        }
     }
     Err(if saw_id {
         "a sample without a time field"
     } else {
         NOT_ONE
     })
+}
+
+/// The first word of a text, and what follows it.
+fn word(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_start();
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    (end > 0).then(|| text.split_at(end))
 }
 
 /// Process and thread of an id; no process where it was not printed.
@@ -101,27 +109,36 @@ pub fn process_and_thread(id: &str) -> (Option<i64>, Option<i64>) {
     }
 }
 
-fn event_after_time(mut words: Words<'_>) -> Result<(&str, bool, &str), &'static str> {
+/// The event, without its modifiers, and what follows it.
+fn event_after_time(text: &str) -> Result<(&str, &str), &'static str> {
     const NONE: &str = "a sample without an event field";
-    let (_, mut word) = words.next().ok_or(NONE)?;
-    if word.bytes().all(|byte| byte.is_ascii_digit()) {
-        word = words.next().ok_or(NONE)?.1;
+    let (mut event, mut rest) = word(text).ok_or(NONE)?;
+    if is_digits(event) {
+        (event, rest) = word(rest).ok_or(NONE)?; // the first was the period
     }
-    let full = word.strip_suffix(':').filter(|name| !name.is_empty());
-    let full = full.ok_or(NONE)?;
-    let event = without_modifiers(full);
-    Ok((event, event.contains(':'), words.rest().trim()))
+    let full = event.strip_suffix(':').filter(|name| !name.is_empty());
+    Ok((without_modifiers(full.ok_or(NONE)?), rest.trim()))
 }
 
 /// Reads a frame; `None` when the line is not one.
 #[must_use]
 pub fn frame_line(line: &str) -> Option<FrameLine<'_>> {
-    let line = line.trim();
-    let (address, rest) = line.split_once(' ')?;
-    if address.is_empty() || !address.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    symbol_and_module(rest)
+    let (_, rest) = place_and_rest(line.as_bytes())?;
+    symbol_and_module(std::str::from_utf8(rest).ok()?)
+}
+
+/// The address of a frame's line and what follows it, without blanks around; `None` when there is
+/// no address.
+pub(crate) fn place_and_rest(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = line.trim_ascii();
+    let is_digit = |byte: &&u8| byte.is_ascii_hexdigit();
+    let digits = line.iter().take_while(is_digit).count();
+    (digits > 0 && line.get(digits) == Some(&b' ')).then(|| (&line[..digits], &line[digits + 1..]))
+}
+
+/// The address as a number; `None` for one that no machine has.
+pub(crate) fn place_of(digits: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// Reads what follows the address of a frame.
@@ -192,53 +209,29 @@ fn without_modifiers(event: &str) -> &str {
         .map_or(name, |inner| inner.trim_end_matches('/'))
 }
 
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn is_thread_id(word: &str) -> bool {
-    let number = |text: &str| {
-        let digits = text.strip_prefix('-').unwrap_or(text);
-        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-    };
+    let is_number = |text: &str| is_digits(text.strip_prefix('-').unwrap_or(text));
     match word.split_once('/') {
-        Some((process, thread)) => number(process) && number(thread),
-        None => number(word),
+        Some((process, thread)) => is_number(process) && is_number(thread),
+        None => is_number(word),
     }
 }
 
 fn is_cpu(word: &str) -> bool {
-    let inner = word
-        .strip_prefix('[')
-        .and_then(|word| word.strip_suffix(']'));
-    inner.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+    let inner = word.strip_prefix('[');
+    inner
+        .and_then(|word| word.strip_suffix(']'))
+        .is_some_and(is_digits)
 }
 
 fn time_of(word: &str) -> Option<&str> {
     let time = word.strip_suffix(':')?;
     let (seconds, parts) = time.split_once('.')?;
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    (number(seconds) && number(parts)).then_some(time)
-}
-
-#[derive(Clone, Copy)]
-struct Words<'a> {
-    line: &'a str,
-    at: usize,
-}
-
-impl<'a> Words<'a> {
-    fn next(&mut self) -> Option<(usize, &'a str)> {
-        let rest = &self.line[self.at..];
-        let start = self.at + (rest.len() - rest.trim_start().len());
-        let rest = &self.line[start..];
-        if rest.is_empty() {
-            return None;
-        }
-        let end = start + rest.find(char::is_whitespace).unwrap_or(rest.len());
-        self.at = end;
-        Some((start, &self.line[start..end]))
-    }
-
-    fn rest(&self) -> &'a str {
-        &self.line[self.at..]
-    }
+    (is_digits(seconds) && is_digits(parts)).then_some(time)
 }
 
 #[cfg(test)]
@@ -279,8 +272,8 @@ mod tests {
         );
         let trace = event_line("sh 5/5 1.0: sched:sched_switch: prev_comm=sh").expect("event");
         assert_eq!(
-            (trace.event, trace.tracepoint),
-            ("sched:sched_switch", true)
+            (trace.event, trace.rest),
+            ("sched:sched_switch", "prev_comm=sh")
         );
     }
 

@@ -1,170 +1,166 @@
-//! The samples of a `perf script` text: read strictly, selected, and equal ones counted once. What a
-//! frame is called is decided elsewhere.
+//! The samples of a `perf script` text: read strictly, selected, and the equal ones of each kind of
+//! event counted together.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use ahash::RandomState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
-use crate::Result;
-use crate::collapse::Stats;
-use crate::intern::{Names, Sequences, hasher};
-use crate::lines::for_each_line;
-use crate::naming::{fed, thread_name};
-use crate::perf_script::{self, FrameLine, event_line, frame_line, process_and_thread};
-use crate::select::{Chains, LeftOut, Selection, is_thread_entry};
+use crate::folded::Folded;
+use crate::intern::{Names, Stacks, hasher};
+use crate::naming;
+use crate::perf_script::{
+    FrameLine, event_line, frame_line, place_and_rest, place_of, process_and_thread,
+    symbol_and_module,
+};
+use crate::select::{Chains, LeftOut, Roots, Selection, is_thread_entry};
 
-/// How a sample lies in [`Capture::samples`]: three numbers, then those of its frames, leaf first.
-pub(crate) struct Sample<'a> {
-    pub(crate) event: u32,
-    pub(crate) thread: u32,
-    /// The window of the selection that it lies in.
-    pub(crate) window: u32,
-    pub(crate) frames: &'a [u32],
+/// What was in a capture.
+#[cfg_attr(
+    feature = "python",
+    pyo3::pyclass(frozen, get_all, module = "perfkit._engine", name = "CollapseStats")
+)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// The event that was counted.
+    pub event: String,
+    /// Samples of every kind of event in what was selected of the text.
+    pub events: BTreeMap<String, u64>,
+    /// Samples in the folded file: the sum of its counts.
+    pub samples: u64,
+    /// Different stacks in the folded file.
+    pub stacks: u64,
+    /// Frames of all samples, a stack seen twice counted twice.
+    pub frames: u64,
+    /// Those of `frames` for which no name was found.
+    pub unresolved_frames: u64,
+    /// Samples whose innermost frame has no name.
+    pub unresolved_leaf: u64,
+    /// Samples without any frame; not in the folded file.
+    pub no_stack: u64,
+    /// Samples cut off by the end of the text (0 or 1); not in the folded file.
+    pub truncated: u64,
+    /// Samples of other processes than the one selected.
+    pub foreign: u64,
+    /// Samples of the process that lie outside all windows.
+    pub outside: u64,
+    /// Samples whose outermost frame is no thread's entry.
+    pub unrooted: u64,
+    /// Process of the first sample that counts.
+    pub first_pid: Option<i64>,
+    /// Size of the text in bytes.
+    pub bytes: u64,
 }
 
-impl<'a> Sample<'a> {
-    pub(crate) fn of(numbers: &'a [u32]) -> Self {
-        Self {
-            event: numbers[0],
-            thread: numbers[1],
-            window: numbers[2],
-            frames: &numbers[Self::HEAD..],
-        }
-    }
-
-    /// Numbers before the frames.
-    const HEAD: usize = 3;
-}
-
-/// The samples of a text, equal ones of one window counted once.
+/// The stacks and counts of one kind of event.
 #[derive(Default)]
-pub(crate) struct Capture {
-    /// Root frames as inferno reads them: `comm PID/TID`.
-    pub(crate) threads: Names,
-    /// Frames as inferno reads them: `symbol (module)`.
-    pub(crate) frames: Names,
-    /// By frame: has no name.
-    unresolved: Vec<bool>,
-    /// By frame: a thread may begin with it.
-    entry: Vec<bool>,
-    pub(crate) events: Vec<String>,
-    /// A [`Sample`] each.
-    pub(crate) samples: Sequences,
-    pub(crate) stats: Stats,
+struct Kind {
+    stacks: Stacks,
+    stats: Stats,
 }
 
-impl Capture {
-    /// Counts the samples of the chosen event.
-    pub(crate) fn settle(&mut self, event: u32) {
-        self.stats.event = self.events.get(event as usize).cloned();
-        for (sample, count) in self.samples.iter() {
-            let sample = Sample::of(sample);
-            if sample.event != event {
-                continue;
-            }
-            let frames = sample.frames;
-            if frames.is_empty() {
-                self.stats.no_stack += count;
-                continue;
-            }
-            let unresolved = |id: &u32| self.unresolved[*id as usize];
-            self.stats.samples += count;
-            self.stats.frames += frames.len() as u64 * count;
-            self.stats.unresolved_frames +=
-                frames.iter().filter(|id| unresolved(id)).count() as u64 * count;
-            self.stats.unresolved_leaf += u64::from(unresolved(&frames[0])) * count;
-            let rooted = frames.last().is_some_and(|id| self.entry[*id as usize]);
-            self.stats.unrooted += u64::from(!rooted) * count;
-        }
-    }
+/// A frame that was read.
+#[derive(Clone, Copy)]
+struct Frame {
+    name: u32,
+    unresolved: bool,
+    /// A thread may begin with it.
+    entry: bool,
 }
 
-/// Takes the lines of the text, fills a [`Capture`].
+/// What the head of the sample that is being read says.
+struct Head {
+    kind: usize,
+    /// Whether the sample counts, and then how its stack begins: the window's number, if the
+    /// selection asks for it, and the thread's name.
+    begin: Option<(Option<u32>, u32)>,
+}
+
+/// Takes the lines of the text.
 pub(crate) struct Reader<'a> {
     selection: &'a Selection,
-    pub(crate) capture: Capture,
-    /// The sample that is being read; empty between samples.
-    sample: Vec<u32>,
-    /// Whether it counts.
-    kept: bool,
+    /// The names of all stacks.
+    folded: Folded,
+    kinds: Vec<Kind>,
+    /// What is counted whatever the event.
+    all: Stats,
+    /// `None` between samples.
+    head: Option<Head>,
+    /// Of the sample that is being read, leaf first.
+    frames: Vec<Frame>,
+    stack: Vec<u32>,
     /// How the frames of the module with inlined functions end.
     ending: String,
-    /// Numbers of the frames inlined at a place of that module.
-    inlined: HashMap<u64, Vec<u32>, RandomState>,
-    /// Text after the address, as printed, and the number of its frame.
+    /// The frames inlined at a place of that module.
+    inlined: HashMap<u64, Vec<Frame>, RandomState>,
+    /// Text after the address, as printed, and its frame.
     printed: Names,
-    printed_frame: Vec<u32>,
+    printed_frames: Vec<Frame>,
 }
 
 /// Where `symoff` is printed almost every line is new: start afresh before that fills the memory.
 const MOST_PRINTED_BYTES: usize = 1 << 25;
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(selection: &'a Selection) -> Self {
+    /// # Errors
+    /// A name of an inlined function that no folded file can hold.
+    pub(crate) fn new(selection: &'a Selection) -> Result<Self, String> {
         let mut reader = Self {
             selection,
-            capture: Capture::default(),
-            sample: Vec::new(),
-            kept: true,
+            folded: Folded::default(),
+            kinds: Vec::new(),
+            all: Stats::default(),
+            head: None,
+            frames: Vec::new(),
+            stack: Vec::new(),
             ending: String::new(),
             inlined: HashMap::with_hasher(hasher()),
             printed: Names::default(),
-            printed_frame: Vec::new(),
+            printed_frames: Vec::new(),
         };
-        if let Some(chains) = &selection.chains {
-            reader.take_chains(chains);
+        if let Some(Chains { module, by_place }) = &selection.chains {
+            reader.ending = format!(" ({module})");
+            for (place, chain) in by_place {
+                let frame = |symbol: &String| reader.frame(FrameLine { symbol, module });
+                let frames = chain.iter().map(frame).collect::<Result<_, _>>()?;
+                reader.inlined.insert(*place, frames);
+            }
         }
-        reader
+        Ok(reader)
     }
 
-    fn take_chains(&mut self, chains: &Chains) {
-        self.ending = format!(" ({})", chains.module);
-        for (place, chain) in &chains.by_place {
-            let frame = |symbol: &String| {
-                self.frame(FrameLine {
-                    symbol,
-                    module: &chains.module,
-                })
-            };
-            let ids = chain.iter().map(frame).collect();
-            self.inlined.insert(*place, ids);
-        }
-    }
-
-    pub(crate) fn line(&mut self, _number: u64, line: &[u8]) -> Result<(), &'static str> {
-        if self.sample.is_empty() {
+    /// # Errors
+    /// What is wrong with the line.
+    pub(crate) fn line(&mut self, line: &[u8]) -> Result<(), String> {
+        if self.head.is_none() {
             if line.first() == Some(&b'#') || line.iter().all(u8::is_ascii_whitespace) {
                 return Ok(());
             }
-            return self.event(line);
+            return self.event(&String::from_utf8_lossy(line));
         }
         let Some((place, rest)) = place_and_rest(line) else {
             return self.not_a_frame(line);
         };
         if !self.inlined.is_empty() && rest.ends_with(self.ending.as_bytes()) {
             let chain = place_of(place).and_then(|place| self.inlined.get(&place));
-            self.sample.extend(chain.into_iter().flatten());
+            self.frames.extend(chain.into_iter().flatten());
         }
         if let (id, false) = self.printed.add(rest) {
-            self.sample.push(self.printed_frame[id as usize]);
+            self.frames.push(self.printed_frames[id as usize]);
             return Ok(());
         }
         let text = String::from_utf8_lossy(rest);
-        let Some(frame) = perf_script::symbol_and_module(&text) else {
-            return Err("not a stack frame");
-        };
-        let id = self.frame(frame);
-        self.printed_frame.push(id);
-        self.sample.push(id);
-        if self.printed.text_bytes() > MOST_PRINTED_BYTES {
+        let frame = self.frame(symbol_and_module(&text).ok_or(NOT_A_FRAME)?)?;
+        self.printed_frames.push(frame);
+        self.frames.push(frame);
+        if self.printed.items() > MOST_PRINTED_BYTES {
             self.printed.clear();
-            self.printed_frame.clear();
+            self.printed_frames.clear();
         }
         Ok(())
     }
 
-    fn not_a_frame(&mut self, line: &[u8]) -> Result<(), &'static str> {
+    fn not_a_frame(&mut self, line: &[u8]) -> Result<(), String> {
         if line.iter().all(u8::is_ascii_whitespace) {
             self.end_of_sample();
             return Ok(());
@@ -172,116 +168,145 @@ impl<'a> Reader<'a> {
         if line.first() == Some(&b'#') {
             return Ok(());
         }
-        if self.sample.len() == Sample::HEAD && event_line(&String::from_utf8_lossy(line)).is_ok() {
+        let text = String::from_utf8_lossy(line);
+        if self.frames.is_empty() && event_line(&text).is_ok() {
             // A sample without frames need not have an empty line after it.
             self.end_of_sample();
-            return self.event(line);
+            return self.event(&text);
         }
-        Err("not a stack frame")
+        Err(NOT_A_FRAME.to_owned())
     }
 
-    fn event(&mut self, line: &[u8]) -> Result<(), &'static str> {
-        let text = String::from_utf8_lossy(line);
-        let event = event_line(&text)?;
-        let thread = thread_name(event.comm, event.id);
-        let (process, _) = process_and_thread(event.id);
+    fn event(&mut self, line: &str) -> Result<(), String> {
+        let event = event_line(line)?;
+        let (process, thread) = process_and_thread(event.id);
         let time = event.time.parse().unwrap_or(f64::INFINITY);
-        let checked = self.selection.check(process, time);
-        self.kept = checked.is_ok();
-        match checked {
-            Ok(_) => self.capture.stats.first_pid = self.capture.stats.first_pid.or(process),
-            Err(LeftOut::Foreign) => self.capture.stats.foreign += 1,
-            Err(LeftOut::Outside) => self.capture.stats.outside += 1,
+        let begin = match self.selection.check(process, time) {
+            Ok(window) => {
+                self.all.first_pid = self.all.first_pid.or(process);
+                let root = match &self.selection.roots {
+                    Some(roots) => self.root(roots, thread).to_owned(),
+                    None => naming::thread(event.comm, event.id),
+                };
+                let by_window = self.selection.by_window;
+                let window = by_window.then(|| self.name(&window.to_string()));
+                Some((window.transpose()?, self.name(&root)?))
+            }
+            Err(left_out) => {
+                match left_out {
+                    LeftOut::Foreign => self.all.foreign += 1,
+                    LeftOut::Outside => self.all.outside += 1,
+                }
+                None
+            }
+        };
+        let kind = self.kind(event.event);
+        if begin.is_some() {
+            *self.all.events.entry(event.event.to_owned()).or_default() += 1;
         }
-        let window = checked.unwrap_or_default() as u32;
-        let (thread, _) = self.capture.threads.add(thread.as_bytes());
-        self.sample = vec![self.event_number(event.event), thread, window];
-        let single = frame_line(event.rest);
-        if let Some(frame) = single {
-            let id = self.frame(frame);
-            self.sample.push(id);
+        self.head = Some(Head { kind, begin });
+        if let Some(frame) = frame_line(event.rest) {
+            let frame = self.frame(frame)?;
+            self.frames.push(frame);
             self.end_of_sample();
-        } else if !event.rest.is_empty() && !event.tracepoint {
-            self.sample.clear();
-            return Err("text after the event that is not a stack frame");
+        } else if !event.rest.is_empty() && !event.event.contains(':') {
+            return Err("text after the event that is not a stack frame".to_owned());
         }
         Ok(())
     }
 
-    fn event_number(&mut self, name: &str) -> u32 {
-        let known = self.capture.events.iter().position(|event| event == name);
-        let number = known.unwrap_or_else(|| {
-            self.capture.events.push(name.to_owned());
-            self.capture.events.len() - 1
-        });
-        if self.kept {
-            let counts = &mut self.capture.stats.events;
-            *counts.entry(name.to_owned()).or_default() += 1;
+    /// The name that the caller has for a thread's root frame.
+    fn root(&self, roots: &'a Roots, thread: Option<i64>) -> &'a str {
+        let main = roots.main.or(self.all.first_pid);
+        let is_calling = main.is_none() || thread == main;
+        if is_calling {
+            &roots.calling
+        } else {
+            &roots.others
         }
-        number as u32
     }
 
-    fn frame(&mut self, frame: FrameLine<'_>) -> u32 {
-        let (id, new) = self.capture.frames.add(fed(frame).as_bytes());
-        if new {
-            self.capture.unresolved.push(frame.unresolved());
-            self.capture.entry.push(is_thread_entry(frame.symbol));
-        }
-        id
+    fn kind(&mut self, event: &str) -> usize {
+        let known = self.kinds.iter().position(|kind| kind.stats.event == event);
+        known.unwrap_or_else(|| {
+            let mut kind = Kind::default();
+            event.clone_into(&mut kind.stats.event);
+            self.kinds.push(kind);
+            self.kinds.len() - 1
+        })
     }
 
+    fn frame(&mut self, frame: FrameLine<'_>) -> Result<Frame, String> {
+        Ok(Frame {
+            name: self.name(&naming::frame(frame))?,
+            unresolved: frame.unresolved(),
+            entry: is_thread_entry(frame.symbol),
+        })
+    }
+
+    fn name(&mut self, name: &str) -> Result<u32, String> {
+        let interned = self.folded.intern(name);
+        interned.map_err(|error| error.to_string())
+    }
+
+    /// Counts the sample. One sample per line at most: no sum comes near 2^64.
     fn end_of_sample(&mut self) {
-        // One sample per line at most: the sum stays far below 2^64.
-        if self.kept {
-            let _ = self.capture.samples.add(&self.sample, 1);
+        let frames = std::mem::take(&mut self.frames);
+        if let Some(Head {
+            kind,
+            begin: Some((window, root)),
+        }) = self.head.take()
+        {
+            let Kind { stacks, stats } = &mut self.kinds[kind];
+            if let (Some(leaf), Some(outermost)) = (frames.first(), frames.last()) {
+                self.stack.clear();
+                self.stack.extend(window);
+                self.stack.push(root);
+                self.stack
+                    .extend(frames.iter().rev().map(|frame| frame.name));
+                let _ = stacks.add(&self.stack, 1);
+                stats.samples += 1;
+                stats.frames += frames.len() as u64;
+                let unresolved = frames.iter().filter(|frame| frame.unresolved);
+                stats.unresolved_frames += unresolved.count() as u64;
+                stats.unresolved_leaf += u64::from(leaf.unresolved);
+                stats.unrooted += u64::from(!outermost.entry);
+            } else {
+                stats.no_stack += 1;
+            }
         }
-        self.sample.clear();
+        self.frames = frames;
+        self.frames.clear();
     }
 
+    /// What was counted whatever the event.
+    ///
     /// perf ends every stack with an empty line. Without it the callers may be missing, and a
     /// stack without its root would be shown under the wrong parent.
-    pub(crate) fn end_of_text(&mut self) {
-        if self.sample.len() > Sample::HEAD {
-            self.capture.stats.truncated = u64::from(self.kept);
-            self.sample.clear();
-        } else if !self.sample.is_empty() {
-            self.end_of_sample();
+    pub(crate) fn end_of_text(&mut self) -> &Stats {
+        if !self.frames.is_empty() {
+            let kept = self.head.take().is_some_and(|head| head.begin.is_some());
+            self.all.truncated = u64::from(kept);
         }
+        self.end_of_sample();
+        &self.all
+    }
+
+    /// The stacks of one event, and what was counted.
+    pub(crate) fn of_event(mut self, event: &str) -> (Folded, Stats) {
+        let kind = self.kind(event);
+        let Kind { stacks, stats } = self.kinds.swap_remove(kind);
+        let stats = Stats {
+            stacks: stacks.len() as u64,
+            events: self.all.events,
+            truncated: self.all.truncated,
+            foreign: self.all.foreign,
+            outside: self.all.outside,
+            first_pid: self.all.first_pid,
+            ..stats
+        };
+        (self.folded.with_stacks(stacks, stats.samples), stats)
     }
 }
 
-/// Every address in `module` that a stack of the text holds, in order.
-///
-/// # Errors
-/// [`Error::Read`], or a line of more than 16 MiB.
-pub fn perf_places(script: &Path, module: &str) -> Result<Vec<u64>> {
-    let ending = format!(" ({module})");
-    let mut found = HashSet::with_hasher(hasher());
-    for_each_line(script, |_, line| {
-        if line.trim_ascii_end().ends_with(ending.as_bytes())
-            && line.first().is_some_and(u8::is_ascii_whitespace)
-        {
-            found.extend(place_and_rest(line).and_then(|(place, _)| place_of(place)));
-        }
-        Ok(())
-    })?;
-    let mut places: Vec<u64> = found.into_iter().collect();
-    places.sort_unstable();
-    Ok(places)
-}
-
-/// The address of a frame's line and what follows it, without blanks around; `None` when there is
-/// no address.
-fn place_and_rest(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let line = line.trim_ascii();
-    let digits = line
-        .iter()
-        .take_while(|byte| byte.is_ascii_hexdigit())
-        .count();
-    (digits > 0 && line.get(digits) == Some(&b' ')).then(|| (&line[..digits], &line[digits + 1..]))
-}
-
-/// The address as a number; `None` for one that no machine has.
-fn place_of(digits: &[u8]) -> Option<u64> {
-    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
+const NOT_A_FRAME: &str = "not a stack frame";

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 /// What to keep of a capture, and how to name it. The default keeps everything as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Selection {
+    /// The event to count. Without one, a capture with several kinds of event is refused.
+    pub event: Option<String>,
     /// The process to keep.
     pub pid: Option<i64>,
     /// Spans of the clock that the samples carry, seconds, in order.

@@ -9,58 +9,46 @@ use crate::{Error, Result};
 /// line on which it first stands, from 1. Tables are keys too.
 ///
 /// # Errors
-/// [`Error::Input`] with the line at which the text is not TOML.
+/// The line at which the text is not TOML.
 pub fn toml_key_lines(text: &str) -> Result<Vec<(String, u64)>> {
-    let starts = line_starts(text);
     let table = DeTable::parse(text).map_err(|error| {
         let message = format!("not TOML: {}", error.message());
         match error.span() {
-            Some(span) => Error::at_line(line_of(&starts, span.start), message),
+            Some(span) => Error::at_line(line_of(text, span.start), message),
             None => Error::input(message),
         }
     })?;
     let mut found = Vec::new();
-    walk_table(table.get_ref(), "", &starts, &mut found);
+    walk_table(table.get_ref(), "", text, &mut found);
     found.sort_by_key(|(_, line)| *line);
     Ok(found)
 }
 
-fn walk_table(table: &DeTable<'_>, prefix: &str, starts: &[usize], found: &mut Vec<(String, u64)>) {
+fn walk_table(table: &DeTable<'_>, prefix: &str, text: &str, found: &mut Vec<(String, u64)>) {
     for (name, value) in table {
         let key = format!("{prefix}{}", name.get_ref());
-        found.push((key.clone(), line_of(starts, name.span().start)));
-        walk_value(value, &key, starts, found);
+        found.push((key.clone(), line_of(text, name.span().start)));
+        walk_value(value, &key, text, found);
     }
 }
 
-fn walk_value(
-    value: &Spanned<DeValue<'_>>,
-    key: &str,
-    starts: &[usize],
-    found: &mut Vec<(String, u64)>,
-) {
+fn walk_value(value: &Spanned<DeValue<'_>>, key: &str, text: &str, found: &mut Vec<(String, u64)>) {
     match value.get_ref() {
-        DeValue::Table(table) => walk_table(table, &format!("{key}."), starts, found),
+        DeValue::Table(table) => walk_table(table, &format!("{key}."), text, found),
         DeValue::Array(items) => {
             for (position, item) in items.iter().enumerate() {
                 let key = format!("{key}.{position}");
-                found.push((key.clone(), line_of(starts, item.span().start)));
-                walk_value(item, &key, starts, found);
+                found.push((key.clone(), line_of(text, item.span().start)));
+                walk_value(item, &key, text, found);
             }
         }
         _ => {}
     }
 }
 
-fn line_starts(text: &str) -> Vec<usize> {
-    let after = |(position, _)| position + 1;
-    std::iter::once(0)
-        .chain(text.match_indices('\n').map(after))
-        .collect()
-}
-
-fn line_of(starts: &[usize], position: usize) -> u64 {
-    starts.partition_point(|start| *start <= position) as u64
+fn line_of(text: &str, position: usize) -> u64 {
+    let before = text.bytes().take(position);
+    before.filter(|byte| *byte == b'\n').count() as u64 + 1
 }
 
 #[cfg(test)]

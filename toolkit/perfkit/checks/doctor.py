@@ -167,7 +167,7 @@ def _py_spy(environ: Mapping[str, str], facts: SystemFacts) -> list[Check]:
     return [installed, _refused("py-spy.permitted", refused)]
 
 
-def _refused(identifier: str, why: permissions.Refusal, more: str = "") -> Check:
+def _refused(identifier: str, why: permissions.NotPermitted, more: str = "") -> Check:
     said = f" ({why.said})" if why.said else ""
     return _check(identifier, f"{why.meaning}{said}{more}", ok=False, remedy=why.remedy)
 

@@ -27,7 +27,7 @@ _TARGET = ("--", sys.executable, "-I", "-S", "-c", "pass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class NotPermitted:
     """Why a profiler cannot look.
 
     Attributes:
@@ -41,7 +41,7 @@ class Refusal:
     said: str
 
 
-def refusal(profiler: str, stderr: str, facts: SystemFacts) -> Refusal:
+def refusal(profiler: str, stderr: str, facts: SystemFacts) -> NotPermitted:
     """What a tool's refusal means and the one line that ends it. perfkit never runs that line.
 
     The words are those of `perfkit.profile.messages`; where several causes have the same words, the
@@ -52,13 +52,15 @@ def refusal(profiler: str, stderr: str, facts: SystemFacts) -> Refusal:
     said = telling_line(stderr)
     if found is None:
         meaning = "refused for a reason that perfkit does not know"
-        return Refusal(id="", meaning=meaning, remedy="see the tool's own words", said=said)
+        return NotPermitted(id="", meaning=meaning, remedy="see the tool's own words", said=said)
     settings = {
         "paranoid": f"kernel.perf_event_paranoid is {facts.perf_event_paranoid}",
         "ptrace_scope": f"kernel.yama.ptrace_scope is {facts.ptrace_scope}",
     }
     because = f": {settings[found.id]}" if found.id in settings else ""
-    return Refusal(id=found.id, meaning=f"{found.message}{because}", remedy=found.remedy, said=said)
+    return NotPermitted(
+        id=found.id, meaning=f"{found.message}{because}", remedy=found.remedy, said=said
+    )
 
 
 def _cause(found: str, facts: SystemFacts) -> str:
@@ -76,7 +78,9 @@ def _cause(found: str, facts: SystemFacts) -> str:
             return found
 
 
-def probe_perf(program: Path, environ: Mapping[str, str], facts: SystemFacts) -> Refusal | None:
+def probe_perf(
+    program: Path, environ: Mapping[str, str], facts: SystemFacts
+) -> NotPermitted | None:
     """Record a short program by the software clock, as perfkit does when it profiles.
 
     Raises:
@@ -133,7 +137,9 @@ def counts_instructions(text: str) -> bool:
     )
 
 
-def probe_py_spy(program: Path, environ: Mapping[str, str], facts: SystemFacts) -> Refusal | None:
+def probe_py_spy(
+    program: Path, environ: Mapping[str, str], facts: SystemFacts
+) -> NotPermitted | None:
     """Attach to a child that says when it is ready.
 
     Raises:

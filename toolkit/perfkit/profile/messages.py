@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Meaning(StrEnum):
+class MessageKind(StrEnum):
     """What a text stands for; each has its error class."""
 
     REFUSED = "refused"  # a permission
@@ -50,7 +50,7 @@ class Known:
     """One text of one tool."""
 
     id: str
-    kind: Meaning
+    kind: MessageKind
     pattern: re.Pattern[str]
     message: str
     remedy: str
@@ -63,7 +63,7 @@ def _entries() -> tuple[Known, ...]:
     return tuple(
         Known(
             id=item["id"],
-            kind=Meaning(item["kind"]),
+            kind=MessageKind(item["kind"]),
             pattern=re.compile(item.get("pattern", "(?!)")),  # without one: matches nothing
             message=item["message"],
             remedy=item.get("remedy", ""),
@@ -83,23 +83,23 @@ def entry(profiler: str, id_: str) -> Known:
     return next(item for item in known(profiler) if item.id == id_)
 
 
-_ERRORS: Mapping[Meaning, type[PerfkitError]] = {
-    Meaning.REFUSED: PermissionRefusedError,
-    Meaning.MISSING: ToolMissingError,
-    Meaning.UNSUPPORTED: ToolError,
-    Meaning.EMPTY: CaptureError,
-    Meaning.DISTORTED: CaptureError,
-    Meaning.UNREADABLE: UnreadableOutputError,
-    Meaning.TARGET: ToolError,
-    Meaning.USAGE: UsageError,
-    Meaning.CRASHED: ToolError,
+_ERRORS: Mapping[MessageKind, type[PerfkitError]] = {
+    MessageKind.REFUSED: PermissionRefusedError,
+    MessageKind.MISSING: ToolMissingError,
+    MessageKind.UNSUPPORTED: ToolError,
+    MessageKind.EMPTY: CaptureError,
+    MessageKind.DISTORTED: CaptureError,
+    MessageKind.UNREADABLE: UnreadableOutputError,
+    MessageKind.TARGET: ToolError,
+    MessageKind.USAGE: UsageError,
+    MessageKind.CRASHED: ToolError,
 }
 
 
 def find(profiler: str, text: str) -> Known | None:
     """The first known text in a tool's output that is no harmless one."""
     for item in known(profiler):
-        if item.kind is not Meaning.HARMLESS and item.pattern.search(text):
+        if item.kind is not MessageKind.HARMLESS and item.pattern.search(text):
             return item
     return None
 

@@ -173,8 +173,9 @@ def judged(session: Session, settled: Settled, slowdown: Interval | None) -> Cap
     if not sees_kernel:
         notes.append(KERNEL_UNSEEN)
     if not read.inlined:
-        text = "inlined functions are not told apart: there is no addr2line"
-        notes.append(Note(id="no_inlined", text=text, remedy="apt-get install binutils"))
+        text = "inlined functions are not told apart: the module has no debug information"
+        remedy = "build it with `-C debuginfo=line-tables-only`, and do not strip it"
+        notes.append(Note(id="no_inlined", text=text, remedy=remedy))
     resembling = in_step(read.selection.samples, read.design_effect)
     if resembling is not None:
         notes.append(resembling)

@@ -156,7 +156,8 @@ def write_script(
         raise messages.failure(NAME, said, where=str(data))
     argv: list[str | Path] = [program, "script", "--force", "-i", data, "--no-inline", "-F", FIELDS]
     try:
-        done = process.run(argv, env=environ, stdout=output, timeout_s=timeout_s, ok_codes=None)
+        streams = process.Streams(stdout=output)
+        done = process.run(argv, env=environ, streams=streams, timeout_s=timeout_s, ok_codes=None)
     except ToolTimedOutError as error:
         error.remedy = "profile for a shorter --duration, or at a lower --rate"
         raise

@@ -323,11 +323,11 @@ class Session:
         return analyse.layers_for(self.request.job.build, self.request.job.project.config.layers)
 
     def _inlined(self, script: Path) -> inline.Inlined | None:
-        """The functions inlined into the subject's module, where addr2line is there to ask."""
+        """The functions inlined into the subject's module, where it has debug information."""
         module = self.running.loaded.path
         offsets = perf_script.places(script, str(module))
         crate = self.running.loaded.module.rpartition(".")[2]
-        return inline.resolve(module, offsets, crate=crate, environ=self.environ)
+        return inline.resolve(module, offsets, crate=crate)
 
     def _known(self) -> tuple[int, str] | None:
         """Rate and kind of stacks that an earlier capture of this run settled on."""

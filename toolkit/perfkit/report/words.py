@@ -1,4 +1,4 @@
-"""Figures as people read them: every estimate with its interval, every share with its sign.
+"""The cells of reports: every estimate with its interval, in the numbers of `perfkit.units`.
 
 Nothing is computed here beyond rounding; what is not known is `–`, never a number.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from perfkit.units import format_seconds, format_share, time_unit
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -15,16 +17,6 @@ if TYPE_CHECKING:
 
 UNKNOWN = "–"
 """What is shown where there is no figure."""
-
-_TIME_UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
-
-
-def time_unit(seconds: float) -> tuple[str, float]:
-    """The unit in which a time is a number from 1 to 1000, and that unit in seconds."""
-    for name, scale in _TIME_UNITS:
-        if abs(seconds) >= scale:
-            return name, scale
-    return _TIME_UNITS[-1]
 
 
 def time_interval(interval: Interval | None) -> str:
@@ -45,33 +37,30 @@ def percent_interval(interval: Interval | None) -> str:
     """`+0.4 % [-0.2, +1.1]` of something whose base the caption names."""
     if interval is None:
         return UNKNOWN
-    values = (interval.estimate, interval.low, interval.high)
-    estimate, low, high = (f"{100 * value:+.1f}" for value in values)
-    return f"{estimate} %\n[{low}, {high}]"
+    return _percents(interval, sign=True)
 
 
 def share_interval(share: Interval | None) -> str:
     """`41.2 % [40.1, 42.4]`."""
     if share is None:
         return UNKNOWN
-    return f"{100 * share.estimate:.1f} %\n[{100 * share.low:.1f}, {100 * share.high:.1f}]"
+    return _percents(share, sign=False)
+
+
+def _percents(share: Interval, *, sign: bool) -> str:
+    values = (share.estimate, share.low, share.high)
+    estimate, low, high = (format_share(value, sign=sign) for value in values)
+    return f"{estimate}\n[{low.removesuffix(' %')}, {high.removesuffix(' %')}]"
 
 
 def percent(fraction: float | None) -> str:
     """A fraction of one as a percentage; the caption names its base."""
-    return UNKNOWN if fraction is None else f"{100 * fraction:.1f} %"
+    return UNKNOWN if fraction is None else format_share(fraction)
 
 
 def seconds(value: float | None) -> str:
-    """A single time with three digits: `1.23 ms`, `-45.0 ns`; zero is `0 s`."""
-    if value is None:
-        return UNKNOWN
-    if value == 0:
-        return "0 s"
-    name, scale = time_unit(value)
-    scaled = value / scale
-    whole = len(str(int(abs(scaled))))
-    return f"{scaled:.{max(0, 3 - whole)}f} {name}"
+    """A single time for a column: `1.23 ms`, `-45.0 ns`; zero is `0 s`."""
+    return UNKNOWN if value is None else format_seconds(value, column=True)
 
 
 def parameters(params: Mapping[str, Value]) -> str:

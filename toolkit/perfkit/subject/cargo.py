@@ -314,7 +314,7 @@ def _target_has_flags(
     variable = f"CARGO_TARGET_{triple.upper().replace('-', '_').replace('.', '_')}_RUSTFLAGS"
     if environment.get(variable):
         return True
-    facts: cfg.Facts | None = None
+    facts: Sequence[str] | None = None
     for config in configs:
         for name, table in config.get("target", {}).items():
             if not isinstance(table, dict) or not table.get("rustflags"):

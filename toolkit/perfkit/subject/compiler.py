@@ -157,7 +157,7 @@ class Compiler:
                 timeout_s=BUILD_TIMEOUT_S,
                 ok_codes=None,
                 pass_fds=(self._lock,),
-                on_stderr_line=hear,
+                streams=process.Streams(on_stderr_line=hear),
             )
         except ToolTimedOutError as error:
             message = error.message

@@ -5,7 +5,6 @@ Which values to try is the tuner's business; finding and editing constants is `p
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import itertools
 import re
@@ -27,12 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from perfkit import _engine
     from perfkit.config import Parameter, Project
     from perfkit.subject.shadow import SourceTree
-
-_SUFFIX = re.compile(r"\b(0x[0-9a-fA-F_]+?|0[ob][0-7_]+?|\d[\d_]*?)_?[ui](?:8|16|32|64|128|size)\b")
-_FLOAT_SUFFIX = re.compile(r"^(-?\d[\d_.]*(?:[eE][+-]?\d+)?)_?f(?:32|64)$")  # 0x1f32 has none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +89,7 @@ def start_values(project: Project, workload: str) -> dict[str, Value]:
             continue
         with _no_build_of_what_is_no_rust():
             found = _in_users_tree(project, parameter, source_name(name, parameter))
-        values[name] = read_value(found.text, found.place)
+        values[name] = sources.read_value(found)
     return values
 
 
@@ -170,7 +165,7 @@ def edit(project: Project, tree: SourceTree, tree_root: Path, params: Mapping[st
         if name not in params:
             continue
         value = params[name]
-        if same_value(value, place.value) or value == read_value(found.text, place):
+        if same_value(value, place.value) or value == sources.read_value(found):
             unchanged[name] = value
             continue
         file = place.file.relative_to(tree.root).as_posix()
@@ -190,20 +185,8 @@ def same_value(value: Value, text: str) -> bool:
     """Whether source text says exactly this value."""
     if isinstance(value, str):
         return "".join(value.split()) == "".join(text.split())
-    read = _literal(text)
+    read = sources.literal(text)
     return read is not None and type(read) is type(value) and read == value
-
-
-def read_value(source: str, site: sources.ConstantPlace | _engine.ConstantSite) -> Value:
-    """A constant's value as far as it can be told without a compiler, else its text."""
-    literal = _literal(site.value)
-    if literal is not None:
-        return literal
-    if sources.is_integer(site.type):
-        number = _evaluate(site.value, sources.initialisers(source), depth=0)
-        if number is not None:
-            return number
-    return site.value
 
 
 @contextlib.contextmanager
@@ -257,61 +240,6 @@ def _in_tree(
         and any((tree_root / name).is_relative_to(folder) for folder in folders)
     )
     return sources.find_in_tree(files, constant, searched=tree.root)
-
-
-def _literal(text: str) -> Value | None:
-    bare = _FLOAT_SUFFIX.sub(r"\1", _SUFFIX.sub(r"\1", text.strip())).replace("_", "")
-    if bare in ("true", "false"):
-        return bare == "true"
-    if re.fullmatch(r"-?(?:0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)", bare):
-        return int(bare, 0)
-    if re.fullmatch(r"-?\d+", bare):
-        return int(bare)
-    if re.fullmatch(r"-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?", bare):
-        return float(bare)
-    return None
-
-
-def _evaluate(text: str, known: Mapping[str, str], *, depth: int) -> int | None:
-    """Whole-number arithmetic as Rust does it on values that are never negative, else None."""
-    if depth > 16:
-        return None
-    try:
-        node = ast.parse(_SUFFIX.sub(r"\1", text).strip(), mode="eval").body
-    except SyntaxError:
-        return None
-    return _walk(node, known, depth)
-
-
-def _walk(node: ast.expr, known: Mapping[str, str], depth: int) -> int | None:
-    if isinstance(node, ast.Constant) and type(node.value) is int:
-        return node.value
-    if isinstance(node, ast.Name) and node.id in known:
-        return _evaluate(known[node.id], known, depth=depth + 1)
-    if not isinstance(node, ast.BinOp):
-        return None
-    left, right = _walk(node.left, known, depth), _walk(node.right, known, depth)
-    if left is None or right is None:
-        return None
-    result: int | None = None
-    match node.op:
-        case ast.Add():
-            result = left + right
-        case ast.Sub():
-            result = left - right
-        case ast.Mult():
-            result = left * right
-        case ast.Div() if right:
-            result = left // right
-        case ast.Mod() if right:
-            result = left % right
-        case ast.LShift() if right < 64:
-            result = left << right
-        case ast.RShift():
-            result = left >> right
-        case _:
-            return None
-    return result if 0 <= result < 2**64 else None
 
 
 def prove(
@@ -392,7 +320,7 @@ def _is_dead(name: str, build: Build, start: Build) -> bool:
     A value that cannot be compared without a compiler might be the start's own, written another
     way; then equal code says nothing.
     """
-    before, after = _literal(start.initialisers.get(name, "")), build.params[name]
+    before, after = sources.literal(start.initialisers.get(name, "")), build.params[name]
     if before is None or not _is_literal(after) or _equal(before, after):
         return False
     return build.text_sha256 == start.text_sha256 and build.data_sha256 == start.data_sha256
