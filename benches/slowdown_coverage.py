@@ -32,7 +32,7 @@ from scipy import stats
 
 from perfkit.config import load_project
 from perfkit.profile import observer, perf_record
-from perfkit.profile.paired import Arm
+from perfkit.profile.paired import PairArm
 from perfkit.profile.perf import tool_environment
 from perfkit.profile.perf_record import RecordSettings
 from perfkit.profile.perf_session import EVENTS, STACK_COPIES, Session
@@ -42,6 +42,7 @@ from perfkit.stacks.intervals import wilson
 from perfkit.store import create_run
 from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
+from perfkit.subject.job import job_for
 
 if TYPE_CHECKING:
     from perfkit.config import Project
@@ -134,7 +135,7 @@ def subject() -> Project:
 
 
 def true_ratio(
-    arms: tuple[Arm, Arm], settings: RecordSettings, data: Path, environ: dict[str, str]
+    arms: tuple[PairArm, PairArm], settings: RecordSettings, data: Path, environ: dict[str, str]
 ) -> float:
     """ln(profiled / bare), averaged over both ways round; the bare process has no perf."""
     ways: list[float] = []
@@ -161,19 +162,15 @@ def take(project: Project, build: Build, kind: Kind, cases: int, journal: Path) 
     settings = RecordSettings(rate_hz=kind.rate_hz, event=EVENTS[0], call_graph=STACK_COPIES[0])
     with tempfile.TemporaryDirectory(prefix="perfkit-bench-") as folder:
         run = create_run(Path(folder), "profile", {})
+        job = job_for(
+            project, kind.workload, Builder(project, cache=Path(folder)), run, build=build
+        )
         request = CaptureRequest(
-            project=project,
-            build=build,
-            name=kind.workload,
-            workload=project.config.workloads[kind.workload],
-            size=kind.size,
-            rate_hz=kind.rate_hz,
-            duration_s=DURATION_S,
-            label="case",
+            job=job, size=kind.size, rate_hz=kind.rate_hz, duration_s=DURATION_S
         )
         spec = spec_for(project, build)
         with worker(spec) as first, worker(spec) as second:
-            arms = (Arm(first, request), Arm(second, request))
+            arms = (PairArm(first, request), PairArm(second, request))
             environ = tool_environment(request)
             session = Session(request=request, run=run, environ=environ, arm=arms[0], stem="case")
             data = run.path("raw/truth.data")

@@ -11,17 +11,17 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from perfkit.config import Project, load_project
-from perfkit.diagnose import times
-from perfkit.diagnose.engine import diagnose
+from perfkit.diagnose import probes
+from perfkit.diagnose.conclude import diagnose, job_of
 from perfkit.diagnose.findings import find
 from perfkit.diagnose.observed import Observed
 from perfkit.diagnose.profiles import can_split, functions, layers_of, read
-from perfkit.profile.engine import profile_workload
+from perfkit.profile.engine import profile
 from perfkit.records import (
     Build,
     DiagnoseVerdict,
@@ -39,7 +39,7 @@ from perfkit.run_files import DIAGNOSIS
 from perfkit.stacks.split import by_layer
 from perfkit.store import Run, create_run
 from perfkit.subject.builder import Builder
-from perfkit.subject.parameters import Assignment
+from perfkit.subject.job import Job, job_for
 
 if TYPE_CHECKING:
     from perfkit.records import Finding
@@ -72,8 +72,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def observe(project: Project, build: Build, run: Run, name: str) -> Observed:
     """Profile one workload at its size, with the time per call that the profiled region shows."""
     (size,) = project.config.workloads[name].sizes
-    (capture,) = profile_workload(
-        project, name, size, build=build, run=run, names=["perf"], threads=2
+    (capture,) = profile(
+        job_for(project, name, None, run, build=build, threads=2), size, names=["perf"]
     )
     # The gate's limits are the profiler's own business and tested there: perf misses CPU time of
     # threads that sleep and wake within one sampling period, for one. What a rule makes of the
@@ -96,21 +96,9 @@ def observe(project: Project, build: Build, run: Run, name: str) -> Observed:
     )
 
 
-def subject(project: Project, build: Build, run: Run, name: str) -> times.Subject:
-    return times.Subject(
-        project=project,
-        name=name,
-        workload=project.config.workloads[name],
-        build=build,
-        copy=None,
-        assignment=Assignment(),
-        threads=2,
-        seed=1,
-        run=run,
-        patience_s=0.0,
-        progress=lambda _message, _fraction: None,
-        gated=False,
-    )
+def job(project: Project, build: Build, run: Run, name: str) -> Job:
+    builder = cast("Builder", None)  # nothing else is built
+    return job_for(project, name, builder, run, build=build, threads=2, gated=False)
 
 
 def diagnosed(
@@ -118,7 +106,7 @@ def diagnosed(
 ) -> Diagnosis:
     """The whole of it, without sentinels: nothing is claimed about times, only what is said."""
     builder = Builder(project, cache=cache)
-    return diagnose(project, name, sizes, builder=builder, run=run, gated=False)
+    return diagnose(job_of(project, name, builder, run, gated=False), sizes)
 
 
 def estimators(split: SizeSplit) -> dict[str, Estimate]:
@@ -175,8 +163,8 @@ def test_a_sound_call_has_no_finding(project: Project, build: Build, run: Run) -
 def test_the_probe_tells_a_held_lock_from_a_released_one(
     project: Project, build: Build, run: Run
 ) -> None:
-    held = times.probe_gil(subject(project, build, run, "holds_gil"), 1_000_000)
-    free = times.probe_gil(subject(project, build, run, "releases_gil"), 1_000_000)
+    held = probes.probe_gil(job(project, build, run, "holds_gil"), 1_000_000)
+    free = probes.probe_gil(job(project, build, run, "releases_gil"), 1_000_000)
     assert held.low > free.high
     assert held.estimate > 0.5 > free.estimate
     seen = observe(project, build, run, "holds_gil")
@@ -196,11 +184,11 @@ def test_a_whole_diagnosis_without_twin_bench_and_reference(
         assert named["inner_timer"].reason.startswith("not available")
         assert named["call_minus_bench"].reason.startswith("not available")
         assert named["sampled_stacks"].seconds is not None
-        assert sum(row.share for row in split.layers) == pytest.approx(1.0)
+        assert sum(row.share.estimate for row in split.layers) == pytest.approx(1.0)
         assert run.path(f"tables/from_list-{split.size // 1_000}k.perf.frames.csv").is_file()
         if split.ffi.agree:
             assert split.ffi.share is not None
-            assert split.ffi.share > 0.5
+            assert split.ffi.share.estimate > 0.5
     # Nothing was checked by sentinels, so the best that can be said is `unchecked`.
     assert found.verdict in (DiagnoseVerdict.UNCHECKED, DiagnoseVerdict.DISAGREE)
     assert "sequence_conversion" in by_id(found.findings)

@@ -18,8 +18,8 @@ import pytest
 
 from perfkit.config import Project, load_project
 from perfkit.errors import StoreError, SubjectMismatchError, UsageError, WrongResultError
-from perfkit.measure import baseline, command, sentinels
-from perfkit.measure.command import MeasureOptions, measure_command
+from perfkit.measure import baseline, sentinels
+from perfkit.measure.report import MeasureOptions, measure_command, settings_for
 from perfkit.records import Build, MeasureReport, MeasureVerdict, Pattern, Profile
 from perfkit.store import Run
 
@@ -305,8 +305,8 @@ def test_without_room_there_is_no_figure(place: Place, monkeypatch: pytest.Monke
 
 def test_the_command_line_wins_over_the_config(place: Place) -> None:
     options = MeasureOptions(time_limit_s=7.0, patience_s=3.0)
-    settings = command.settings_for(place.project, options)
+    settings = settings_for(place.project, options)
     assert (settings.time_limit_s, settings.patience_s) == (7.0, 3.0)
-    fast = command.settings_for(place.project, MeasureOptions(quick=True, time_limit_s=7.0))
+    fast = settings_for(place.project, MeasureOptions(quick=True, time_limit_s=7.0))
     assert fast.time_limit_s == 7.0
     assert fast.width >= 0.03

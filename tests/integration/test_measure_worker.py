@@ -204,7 +204,7 @@ def test_the_loaded_extension_is_proved_by_its_hash(spec: WorkerSpec) -> None:
 
 
 def test_verify_passes_what_is_right(spec: WorkerSpec) -> None:
-    found, notes = workloads.verify(spec, "w", workload(), 100, threads=2)
+    found, notes = workloads.verify(spec, ("w", workload()), 100, threads=2)
     assert found.reference is not None
     assert found.reference.agree
     assert notes == ()
@@ -223,7 +223,7 @@ def test_verify_names_what_is_wrong(
     spec: WorkerSpec, call: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        workloads.verify(spec, "w", workload(call), 10)
+        workloads.verify(spec, ("w", workload(call)), 10)
 
 
 def test_a_call_beyond_the_time_limit_is_named_before_anything_is_timed(
@@ -232,10 +232,10 @@ def test_a_call_beyond_the_time_limit_is_named_before_anything_is_timed(
     with pytest.raises(
         WorkloadError, match=r"`w` at size 10: .* longer than the time limit of 0.1"
     ):
-        workloads.verify(spec, "w", workload("slow"), 10, limit_s=0.1)
+        workloads.verify(spec, ("w", workload("slow")), 10, limit_s=0.1)
     monkeypatch.setattr(child, "CHECK_TIMEOUT_S", 1.0)
     with pytest.raises(WorkloadError, match="does not return within the time limit") as caught:
-        workloads.verify(spec, "w", workload("hangs"), 10, limit_s=0.1)
+        workloads.verify(spec, ("w", workload("hangs")), 10, limit_s=0.1)
     assert caught.value.where == "workload `w` at size 10"
 
 
@@ -246,7 +246,7 @@ def into(call: str, reference: str = "beside") -> Workload:
 
 @pytest.mark.parametrize("reference", ["beside", "fills"])
 def test_an_output_among_the_arguments_may_be_filled(spec: WorkerSpec, reference: str) -> None:
-    found, notes = workloads.verify(spec, "w", into("fills", reference), 100)
+    found, notes = workloads.verify(spec, ("w", into("fills", reference)), 100)
     assert found.reference is not None
     assert found.reference.agree
     assert not found.changes_arguments
@@ -257,20 +257,20 @@ def test_an_output_among_the_arguments_may_be_filled(spec: WorkerSpec, reference
 def test_an_output_that_is_not_filled_is_wrong(spec: WorkerSpec, reference: str) -> None:
     # A reference that fills the same array does not make it look filled.
     with pytest.raises(WorkloadError, match="different results each call"):
-        workloads.verify(spec, "w", into("fills_nothing", reference), 100)
+        workloads.verify(spec, ("w", into("fills_nothing", reference)), 100)
     with pytest.raises(WorkloadError, match="different results each call"):
-        workloads.verify(spec, "w", into("adds_up", reference), 100)
+        workloads.verify(spec, ("w", into("adds_up", reference)), 100)
 
 
 def test_results_that_vary_within_the_tolerance_are_a_note(spec: WorkerSpec) -> None:
     alone = workload("almost", reference=None)
-    _, notes = workloads.verify(spec, "w", alone, 20_000)
+    _, notes = workloads.verify(spec, ("w", alone), 20_000)
     assert [note.id for note in notes] == ["results_vary"]
 
 
 def test_results_that_depend_on_threads_are_a_note(spec: WorkerSpec) -> None:
     alone = workload("one_thread_differs", reference=None)
-    _, notes = workloads.verify(spec, "w", alone, 10, threads=2)
+    _, notes = workloads.verify(spec, ("w", alone), 10, threads=2)
     assert [note.id for note in notes] == ["results_depend_on_threads"]
 
 

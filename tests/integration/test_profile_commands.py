@@ -16,11 +16,11 @@ import pytest
 from perfkit.config import load_project
 from perfkit.errors import PermissionRefusedError, UnreadableOutputError
 from perfkit.profile import perf_record, py_spy
-from perfkit.profile.command import Outcome, ProfileOptions, Target, profile_command
+from perfkit.profile.command import ProfileOptions, ProfileOutcome, Target, profile_command
 from perfkit.profile.perf_record import RecordSettings
-from perfkit.profile.request import quiet
 from perfkit.store import Run, create_run
 from perfkit.subject.builder import Builder
+from perfkit.subject.job import quiet
 
 if TYPE_CHECKING:
     from perfkit.config import Project
@@ -54,7 +54,7 @@ def run(tmp_path: Path) -> Run:
 
 def look(
     project: Project, run: Run, target: Target, *profilers: str, duration_s: float | None = None
-) -> Outcome:
+) -> ProfileOutcome:
     return profile_command(
         project,
         ProfileOptions(profilers=profilers or None, duration_s=duration_s),

@@ -29,14 +29,14 @@ from perfkit.errors import (
 )
 from perfkit.profile import analyse, compare, perf_record
 from perfkit.profile.command import ProfileOptions, Target, profile_command
-from perfkit.profile.engine import profile_workload
+from perfkit.profile.engine import profile
 from perfkit.profile.perf_record import RecordSettings
-from perfkit.profile.request import quiet
 from perfkit.records import Build, Capture, Layer, Profile, ProfileReport
 from perfkit.run_files import PROFILE
 from perfkit.stacks.split import CALLING_THREAD
 from perfkit.store import Run, create_run
 from perfkit.subject.builder import Builder
+from perfkit.subject.job import job_for, quiet
 
 pytestmark = pytest.mark.integration
 
@@ -79,8 +79,8 @@ def run(tmp_path: Path) -> Run:
 
 
 def take(project: Project, build: Build, run: Run, profiler: str, name: str = "native") -> Capture:
-    (capture,) = profile_workload(
-        project, name, 37, build=build, run=run, names=[profiler], rate=199, duration=1.0
+    (capture,) = profile(
+        job_for(project, name, None, run, build=build), 37, names=[profiler], rate=199, duration=1.0
     )
     return capture
 
@@ -129,8 +129,8 @@ def test_without_perf_py_spy_takes_its_place(
 ) -> None:
     environ = {**project.environ, "PATH": path_without("perf", tmp_path)}
     without = dataclasses.replace(project, environ=environ)
-    (capture,) = profile_workload(
-        without, "native", 37, build=build, run=run, rate=199, duration=1.0
+    (capture,) = profile(
+        job_for(without, "native", None, run, build=build), 37, rate=199, duration=1.0
     )
     assert capture.profiler == "py-spy"
     assert capture.samples > 0
@@ -161,10 +161,8 @@ def test_a_change_between_two_runs_is_found_and_none_where_there_is_none(
         changed = workload.model_copy(update={"call": f"workloads.py:{call}"})
         config = project.config.model_copy(update={"workloads": {"native": changed}})
         run = create_run(tmp_path, "profile", {"fingerprint": {}, "config": []})
-        (capture,) = profile_workload(
-            dataclasses.replace(project, config=config),
-            "native", 37, build=build, run=run, names=["perf"], rate=499, duration=2.0,
-        )  # fmt: skip
+        job = job_for(dataclasses.replace(project, config=config), "native", None, run, build=build)
+        (capture,) = profile(job, 37, names=["perf"], rate=499, duration=2.0)
         # Whether it is believed depends on the machine.
         believed = dataclasses.replace(capture, accepted=True)
         PROFILE.save(run, ProfileReport(captures=(believed,)))
@@ -271,7 +269,7 @@ def test_a_perf_that_is_killed_in_the_middle_is_named(
 
 def test_a_subject_that_ends_its_process_is_named(project: Project, build: Build, run: Run) -> None:
     with pytest.raises(WorkerError, match="signal 6"):
-        profile_workload(project, "ends", 1, build=build, run=run, names=["perf"], duration=60.0)
+        profile(job_for(project, "ends", None, run, build=build), 1, names=["perf"], duration=60.0)
 
 
 def test_a_workload_without_bench_has_no_bench_profile(
@@ -306,13 +304,9 @@ def test_a_bench_is_seen_below_criterions_loop(
     builder = Builder(project, cache=shared_cache)
     build = builder.build(profile=Profile.PROFILING)
     run = create_run(tmp_path / "with blanks", "profile", {})
-    (capture,) = profile_workload(
-        project,
-        "histogram",
+    (capture,) = profile(
+        job_for(project, "histogram", builder, run, build=build),
         100_000,
-        build=build,
-        builder=builder,
-        run=run,
         names=["cargo-flamegraph"],
         rate=499,
         duration=1.0,
@@ -339,6 +333,8 @@ def test_a_refused_perf_falls_back_to_py_spy(
         raise PermissionRefusedError(message, remedy="a switch")
 
     monkeypatch.setattr(perf_record, "attached", refuse)
-    captures = profile_workload(project, "native", 37, build=build, run=run, rate=97, duration=1.0)
+    captures = profile(
+        job_for(project, "native", None, run, build=build), 37, rate=97, duration=1.0
+    )
     assert [capture.profiler for capture in captures] == ["py-spy"]
     assert any("refuses perf events" in note.text for note in captures[0].notes)

@@ -16,11 +16,12 @@ from perfkit import _engine
 from perfkit.config import Project, load_project
 from perfkit.errors import ToolError
 from perfkit.profile import analyse, perf
-from perfkit.profile.engine import profile_workload
+from perfkit.profile.engine import profile
 from perfkit.records import Build, Capture, Layer, Profile
 from perfkit.store import Run, create_run
 from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
+from perfkit.subject.job import job_for
 
 pytestmark = pytest.mark.integration
 
@@ -85,8 +86,12 @@ def test_a_build_is_loaded_and_profiled_in_each_python(
         assert running.loaded.python.startswith(f"{version}.")
 
     def take(profiler: str) -> tuple[Capture, list[tuple[tuple[str, ...], int]]]:
-        (capture,) = profile_workload(
-            project, "native", 37, build=build, run=run, names=[profiler], rate=199, duration=0.6
+        (capture,) = profile(
+            job_for(project, "native", None, run, build=build),
+            37,
+            names=[profiler],
+            rate=199,
+            duration=0.6,
         )
         return capture, _engine.read_folded(run.directory / capture.files["folded"]).stacks()
 
@@ -110,12 +115,9 @@ def test_python_and_rust_are_in_one_stack_from_3_13_on(
     before = set(Path("/tmp").glob("jit*"))
 
     def take() -> Capture:
-        (capture,) = profile_workload(
-            newer,
-            "mixed_20us",
+        (capture,) = profile(
+            job_for(newer, "mixed_20us", None, run, build=build),
             3050,
-            build=build,
-            run=run,
             names=["perf"],
             rate=499,
             duration=0.6,

@@ -21,9 +21,10 @@ from perfkit.profile import engine
 from perfkit.records import Proof, TrialOutcome, TuneReport, TuneStatus
 from perfkit.store import Run, read_journal, read_json
 from perfkit.subject.builder import Builder
+from perfkit.subject.job import job_for
 from perfkit.subject.parameters import start_values
-from perfkit.tune.command import TuneOptions, plan_command, tune_command
 from perfkit.tune.live import LiveEvaluator
+from perfkit.tune.setup import TuneOptions, plan_command, tune_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,17 +69,8 @@ def git_status(environ: dict[str, str]) -> Callable[[Path], str]:
 
 
 def live(project: Project, builder: Builder, run: Run) -> LiveEvaluator:
-    return LiveEvaluator(
-        project,
-        "histogram",
-        start=start_values(project, "histogram"),
-        builder=builder,
-        run=run,
-        settings=project.config.measure,
-        seed=1,
-        progress=silent,
-        gated=False,
-    )
+    job = job_for(project, "histogram", builder, run, gated=False)
+    return LiveEvaluator(job, start_values(project, "histogram"))
 
 
 def tune(
@@ -251,9 +243,9 @@ def test_a_profiler_that_cannot_look_leaves_the_other_one(
     class Missing:
         """A profiler that this machine does not have."""
 
-        def capture(self, request: CaptureRequest, run: Run) -> Capture:
+        def capture(self, request: CaptureRequest) -> Capture:
             """See `Profiler`."""
-            message = f"not installed: {request.name} is not profiled in {run.id}"
+            message = f"not installed: {request.job.name} is not profiled in {request.job.run.id}"
             raise ToolMissingError(message)
 
     known = {name: Missing() if name in missing else real[name] for name in real}

@@ -27,11 +27,12 @@ from conftest import copy_subject
 from perfkit.config import Project, load_project
 from perfkit.environment import fingerprint
 from perfkit.profile import compare
-from perfkit.profile.engine import profile_workload
+from perfkit.profile.engine import profile
 from perfkit.records import Build, Profile
 from perfkit.stacks.intervals import wilson
 from perfkit.store import create_run
 from perfkit.subject.builder import Builder
+from perfkit.subject.job import job_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,8 +68,12 @@ def capture(
     config = project.config.model_copy(update={"workloads": workloads})
     named = dataclasses.replace(project, config=config)
     run = create_run(folder, "profile", {"fingerprint": {}, "config": []})
-    (found,) = profile_workload(
-        named, name, size, build=build, run=run, names=["perf"], rate=RATE_HZ, duration=SECONDS
+    (found,) = profile(
+        job_for(named, name, None, run, build=build),
+        size,
+        names=["perf"],
+        rate=RATE_HZ,
+        duration=SECONDS,
     )
     return run, found
 
@@ -92,7 +97,7 @@ def pair_row(project: Project, build: Build, number: int) -> dict[str, Any]:
 def compared(first: tuple[Run, Capture], second: tuple[Run, Capture]) -> dict[str, Any]:
     """What the comparison reported, and the range of machine speeds it allowed for."""
     (before, earlier), (after, later) = first, second
-    pair = compare.Pair(before=(earlier, before), after=(later, after), per=compare.PER_CALL)
+    pair = compare.CapturePair(before=(earlier, before), after=(later, after), per=compare.PER_CALL)
     (found,) = compare.compare_pairs([pair], (), before.id, after.id).captures
     return {
         "marked": [row.frame for row in found.frames if row.significant],

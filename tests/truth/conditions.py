@@ -9,6 +9,7 @@ Each line is one condition. Nothing here is part of perfkit.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 import tempfile
@@ -25,11 +26,11 @@ from table_rows import hog
 from perfkit import environment, store
 from perfkit.config import Measure, load_project
 from perfkit.measure import sentinels, session
-from perfkit.measure.plan import Plan
-from perfkit.measure.subject import COPY, SUBJECT, variants_for
+from perfkit.measure.variants import COPY, SUBJECT, variants_for
 from perfkit.subject import child
 from perfkit.subject.builder import Builder
 from perfkit.subject.child import worker
+from perfkit.subject.job import job_for
 
 LOOKS = 100
 BETWEEN_S = 0.04
@@ -47,8 +48,6 @@ def run_delay_s(pid: int) -> float:
 
 def look(hogs: int) -> str:
     """Sentinels every 40 ms of one busy thread, next to that many busy programs."""
-    import dataclasses
-
     threads = environment.worker_threads(0)
     plain = dataclasses.replace(known_lab.spec(), arguments={})
     readings, delays = [], []
@@ -62,7 +61,7 @@ def look(hogs: int) -> str:
             one_s, all_s = one.sentinels(threads)
             delays.append((run_delay_s(one.pid) - delay_s) / (time.perf_counter() - begin))
             readings.append(
-                sentinels.Reading(
+                sentinels.Look(
                     one_s=one_s, all_s=all_s, threads=threads, foreign_cores=load.cores()
                 )
             )
@@ -89,10 +88,7 @@ def processes(size: int, *, shuffled: bool) -> str:
     """A/A of fresh pairs of processes, one session each: how far off a single pair can be."""
     project = load_project(start=known_lab.ROOT, environ=dict(os.environ))
     builder = Builder(project, cache=store.cache_directory(project.environ))
-    build = builder.build()
-    copy = builder.copy(build)
-    name, workload = project.workload(None)
-    workload = workload.model_copy(update={"reference": None})
+    name, _ = project.workload(None)
     found = []
     original = child.WORKER_FILE
     with tempfile.TemporaryDirectory() as folder:
@@ -104,11 +100,11 @@ def processes(size: int, *, shuffled: bool) -> str:
             child.WORKER_FILE = Path(folder) / "worker.py"
             child.WORKER_FILE.write_text(source.replace(SHUFFLE, "        if pattern"))
         for seed in range(PAIRS):
-            plan = Plan(
-                workload_name=name,
-                workload=workload,
-                sizes=(size,),
-                variants=variants_for(project, workload, build, copy=copy),
+            job = job_for(
+                project,
+                None,
+                builder,
+                known_lab.Nowhere(directory=known_lab.ROOT),
                 threads=environment.worker_threads(0),
                 settings=Measure().model_copy(
                     update={"sessions": 1, "time_limit_s": 2.0, "width": 1e-4, "patience_s": 0.0}
@@ -116,7 +112,10 @@ def processes(size: int, *, shuffled: bool) -> str:
                 seed=seed,
                 gated=False,
             )
-            ratio = session.measure(plan).points[0].log_ratio(SUBJECT, COPY)
+            workload = job.workload.model_copy(update={"reference": None})
+            job = dataclasses.replace(job, workload=workload)
+            point = session.measure(job, (size,), variants_for(job)).points[0]
+            ratio = point.log_ratio(SUBJECT, COPY)
             found.append(100 * ratio.estimate)
     child.WORKER_FILE = original
     how = "results moved between batches" if shuffled else "results left where they are"

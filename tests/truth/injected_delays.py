@@ -34,7 +34,7 @@ import perfkit_kernel
 
 from perfkit import store
 from perfkit.config import Backend, Kind, LayerRule, Parameter, Project, load_project
-from perfkit.diagnose.engine import diagnose
+from perfkit.diagnose.conclude import diagnose, job_of
 from perfkit.records import DiagnoseVerdict, Layer, MeasureVerdict
 from perfkit.subject.builder import Builder
 
@@ -115,13 +115,9 @@ def look(delay_ns: int, size: int, settings: dict[str, float]) -> dict[str, Any]
     """One diagnosis, or None if the machine had no room or its times cannot be trusted."""
     begin = time.perf_counter()
     project = project_with(delay_ns, size, settings)
-    found = diagnose(
-        project,
-        WORKLOAD,
-        (size,),
-        builder=Builder(project, cache=CACHE),
-        run=store.create_run(JOURNAL.parent / "delays", "diagnose", {}),
-    )
+    builder = Builder(project, cache=CACHE)
+    run = store.create_run(JOURNAL.parent / "delays", "diagnose", {})
+    found = diagnose(job_of(project, WORKLOAD, builder, run), (size,))
     if found.verdict is DiagnoseVerdict.BUSY or found.measured is None:
         return None
     if found.measured.verdict is not MeasureVerdict.OK:
@@ -133,10 +129,12 @@ def look(delay_ns: int, size: int, settings: dict[str, float]) -> dict[str, Any]
 def _reported(split: SizeSplit) -> dict[str, Any]:
     return {
         "call_s": split.call_s.estimate,
-        "share": split.ffi.share,
+        "share": split.ffi.share.estimate if split.ffi.share is not None else None,
         "agree": split.ffi.agree,
         "estimators": {
-            one.name: one.seconds for one in split.ffi.estimators if one.seconds is not None
+            one.name: one.seconds.estimate
+            for one in split.ffi.estimators
+            if one.seconds is not None
         },
         "reasons": {one.name: one.reason for one in split.ffi.estimators if one.reason},
     }

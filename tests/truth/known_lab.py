@@ -10,13 +10,21 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from perfkit import environment, process
 from perfkit.config import Measure, Workload
 from perfkit.measure.plan import Plan, Variant
+from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.records import Role
+from perfkit.store import Run
 from perfkit.subject.child import WorkerSpec
+from perfkit.subject.job import Job
+
+if TYPE_CHECKING:
+    from perfkit.measure.results import Point
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "target" / "truth" / "libtruth.so"
@@ -99,6 +107,21 @@ def workload(kernel: Kernel) -> Workload:
     )
 
 
+class Change(StrEnum):
+    """What may be said about one variant against another."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    NONE = "no difference detectable"
+
+
+class Nowhere(Run):
+    """A run that keeps nothing."""
+
+    def append(self, name: str | Path, value: object) -> None:
+        """See `Run`."""
+
+
 def plan(
     kernel: Kernel, others: dict[str, float], *, seed: int, gated: bool = True, **settings: float
 ) -> Plan:
@@ -111,13 +134,25 @@ def plan(
         Variant(name=name, role=Role.BASELINE, spec=spec(name, extra))
         for name, extra in others.items()
     ]
-    return Plan(
-        workload_name=kernel.name,
+    nothing: Any = None  # no build and no project: each variant has its library
+    job = Job(
+        project=nothing,
+        name=kernel.name,
         workload=workload(kernel),
-        sizes=(kernel.units,),
-        variants=tuple(variants),
+        builder=nothing,
+        build=nothing,
+        run=Nowhere(directory=ROOT),
         threads=environment.worker_threads(0),
         settings=Measure().model_copy(update={"patience_s": 0.0, **settings}),
         seed=seed,
         gated=gated,
     )
+    return Plan(job=job, sizes=(kernel.units,), variants=tuple(variants))
+
+
+def called(point: Point, one: str, other: str, floor: float) -> Change:
+    """What may be said about one variant against another."""
+    ratio = point.ratio(one, other)
+    if is_faster(ratio, floor):
+        return Change.FASTER
+    return Change.SLOWER if is_slower(ratio, floor) else Change.NONE

@@ -19,12 +19,13 @@ import numpy as np
 import scipy.stats
 
 from perfkit.profile import analyse
-from perfkit.profile.engine import profile_workload, request_for
-from perfkit.profile.paired import Arm
+from perfkit.profile.engine import profile, request_for
+from perfkit.profile.paired import PairArm
 from perfkit.profile.perf import judged, tool_environment
 from perfkit.profile.perf_session import Session
 from perfkit.records import Interval, Layer
 from perfkit.subject.child import spec_for, worker
+from perfkit.subject.job import job_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -133,8 +134,12 @@ def take(
     project: Project, build: Build, run: Run, name: str, size: int, *, seconds: float, rate: int
 ) -> tuple[Capture, Split]:
     """One capture by perf with its split, even if perfkit does not believe the capture."""
-    (capture,) = profile_workload(
-        project, name, size, build=build, run=run, names=["perf"], rate=rate, duration=seconds
+    (capture,) = profile(
+        job_for(project, name, None, run, build=build),
+        size,
+        names=["perf"],
+        rate=rate,
+        duration=seconds,
     )
     layers = analyse.layers_for(build, project.config.layers)
     return capture, analyse.split_unchecked(capture, run, layers)
@@ -148,9 +153,11 @@ def take_known(
     Raises:
         Unasked: the parts exceed the call by more than their interval allows.
     """
-    request = request_for(project, name, size, build=build, rate=rate, duration=seconds)
+    request = request_for(
+        job_for(project, name, None, run, build=build), size, rate=rate, duration=seconds
+    )
     with worker(spec_for(project, build)) as running:
-        arm = Arm(running, request)
+        arm = PairArm(running, request)
         length = name.partition("_")[2]
         arms = []
         for call in (*(f"{step}_{length}" for step in STEPS), name):

@@ -29,7 +29,7 @@ from diagnose_recordings import CASES, Case
 
 from perfkit import store
 from perfkit.config import Project, load_project
-from perfkit.diagnose import engine
+from perfkit.diagnose import conclude
 from perfkit.records import DiagnoseVerdict
 from perfkit.subject.builder import Builder
 
@@ -70,24 +70,21 @@ def examine(project: Project, case: Case, place: Path) -> dict[str, Any]:
     own = project.config.subject.model_copy(update={"profile": case.profile})
     project = _with(project, subject=own)
     kept: list[Observed] = []
-    ask = engine.find
+    ask = conclude.find
 
     def find(observations: Sequence[Observed]) -> tuple[Finding, ...]:
         kept.extend(observations)
         return ask(observations)
 
-    engine.find = find  # type: ignore[attr-defined]
+    conclude.find = find  # type: ignore[attr-defined]
     try:
-        found = engine.diagnose(
-            project,
-            case.workload,
-            project.sizes(case.workload, None),
-            builder=Builder(project, cache=CACHE),
-            run=store.create_run(SEEN / "runs", "diagnose", {}),
-            verify=case.verify,
-        )
+        builder = Builder(project, cache=CACHE)
+        run = store.create_run(SEEN / "runs", "diagnose", {})
+        job = conclude.job_of(project, case.workload, builder, run)
+        sizes = project.sizes(case.workload, None)
+        found = conclude.diagnose(job, sizes, verify=case.verify)
     finally:
-        engine.find = ask  # type: ignore[attr-defined]
+        conclude.find = ask  # type: ignore[attr-defined]
     for seen in kept:
         store.write_whole(place, diagnose_recordings.dump(seen))
     # Rules that need extra builds are measured separately, and may have had no room.
@@ -97,7 +94,10 @@ def examine(project: Project, case: Case, place: Path) -> dict[str, Any]:
         "found": [finding.id for finding in found.findings],
         "refused": [c.reason for c in found.profilers if not c.accepted],
         "estimators": [
-            {one.name: one.seconds if one.reason == "" else one.reason for one in ffi.estimators}
+            {
+                one.name: one.seconds.estimate if one.seconds and not one.reason else one.reason
+                for one in ffi.estimators
+            }
             for ffi in (split.ffi for split in found.sizes)
         ],
         "notes": [note.text for note in found.notes],

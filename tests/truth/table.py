@@ -18,17 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import journal
 import known_lab
 import table_rows
-from known_lab import SUBJECT
+from known_lab import SUBJECT, Change
 from table_rows import CELLS, COVERED, OTHERS, PAIRS
 
-from perfkit.measure import statistics
-from perfkit.measure.results import Change
 from perfkit.records import Interval
 
 if TYPE_CHECKING:
@@ -58,7 +57,8 @@ def share(parts: Iterable[tuple[int, int]]) -> Interval | None:
         spread = ((counts[:, 0] - rate * counts[:, 1]) ** 2).sum() * runs / (runs - 1)
         inflation = max(1.0, spread / (trials * rate * (1 - rate)))
         worth = trials / inflation
-    found = statistics.wilson(round(rate * worth), max(1, round(worth)))
+    share = stats.binomtest(round(rate * worth), max(1, round(worth)))
+    found = share.proportion_ci(method="wilson")
     return Interval(estimate=rate, low=min(found.low, rate), high=max(found.high, rate))
 
 

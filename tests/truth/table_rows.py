@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import journal
 import known_lab
-from known_lab import COPY, SUBJECT
+from known_lab import COPY, SUBJECT, called
 
 from perfkit import environment
 from perfkit.measure import session
@@ -57,7 +57,7 @@ SOURCES = (
     *(
         f"toolkit/perfkit/measure/{name}.py"
         for name in (
-            "blocks", "lab", "plan", "reading", "results", "sentinels", "session", "statistics",
+            "blocks", "lab", "plan", "ratios", "results", "sentinels", "session", "statistics",
             "stop",
         )
     ),
@@ -106,18 +106,18 @@ def compare(kernel: known_lab.Kernel, seed: int, *, patience_s: float) -> dict[s
         width=WIDTH,
         patience_s=patience_s,
     )
-    found = session.measure(plan)
+    found = session.measure_plan(plan)
     row: dict[str, Any] = {
-        "verdict": str(found.verdict),
-        "twice": any(note.id == "measured_twice" for note in found.notes),
-        "measuring_s": found.seconds,
-        "blocks": found.raw[0].blocks,
-        "valid": found.raw[0].valid_blocks,
-        "sessions": len(found.raw[0].usable),
+        "verdict": str(found.report.verdict),
+        "twice": any(note.id == "measured_twice" for note in found.report.notes),
+        "measuring_s": found.report.seconds,
+        "blocks": found.points[0].blocks,
+        "valid": found.points[0].valid_blocks,
+        "sessions": len(found.points[0].usable),
         "floor": None,
         "ratios": {},
     }
-    if not found.points:
+    if found.report.verdict is MeasureVerdict.BUSY:
         return row
     point = found.points[0]
     row["floor"] = floor = point.noise_floor(SUBJECT, COPY)
@@ -127,7 +127,7 @@ def compare(kernel: known_lab.Kernel, seed: int, *, patience_s: float) -> dict[s
             "estimate": ratio.estimate,
             "low": ratio.low,
             "high": ratio.high,
-            "change": str(point.change(one, other, floor)),
+            "change": str(called(point, one, other, floor)),
         }
     return row
 
@@ -135,12 +135,13 @@ def compare(kernel: known_lab.Kernel, seed: int, *, patience_s: float) -> dict[s
 def refuse(kernel: known_lab.Kernel, seed: int) -> dict[str, Any]:
     """A measurement next to a program that keeps a core busy, without patience."""
     plan = known_lab.plan(kernel, {"equalA": 0.0}, seed=seed, patience_s=0.0, time_limit_s=5.0)
-    found = session.measure(plan)
+    found = session.measure_plan(plan)
     change = None
-    if found.verdict is MeasureVerdict.OK:
+    if found.report.verdict is MeasureVerdict.OK:
         point = found.points[0]
-        change = str(point.change(SUBJECT, "equalA", point.noise_floor(SUBJECT, COPY)))
-    return {"verdict": str(found.verdict), "change": change, "measuring_s": found.seconds}
+        change = str(called(point, SUBJECT, "equalA", point.noise_floor(SUBJECT, COPY)))
+    report = found.report
+    return {"verdict": str(report.verdict), "change": change, "measuring_s": report.seconds}
 
 
 def paired(kernel: known_lab.Kernel, seed: int) -> float:
@@ -148,7 +149,7 @@ def paired(kernel: known_lab.Kernel, seed: int) -> float:
     plan = known_lab.plan(
         kernel, {}, seed=seed, gated=False, time_limit_s=2 * SEQUENTIAL_S, width=1e-9
     )
-    return session.measure(plan).points[0].log_ratio(SUBJECT, COPY).estimate
+    return session.measure_plan(plan).points[0].log_ratio(SUBJECT, COPY).estimate
 
 
 def _sample(kernel: known_lab.Kernel, name: str, seed: int, seconds: float) -> np.ndarray:

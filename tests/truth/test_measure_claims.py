@@ -16,11 +16,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import known_lab
-from known_lab import KERNELS, SUBJECT
+from known_lab import KERNELS, SUBJECT, Change
 
 from perfkit import environment
 from perfkit.measure import session
-from perfkit.measure.results import Change
 from perfkit.records import MeasureVerdict
 
 if TYPE_CHECKING:
@@ -67,12 +66,12 @@ def test_equal_code_is_hardly_ever_called_different() -> None:
                 width=0.004,
                 sessions=3,
             )
-            point = session.measure(plan).at(kernel.units)
+            point = session.measure_plan(plan).at(kernel.units)
             floor = point.noise_floor(SUBJECT, known_lab.COPY)
             called = {
                 name: point.ratio(SUBJECT, name)
                 for name in EQUAL
-                if point.change(SUBJECT, name, floor) is not Change.NONE
+                if known_lab.called(point, SUBJECT, name, floor) is not Change.NONE
             }
             if called:
                 alarms.append((kernel.name, seed, called))
@@ -87,7 +86,7 @@ def test_twice_the_work_is_found_and_its_interval_is_near(name: str) -> None:
     plan = known_lab.plan(
         kernel, {"more": 1.0}, seed=1, gated=False, time_limit_s=10.0, min_blocks=40, width=0.02
     )
-    found = session.measure(plan).at(kernel.units)
+    found = session.measure_plan(plan).at(kernel.units)
     ratio = found.ratio(SUBJECT, "more")
     assert ratio.low > 1.0
     assert 1.6 < ratio.estimate < 2.4
@@ -98,7 +97,7 @@ def test_twice_the_work_is_found_and_its_interval_is_near(name: str) -> None:
 def test_beside_a_program_that_keeps_a_core_busy_there_is_no_verdict(name: str) -> None:
     kernel = KERNELS[name]
     plan = known_lab.plan(kernel, {"equal": 0.0}, seed=1, time_limit_s=5.0)
-    found = session.measure(plan)
+    found = session.measure_plan(plan).report
     assert found.verdict is MeasureVerdict.BUSY
-    assert found.points == ()
+    assert found.results == ()
     assert len(found.effective_cores) < 200  # it gave up early

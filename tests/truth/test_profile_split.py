@@ -88,7 +88,7 @@ def test_a_caller_that_sleeps_is_waiting_with_the_time_of_its_workers_beside_it(
     compute = next(row for row in split.workers if row.layer is Layer.COMPUTE)
     assert compute.seconds / split.workers_s > 0.97
     assert split.share(Layer.WAITING) > 0.95
-    assert sum(row.share for row in split.layers) == pytest.approx(1.0, abs=1e-12)
+    assert sum(row.share.estimate for row in split.layers) == pytest.approx(1.0, abs=1e-12)
     assert sum(row.seconds for row in split.layers) == pytest.approx(split.call_s, rel=1e-12)
     # Samples and the process's own clock agree, or the capture would carry this note.
     assert "coverage" not in [note.id for note in capture.notes], capture.reason

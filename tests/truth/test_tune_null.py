@@ -15,20 +15,21 @@ import pytest
 
 from perfkit.records import (
     Interval,
+    MeasureReport,
     MeasureVerdict,
+    SizeResult,
     Trial,
-    TrialSize,
     TuneReport,
     TuneStatus,
     Value,
 )
 from perfkit.store import Run
 from perfkit.tune import space
-from perfkit.tune.evaluator import Measured, Prepared, Profiled
+from perfkit.tune.ending import Rules
+from perfkit.tune.evaluator import Prepared, TrialProfile
 from perfkit.tune.log import Journal
 from perfkit.tune.loop import Loop, Settings, World
 from perfkit.tune.search import GridSearch
-from perfkit.tune.stop import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ class Forgetful(Journal):
     def append(self, trial: Trial) -> None:
         """See `Journal`."""
 
-    def confirm(self, trial: Trial, sizes: Sequence[TrialSize]) -> None:
+    def confirm(self, trial: Trial, sizes: Sequence[SizeResult]) -> None:
         """See `Journal`."""
 
 
@@ -63,7 +64,7 @@ class Machine:
         key = space.key(params)
         return Prepared(params=params, proofs=(), text_hash=key, signature=key, build_s=1.0)
 
-    def measure(self, prepared: Prepared, *, label: str, fresh: bool) -> Measured:
+    def measure(self, prepared: Prepared, *, label: str, fresh: bool) -> MeasureReport:
         """See `Evaluator`."""
         truth = math.log(self._truth.get(prepared.params["A"], 1.0))
         sizes = []
@@ -75,17 +76,26 @@ class Machine:
                 high=math.exp(drawn + 1.96 * self._sigma),
             )
             sizes.append(
-                TrialSize(
-                    workload="w", size=size, speedup=None, change=change, target=None, time_s=change
+                SizeResult(
+                    workload="w",
+                    size=size,
+                    time_s=change,
+                    reference_s=None,
+                    speedup=None,
+                    target=None,
+                    met=None,
+                    valid_blocks=20,
+                    blocks=20,
+                    change=change,
                 )
             )
-        return Measured(
-            verdict=MeasureVerdict.OK, sizes=tuple(sizes), noise_floor=0.005, bench_s=1.0
+        return MeasureReport(
+            verdict=MeasureVerdict.OK, results=tuple(sizes), noise_floor=0.005, seconds=1.0
         )
 
-    def profile(self, prepared: Prepared, size: int, *, label: str) -> Profiled:
+    def profile(self, prepared: Prepared, size: int, *, label: str) -> TrialProfile:
         """See `Evaluator`."""
-        return Profiled(rows=())
+        return TrialProfile(rows=())
 
 
 def tuned(seed: int, sigma: float, truth: Mapping[Value, float], tmp_path: Path) -> TuneReport:

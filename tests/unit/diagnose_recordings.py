@@ -44,7 +44,6 @@ PLAIN = (
     "threads",
     "smallest",
 )
-FFI = ("share", "low", "high", "agree")
 LISTS = ("crates", "grains")
 
 
@@ -121,9 +120,14 @@ def dump(seen: Observed) -> str:
             del document["line"][name]
     speedup = seen.result.speedup if seen.result is not None else None
     document["speedup"] = to_json(speedup) if speedup is not None else None
-    document["ffi"] = {name: getattr(seen.ffi, name) for name in FFI} if seen.ffi else None
+    document["ffi"] = None
+    if seen.ffi is not None:
+        document["ffi"] = {**_flat(seen.ffi.share), "agree": seen.ffi.agree}
     document["branches"] = [to_json(item) for item in seen.branches]
-    document["layers"] = [to_json(row) for row in seen.layers.values()]
+    document["layers"] = [
+        {"layer": row.layer, "seconds": row.seconds, **_flat(row.share)}
+        for row in seen.layers.values()
+    ]
     document["locations"] = dict(seen.locations)
     document["stacks"] = _lines(seen.stacks)
     document["reference_samples"] = seen.reference_samples
@@ -135,14 +139,17 @@ def load(path: Path) -> Observed:
     """The observation that was kept, its stacks put into layers anew."""
     document = json.loads(path.read_text(encoding="utf-8"))
     layers = Layers(document["crates"])
-    rows = [LayerTime(**{**row, "layer": Layer(row["layer"])}) for row in document["layers"]]
+    rows = [
+        LayerTime(layer=Layer(row["layer"]), seconds=row["seconds"], share=_share(row))
+        for row in document["layers"]
+    ]
     return Observed(
         **{name: document[name] for name in PLAIN},
         **{name: tuple(document[name]) for name in LISTS},
         call_s=_interval(document["call_s"]),
         gil_held=_interval(document["gil_held"]) if document["gil_held"] else None,
         result=_result(document),
-        ffi=FfiEstimate(**document["ffi"], estimators=()) if document["ffi"] else None,
+        ffi=_ffi(document["ffi"]),
         instructions=Counted(**document["instructions"]) if document["instructions"] else None,
         flags=_flags(document["flags"]),
         line=_line(document["line"]),
@@ -173,6 +180,22 @@ def _lines(stacks: Sequence[StackTime]) -> list[str]:
 def _stacks(lines: Sequence[str], layers: Layers) -> tuple[StackTime, ...]:
     split = [line.rpartition(" ") for line in lines]
     return tuple(stack_time(line.split(";"), int(count), layers) for line, _, count in split)
+
+
+def _flat(share: Interval | None) -> dict[str, float | None]:
+    found = to_json(share) if share is not None else {}
+    return {"share": found.get("estimate"), "low": found.get("low"), "high": found.get("high")}
+
+
+def _share(value: dict[str, Any]) -> Interval:
+    return Interval(estimate=value["share"], low=value["low"], high=value["high"])
+
+
+def _ffi(value: dict[str, Any] | None) -> FfiEstimate | None:
+    if value is None:
+        return None
+    share = None if value["share"] is None else _share(value)
+    return FfiEstimate(share=share, agree=value["agree"], estimators=())
 
 
 def _interval(value: dict[str, float]) -> Interval:

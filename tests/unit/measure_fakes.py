@@ -8,16 +8,20 @@ import math
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perfkit.config import Measure, Workload
 from perfkit.measure.plan import Arm, Plan, Variant
-from perfkit.measure.sentinels import Reading
+from perfkit.measure.sentinels import Look
 from perfkit.records import Role
+from perfkit.store import Run
 from perfkit.subject.child import Timing, WorkerSpec
+from perfkit.subject.job import Job, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from perfkit.subject.job import Progress
 
 ONE_S = 2e-3
 
@@ -69,12 +73,12 @@ class FakeLab:
         self.clock += seconds + untimed * self.cost_s[arm.variant]
         return Timing(seconds=seconds, calls=calls, cpu_s=seconds, own_s=seconds)
 
-    def look(self) -> Reading:
+    def look(self) -> Look:
         self.looks += 1
         self.machine = self.chance.gauss(0, self.swing)
         self.clock += 3 * ONE_S
         free = self.free(self.clock)
-        return Reading(
+        return Look(
             one_s=ONE_S,
             all_s=ONE_S if free else 2 * ONE_S,
             threads=self.threads,
@@ -89,7 +93,28 @@ class FakeLab:
         self.clock += seconds
 
 
-def make_plan(*names: str, sizes: tuple[int, ...] = (100,), **settings: float) -> Plan:
+class Nowhere(Run):
+    """A run that keeps nothing."""
+
+    def append(self, name: str | Path, value: object) -> None:
+        """See `Run`."""
+
+
+def make_job(name: str, workload: Workload, **fields: Any) -> Job:  # noqa: ANN401
+    """A job without a project: what is measured is made up, or needs no build."""
+    made_up: dict[str, Any] = {
+        "project": None,
+        "builder": None,
+        "build": None,
+        "run": Nowhere(directory=Path()),
+        "seed": 0,
+    }
+    return Job(name=name, workload=workload, **{**made_up, **fields})
+
+
+def make_plan(
+    *names: str, sizes: tuple[int, ...] = (100,), progress: Progress = quiet, **settings: float
+) -> Plan:
     """A plan over named variants, the first one the subject."""
     nothing = WorkerSpec(
         python=Path("python"),
@@ -100,13 +125,11 @@ def make_plan(*names: str, sizes: tuple[int, ...] = (100,), **settings: float) -
         cwd=Path(),
     )
     chosen = Measure().model_copy(update={"sessions": 1, **settings})
+    workload = Workload(
+        call="m:f", setup="m:s", reference="m:r", sizes=sizes, targets={sizes[0]: 2.0}
+    )
     return Plan(
-        workload_name="work",
-        workload=Workload(
-            call="m:f", setup="m:s", reference="m:r", sizes=sizes, targets={sizes[0]: 2.0}
-        ),
+        job=make_job("work", workload, threads=2, settings=chosen, progress=progress),
         sizes=sizes,
         variants=tuple(Variant(name=name, role=ROLES[name], spec=nothing) for name in names),
-        threads=2,
-        settings=chosen,
     )

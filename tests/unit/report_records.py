@@ -9,7 +9,6 @@ from perfkit.diagnose.model import against_reference, size_model
 from perfkit.records import (
     Capture,
     Check,
-    Confirmed,
     DiagnoseVerdict,
     Diagnosis,
     Estimate,
@@ -35,7 +34,6 @@ from perfkit.records import (
     SizeSplit,
     Trial,
     TrialOutcome,
-    TrialSize,
     TuneReport,
     TuneStatus,
 )
@@ -185,28 +183,30 @@ def split(size: int) -> SizeSplit:
             LayerTime(
                 layer=layer,
                 seconds=shares.get(layer, 0.0) * call,
-                share=shares.get(layer, 0.0),
-                low=max(0.0, shares.get(layer, 0.0) - 0.011),
-                high=shares.get(layer, 0.0) + 0.012,
+                share=Interval(
+                    estimate=shares.get(layer, 0.0),
+                    low=max(0.0, shares.get(layer, 0.0) - 0.011),
+                    high=shares.get(layer, 0.0) + 0.012,
+                ),
             )
             for layer in Layer
         ),
         ffi=FfiEstimate(
-            share=0.48 if agree else None,
-            low=0.45 if agree else None,
-            high=0.51 if agree else None,
+            share=Interval(estimate=0.48, low=0.45, high=0.51) if agree else None,
             agree=agree,
             agreeing=("sampled stacks", "call minus bench") if agree else (),
             estimators=(
                 Estimate(
-                    name="sampled stacks", seconds=0.48 * call, low=0.45 * call, high=0.5 * call
+                    name="sampled stacks",
+                    seconds=Interval(estimate=0.48 * call, low=0.45 * call, high=0.5 * call),
                 ),
-                Estimate(name="call minus bench", seconds=-30e-9, low=-90e-9, high=25e-9),
+                Estimate(
+                    name="call minus bench",
+                    seconds=Interval(estimate=-30e-9, low=-90e-9, high=25e-9),
+                ),
                 Estimate(
                     name="no-compute twin",
                     seconds=None,
-                    low=None,
-                    high=None,
                     reason="not available: the config names no twin",
                 ),
             ),
@@ -239,7 +239,7 @@ def finding(number: int) -> Finding:
         workload="price",
         size=10_000,
         share=0.41,
-        predicted_gain={"low": 0.35, "high": 0.41},
+        predicted_gain=Interval(estimate=0.41, low=0.35, high=0.41),
         evidence=(
             Evidence(
                 frame="<alloc::vec::Vec<f64> as FromPyObject>::extract",
@@ -305,9 +305,14 @@ def trial(
     reason: str = "",
 ) -> Trial:
     sizes = tuple(
-        TrialSize(
+        SizeResult(
             workload="price",
             size=size,
+            time_s=around(TIMES[size] / factor),
+            reference_s=around(REFERENCES[size], 0.03),
+            met=None,
+            valid_blocks=38,
+            blocks=40,
             speedup=around(REFERENCES[size] / TIMES[size] * factor),
             change=around(factor),
             target=TARGETS.get(size),
@@ -350,11 +355,15 @@ TUNED = TuneReport(
     start_params=START_PARAMS,
     workload="price",
     confirmed=tuple(
-        Confirmed(
+        SizeResult(
             workload="price",
             size=size,
+            time_s=around(TIMES[size] / factor),
+            reference_s=around(REFERENCES[size], 0.03),
+            valid_blocks=38,
+            blocks=40,
             speedup=around(REFERENCES[size] / TIMES[size] * factor),
-            change_vs_start=around(factor, 0.01),
+            change=around(factor, 0.01),
             target=TARGETS[size],
             met=REFERENCES[size] / TIMES[size] * factor * 0.98 >= TARGETS[size],
         )

@@ -48,7 +48,7 @@ def finding(
         workload=workload,
         size=size,
         share=(low + high) / 2,
-        predicted_gain={"low": low, "high": high},
+        predicted_gain=Interval(estimate=(low + high) / 2, low=low, high=high),
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from perfkit.cli.context import header, workload_files
+from perfkit.cli.context import header
 from perfkit.config import load_project
+from perfkit.subject.workloads import workload_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,5 +36,5 @@ def test_the_files_that_workloads_name_are_hashed(tmp_path: Path) -> None:
     (tmp_path / "bench" / "work.py").write_text("def setup(n, seed): ...\n", encoding="utf-8")
     project = load_project(start=tmp_path, environ={})
     digest = hashlib.sha256(b"def setup(n, seed): ...\n").hexdigest()
-    assert workload_files(project) == {"bench/work.py": digest}
+    assert workload_files(project, project.config.workloads.values()) == {"bench/work.py": digest}
     assert header(project)["workload_files"] == {"bench/work.py": digest}

@@ -10,7 +10,6 @@ from perfkit.cli import verdicts
 from perfkit.errors import ExitCode
 from perfkit.records import (
     Capture,
-    Confirmed,
     DiagnoseVerdict,
     Diagnosis,
     FfiEstimate,
@@ -108,7 +107,7 @@ def test_profile_wants_one_believed_capture_of_every_size() -> None:
 
 
 def split(*, known: bool) -> SizeSplit:
-    ffi = FfiEstimate(share=None, low=None, high=None, agree=known, estimators=())
+    ffi = FfiEstimate(share=None, agree=known, estimators=())
     return SizeSplit(workload="sum", size=10, call_s=ONE, layers=(), ffi=ffi)
 
 
@@ -145,11 +144,7 @@ def test_a_diagnosis_that_knows_the_ffi_cost_nowhere_is_no_verdict(
 def test_tune(status: TuneStatus, met: bool | str | None, code: ExitCode) -> None:
     confirmed = ()
     if not isinstance(met, str):
-        confirmed = (
-            Confirmed(
-                workload="sum", size=10, speedup=ONE, change_vs_start=ONE, target=1.0, met=met
-            ),
-        )
+        confirmed = (dataclasses.replace(RESULT, change=ONE, target=1.0, met=met),)
     report = TuneReport(
         status=status,
         reason="",

@@ -5,23 +5,23 @@ from __future__ import annotations
 import pytest
 
 from perfkit.diagnose.agree import Code, differences, independent, judge
-from perfkit.diagnose.estimators import Covers, Method, Reading, Response, Sampled, unavailable
-from perfkit.records import Interval, Layer
+from perfkit.diagnose.estimators import Method, Response, SampledCall, unavailable
+from perfkit.records import Covers, Estimate, Interval, Layer
 
 CALL = Interval(estimate=100e-6, low=99.5e-6, high=100.5e-6)
 
 
 def reading(
     method: Method, seconds: float, *, half: float = 0.3e-6, covers: Covers = Covers.BOUNDARY
-) -> Reading:
+) -> Estimate:
     interval = Interval(estimate=seconds, low=seconds - half, high=seconds + half)
-    return Reading(method=method, seconds=interval, covers=covers)
+    return Estimate(name=method, seconds=interval, covers=covers)
 
 
 def samples(
     ffi: float, *, output: float = 0.0, interpreter: float = 0.0, call: float = 100e-6
-) -> Sampled:
-    return Sampled(
+) -> SampledCall:
+    return SampledCall(
         layers={
             Layer.CONVERT_IN: ffi,
             Layer.ALLOCATION: output,
@@ -35,20 +35,20 @@ def samples(
     )
 
 
-def sampled_reading(split: Sampled) -> Reading:
-    return Reading(
-        method=Method.SAMPLES, seconds=split.covering(Covers.FFI), covers=Covers.FFI, reason="6000"
+def sampled_reading(split: SampledCall) -> Estimate:
+    return Estimate(
+        name=Method.SAMPLES, seconds=split.covering(Covers.FFI), covers=Covers.FFI, reason="6000"
     )
 
 
 def test_two_independent_answers_within_two_points_are_known() -> None:
     found = judge([reading(Method.TWIN, 20e-6), reading(Method.INTERCEPT, 21.5e-6)], CALL)
     assert found.ffi.agree
-    assert found.ffi.share == pytest.approx(0.2075)
-    assert found.ffi.low is not None
-    assert found.ffi.low <= 0.197
+    assert found.ffi.share is not None
+    assert found.ffi.share.estimate == pytest.approx(0.2075)
+    assert found.ffi.share.low <= 0.197
     assert found.covers is Covers.BOUNDARY
-    assert found.pair == (Method.TWIN, Method.INTERCEPT)
+    assert found.ffi.agreeing == (Method.TWIN, Method.INTERCEPT)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,8 @@ def test_answers_of_a_call_of_nanoseconds_may_differ_by_some_of_them(
     found = judge([one, other], call).ffi
     assert found.agree is agree
     if agree:
-        assert found.low is not None
-        assert found.high is not None
-        assert found.low <= 0.3 < 0.3 + apart_s / call_s <= found.high
+        assert found.share is not None
+        assert found.share.low <= 0.3 < 0.3 + apart_s / call_s <= found.share.high
 
 
 def test_one_answer_alone_is_not_known() -> None:
@@ -102,7 +101,8 @@ def test_samples_and_twin_are_compared_over_what_the_twin_covers() -> None:
     found = judge([reading(Method.TWIN, 45e-6), sampled_reading(split)], CALL, sampled=split)
     assert found.ffi.agree
     # The share is the FFI alone: the output's allocation is never part of it.
-    assert found.ffi.share == pytest.approx(0.30)
+    assert found.ffi.share is not None
+    assert found.ffi.share.estimate == pytest.approx(0.30)
     assert found.covers is Covers.FFI
 
 
@@ -110,22 +110,24 @@ def test_the_narrower_of_two_ways_to_the_ffi_alone_gives_the_share() -> None:
     # A timed reading of what is nearly all FFI is narrower than a count of the same in samples.
     split = samples(60.5e-6, output=0.5e-6)
     found = judge([reading(Method.TWIN, 60e-6), sampled_reading(split)], CALL, sampled=split)
-    assert found.ffi.share == pytest.approx(0.595)
-    assert found.ffi.low is not None
-    assert found.ffi.high is not None
-    assert (found.ffi.low, found.ffi.high) == pytest.approx((0.595, 0.595), abs=0.005)
+    share = found.ffi.share
+    assert share is not None
+    assert share.estimate == pytest.approx(0.595)
+    assert (share.low, share.high) == pytest.approx((0.595, 0.595), abs=0.005)
     assert found.covers is Covers.FFI
     # A wide one is not, and an inner timer holds a reading of the clock.
     for other in (reading(Method.TWIN, 60e-6, half=4e-6), reading(Method.INNER_TIMER, 60e-6)):
         found = judge([other, sampled_reading(split)], CALL, sampled=split)
-        assert found.ffi.share == pytest.approx(0.605)
+        assert found.ffi.share is not None
+        assert found.ffi.share.estimate == pytest.approx(0.605)
 
 
 def test_an_interval_holds_both_ways_where_they_differ_by_more_than_they_leave_open() -> None:
     split = samples(31.5e-6)
     found = judge([reading(Method.TWIN, 30e-6), sampled_reading(split)], CALL, sampled=split)
-    assert found.ffi.share == pytest.approx(0.30)
-    assert found.ffi.high == pytest.approx(0.315)
+    assert found.ffi.share is not None
+    assert found.ffi.share.estimate == pytest.approx(0.30)
+    assert found.ffi.share.high == pytest.approx(0.315)
 
 
 def test_an_intercept_below_agreeing_others_names_the_growing_conversion() -> None:
@@ -155,7 +157,8 @@ def test_samples_above_everything_timed_are_contaminated() -> None:
         sampled=split,
     )
     assert found.ffi.agree
-    assert found.ffi.share == pytest.approx(0.101)
+    assert found.ffi.share is not None
+    assert found.ffi.share.estimate == pytest.approx(0.101)
     assert found.codes == {Method.SAMPLES: Code.PROFILE_CONTAMINATED}
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from perfkit.config import Backend, Kind, Parameter
-from perfkit.diagnose import branches, collect, times
+from perfkit.config import Backend, Kind, Measure, Parameter
+from perfkit.diagnose import branches, collect, probes, times
 from perfkit.errors import (
     BuildError,
     CaptureError,
@@ -21,6 +21,7 @@ from perfkit.errors import (
     WorkloadError,
 )
 from perfkit.records import Capture, Interval, Note, Outcome
+from perfkit.subject.job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,24 +45,24 @@ def failing(error: PerfkitError) -> Callable[..., NoReturn]:
     return fail
 
 
-def subject(**changes: object) -> Any:  # noqa: ANN401  # stands for times.Subject
+def job(**changes: object) -> Any:  # noqa: ANN401  # its parts are made up
     config = SimpleNamespace(
         subject=SimpleNamespace(delay_hook="ext:set_dealy_ns", module="ext"),
         parameters_of=lambda _name: {"SMALL": Parameter(kind="threshold", file="a.rs")},
     )
-    workload = SimpleNamespace(
-        twin=None, reference="ref:call", bench=SimpleNamespace(allocates_output=True)
-    )
-    base = {
+    base: dict[str, Any] = {
         "name": "w",
         "project": SimpleNamespace(config=config),
-        "workload": workload,
+        "workload": SimpleNamespace(
+            twin=None, reference="ref:call", bench=SimpleNamespace(allocates_output=True)
+        ),
+        "builder": None,
+        "build": None,
         "run": SimpleNamespace(path=Path),
-        "progress": lambda _text, _fraction: None,
-        "assignment": None,
+        "settings": Measure(),
         "threads": 2,
     }
-    return SimpleNamespace(**{**base, **changes})
+    return Job(**{**base, **changes})
 
 
 def builder(error: PerfkitError) -> Any:  # noqa: ANN401  # stands for Builder
@@ -74,26 +75,26 @@ def test_every_part_may_fail_by_itself(
 ) -> None:
     for place, name in (
         (times, "measure_small"),
-        (times, "measure_delays"),
-        (times, "probe_gil"),
+        (probes, "measure_delays"),
+        (probes, "probe_gil"),
         (times, "sizes_taken"),
-        (collect, "profile_workload"),
+        (collect, "profile"),
     ):
         monkeypatch.setattr(place, name, failing(error))
     monkeypatch.setattr(collect, "start_values", lambda _project, _workload: {"SMALL": 30_000})
     monkeypatch.setattr(collect, "worker_threads", lambda _configured: 2)
     notes: list[Note] = []
-    taken = subject()
+    taken = job(builder=builder(error))
     assert error.message in collect._small(taken).reason
-    reading = collect._bench(taken, 10, Any, 0.0, builder(error))  # type: ignore[arg-type]
+    reading = collect._bench(taken, 10, Any, 0.0)  # type: ignore[arg-type]
     assert error.message in reading.reason
-    assert collect._profile(taken, [10], builder(error), notes) == ((), {})
-    build = SimpleNamespace(build=lambda **_keywords: "a build")
-    assert collect._profile(taken, [10], build, notes) == ((), {})  # type: ignore[arg-type]
+    assert collect._profile(taken, [10], notes) == ((), {})
+    building = job(builder=SimpleNamespace(build=lambda **_keywords: "a build"))
+    assert collect._profile(building, [10], notes) == ((), {})
     assert collect._delays(taken, [10], Any, 0.0, notes) == ()  # type: ignore[arg-type]
-    report: Any = SimpleNamespace(results=[SimpleNamespace(size=10, time_s=ONE)])
-    assert collect._gil(taken, report, notes) == {}
-    (forced,) = collect._thresholds(taken, [10], builder(error), verify=True)
+    results: Any = [SimpleNamespace(size=10, time_s=ONE)]
+    assert collect._gil(taken, results, notes) == {}
+    (forced,) = collect._thresholds(taken, [10], verify=True)
     assert forced.crossings[0].crossover.outcome is Outcome.NOT_MEASURED
     assert error.message in forced.crossings[0].reason
     assert [note.id for note in notes] == [
@@ -108,12 +109,12 @@ def test_every_part_may_fail_by_itself(
 
 def test_a_capture_that_cannot_be_read_leaves_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = capture(accepted=True)
-    monkeypatch.setattr(collect, "profile_workload", lambda *_a, **_k: (taken,))
+    monkeypatch.setattr(collect, "profile", lambda *_a, **_k: (taken,))
     monkeypatch.setattr(collect.profiles, "can_split", lambda _capture: True)
     monkeypatch.setattr(collect, "_read", failing(CaptureError("the region is empty")))
     notes: list[Note] = []
-    build: Any = SimpleNamespace(build=lambda **_keywords: "a build")
-    captures, profiled = collect._profile(subject(), [10], build, notes)
+    building = job(builder=SimpleNamespace(build=lambda **_keywords: "a build"))
+    captures, profiled = collect._profile(building, [10], notes)
     assert (captures, profiled) == ((taken,), {})
     assert [(note.id, note.where) for note in notes] == [
         ("not_split", "w at 10"),
@@ -150,18 +151,18 @@ def test_what_a_capture_says_of_how_to_read_it_is_carried_on() -> None:
 
 def test_on_one_core_the_lock_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collect, "worker_threads", lambda _configured: 1)
-    monkeypatch.setattr(times, "probe_gil", failing(WorkerError("asked all the same")))
+    monkeypatch.setattr(probes, "probe_gil", failing(WorkerError("asked all the same")))
     notes: list[Note] = []
-    report: Any = SimpleNamespace(results=[SimpleNamespace(size=10, time_s=ONE)])
-    assert collect._gil(subject(), report, notes) == {}
+    results: Any = [SimpleNamespace(size=10, time_s=ONE)]
+    assert collect._gil(job(), results, notes) == {}
     assert "one core" in notes[0].text
 
 
 def test_a_call_shorter_than_the_hand_over_is_not_probed() -> None:
     short = Interval(estimate=9e-4, low=9e-4, high=9e-4)
     notes: list[Note] = []
-    report: Any = SimpleNamespace(results=[SimpleNamespace(size=10, time_s=short)])
-    assert collect._gil(subject(), report, notes) == {}
+    results: Any = [SimpleNamespace(size=10, time_s=short)]
+    assert collect._gil(job(), results, notes) == {}
     assert notes == []
 
 
@@ -182,8 +183,8 @@ def test_a_threshold_that_takes_no_build_is_always_forced(
     answer = branches.not_measured("SMALL", 30_000, "asked")
     monkeypatch.setattr(collect, "_force", lambda *_arguments: answer)
     monkeypatch.setattr(collect, "start_values", lambda _project, _workload: {"SMALL": 30_000})
-    taken = subject(project=SimpleNamespace(config=config))
-    (found,) = collect._thresholds(taken, [10], Any, verify=verify)  # type: ignore[arg-type]
+    taken = job(project=SimpleNamespace(config=config))
+    (found,) = collect._thresholds(taken, [10], verify=verify)
     (crossing,) = found.crossings
     assert (crossing.reason == "asked") is forced
     assert forced or "--verify does it" in crossing.reason
@@ -194,7 +195,7 @@ def test_the_reference_is_profiled_where_it_wins_by_most() -> None:
         speedup = Interval(estimate=high - 0.01, low=high - 0.02, high=high)
         return SimpleNamespace(size=size, speedup=speedup)
 
-    report: Any = SimpleNamespace(results=[result(1, 0.9), result(10, 0.5), result(100, 1.5)])
-    assert collect._lost_at(subject(), report) == 10
-    report.results = [result(100, 1.5), SimpleNamespace(size=1, speedup=None)]
-    assert collect._lost_at(subject(), report) is None
+    results = [result(1, 0.9), result(10, 0.5), result(100, 1.5)]
+    assert collect._lost_at(job(), results) == 10
+    results = [result(100, 1.5), SimpleNamespace(size=1, speedup=None)]
+    assert collect._lost_at(job(), results) is None

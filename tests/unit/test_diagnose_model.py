@@ -31,7 +31,7 @@ def around(value: float, relative: float = 0.01) -> Interval:
 
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-NOTHING = FfiEstimate(share=None, low=None, high=None, agree=False, estimators=())
+NOTHING = FfiEstimate(share=None, agree=False, estimators=())
 
 
 def size_split(size: int, layers: dict[Layer, float]) -> SizeSplit:
@@ -44,9 +44,9 @@ def size_split(size: int, layers: dict[Layer, float]) -> SizeSplit:
             LayerTime(
                 layer=layer,
                 seconds=seconds,
-                share=seconds / call,
-                low=0.98 * seconds / call,
-                high=1.02 * seconds / call,
+                share=Interval(
+                    estimate=seconds / call, low=0.98 * seconds / call, high=1.02 * seconds / call
+                ),
             )
             for layer, seconds in layers.items()
         ),

@@ -11,7 +11,7 @@ import story_records as told
 from perfkit.diagnose.promises import (
     Afterwards,
     Chapter,
-    Reading,
+    Fulfilment,
     reading,
     saved_share,
     tell,
@@ -33,25 +33,25 @@ def test_the_saved_share_follows_the_ratio() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [
-        (0.36, 0.40, Reading.INSIDE),
-        (0.35, 0.41, Reading.INSIDE),
-        (0.42, 0.50, Reading.ABOVE),
-        (-0.10, 0.34, Reading.BELOW),
-        (0.34, 0.40, Reading.ACROSS),
-        (0.40, 0.42, Reading.ACROSS),
+        (0.36, 0.40, Fulfilment.INSIDE),
+        (0.35, 0.41, Fulfilment.INSIDE),
+        (0.42, 0.50, Fulfilment.ABOVE),
+        (-0.10, 0.34, Fulfilment.BELOW),
+        (0.34, 0.40, Fulfilment.ACROSS),
+        (0.40, 0.42, Fulfilment.ACROSS),
     ],
 )
-def test_the_interval_of_the_gain_decides(low: float, high: float, expected: Reading) -> None:
-    assert reading(told.saved(low, high), 0.35, 0.41) is expected
+def test_the_interval_of_the_gain_decides(low: float, high: float, expected: Fulfilment) -> None:
+    assert reading(told.saved(low, high), Interval(estimate=0.38, low=0.35, high=0.41)) is expected
 
 
 def test_each_finding_is_held_against_the_gain_at_its_own_size() -> None:
     (found,) = tell((told.BEFORE, told.AFTER, told.INSIDE)).replacements
     assert (found.before, found.after, found.run) == ("price", "fast", "three-measure")
     assert [(promise.finding.id, promise.reading) for promise in found.promises] == [
-        ("sequence", Reading.INSIDE),
-        ("pool", Reading.INSIDE),
-        ("output", Reading.ACROSS),
+        ("sequence", Fulfilment.INSIDE),
+        ("pool", Fulfilment.INSIDE),
+        ("output", Fulfilment.ACROSS),
     ]
     assert [promise.afterwards for promise in found.promises] == [
         Afterwards.NOT_FOUND,
@@ -63,9 +63,9 @@ def test_each_finding_is_held_against_the_gain_at_its_own_size() -> None:
 def test_a_gain_outside_the_promise_is_said() -> None:
     (found,) = tell((told.BEFORE, told.AFTER, told.OUTSIDE)).replacements
     assert [promise.reading for promise in found.promises] == [
-        Reading.ABOVE,
-        Reading.INSIDE,
-        Reading.BELOW,
+        Fulfilment.ABOVE,
+        Fulfilment.INSIDE,
+        Fulfilment.BELOW,
     ]
 
 
@@ -76,7 +76,7 @@ def test_times_of_two_runs_are_never_compared() -> None:
     assert found.command == (
         "perfkit measure --workload fast --against-workload price --sizes 10k,100k"
     )
-    assert {promise.reading for promise in found.promises} == {Reading.WITHHELD}
+    assert {promise.reading for promise in found.promises} == {Fulfilment.WITHHELD}
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_a_size_that_was_not_timed_is_withheld_alone() -> None:
     )
     (found,) = tell((told.BEFORE, told.AFTER, only)).replacements
     assert [promise.reading for promise in found.promises] == [
-        Reading.INSIDE,
-        Reading.WITHHELD,
-        Reading.WITHHELD,
+        Fulfilment.INSIDE,
+        Fulfilment.WITHHELD,
+        Fulfilment.WITHHELD,
     ]
     assert found.promises[1].reason == "not timed together at 100k"
 

@@ -7,24 +7,24 @@ from typing import Any
 
 import pytest
 
-from perfkit.diagnose.estimators import Covers, Method, Reading, Sampled, unavailable
+from perfkit.diagnose.estimators import Method, SampledCall, unavailable
 from perfkit.diagnose.quantities import quantities
-from perfkit.records import Interval, Layer, LayerTime, Quantity, QuantityName
+from perfkit.records import Covers, Estimate, Interval, Layer, LayerTime, Quantity, QuantityName
 
 CALL_S, SAMPLES, LOOP_S = 100e-6, 10_000, 1e-6
 
 
-def known(method: Method, seconds: float, covers: Covers = Covers.BOUNDARY) -> Reading:
+def known(method: Method, seconds: float, covers: Covers = Covers.BOUNDARY) -> Estimate:
     interval = Interval(estimate=seconds, low=seconds - 1e-7, high=seconds + 1e-7)
-    return Reading(method=method, seconds=interval, covers=covers)
+    return Estimate(name=method, seconds=interval, covers=covers)
 
 
-def readings(*given: Reading) -> dict[Method, Reading]:
+def readings(*given: Estimate) -> dict[str, Estimate]:
     nothing = {method: unavailable(method, "not offered") for method in Method}
-    return {**nothing, **{reading.method: reading for reading in given}}
+    return {**nothing, **{reading.name: reading for reading in given}}
 
 
-SAMPLED = Sampled(
+SAMPLED = SampledCall(
     layers={
         Layer.CONVERT_IN: 5e-6,
         Layer.ALLOCATION: 6e-6,
@@ -45,9 +45,11 @@ def split(workers_s: float) -> Any:  # noqa: ANN401  # stands for stacks.split.S
         LayerTime(
             layer=layer,
             seconds=seconds,
-            share=seconds / CALL_S,
-            low=seconds / CALL_S - 0.01,
-            high=seconds / CALL_S + 0.02,
+            share=Interval(
+                estimate=seconds / CALL_S,
+                low=seconds / CALL_S - 0.01,
+                high=seconds / CALL_S + 0.02,
+            ),
         )
         for layer, seconds in SAMPLED.layers.items()
     )
@@ -100,7 +102,7 @@ def test_without_samples_a_twin_and_a_bench_give_the_output() -> None:
         readings(known(Method.TWIN, 9e-6), known(Method.BENCH, 5e-6, Covers.BOUNDARY)),
     ],
 )
-def test_what_cannot_be_told_has_a_reason(given: dict[Method, Reading]) -> None:
+def test_what_cannot_be_told_has_a_reason(given: dict[str, Estimate]) -> None:
     found = by_name(quantities(given, None, None))
     assert all(one.seconds is None for one in found.values())
     assert all("not available" in one.basis for one in found.values())

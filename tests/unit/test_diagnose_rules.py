@@ -92,9 +92,7 @@ def row(layer: Layer, share: Interval) -> LayerTime:
     return LayerTime(
         layer=layer,
         seconds=share.estimate * 1e-3,
-        share=share.estimate,
-        low=share.low,
-        high=share.high,
+        share=share,
     )
 
 
@@ -126,7 +124,7 @@ def test_a_list_converted_element_by_element() -> None:
     )
     finding = only(observed, "sequence_conversion")
     assert finding.share == pytest.approx(0.5)
-    assert finding.predicted_gain["low"] < 0.5 < finding.predicted_gain["high"]
+    assert finding.predicted_gain.low < 0.5 < finding.predicted_gain.high
     assert "PyReadonlyArray1" in finding.remedy
     assert "--sizes 10k" in finding.verify
     assert finding.evidence[0].share == pytest.approx(0.4)
@@ -235,13 +233,13 @@ def test_allocations_of_workers_are_a_share_of_all_threads() -> None:
     assert finding.evidence[0].base == ALL_THREADS
     assert finding.evidence[0].location == "src/lib.rs:9"
     # The caller waits for half of the call, so that is the most that is gained.
-    assert finding.predicted_gain["high"] == pytest.approx(0.5, abs=0.02)
+    assert finding.predicted_gain.high == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_held_gil_costs_other_threads_and_not_the_call() -> None:
     observed = seen(stack(COMPUTE, 9_900), gil_held=around(0.97))
     finding = only(observed, "gil_held")
-    assert finding.predicted_gain == {"low": 0.0, "high": 0.0}
+    assert finding.predicted_gain == Interval(estimate=0.0, low=0.0, high=0.0)
     assert "py.detach" in finding.remedy
 
 
@@ -265,7 +263,7 @@ def test_a_pool_woken_for_too_little() -> None:
         stack(f"{WORKER};sched_yield", 4_000, calling=False),
     )
     finding = only(observed, "pool_for_too_little")
-    assert finding.predicted_gain["low"] == 0.0
+    assert finding.predicted_gain.low == 0.0
     assert "raise the threshold" in finding.remedy
 
 
@@ -274,7 +272,7 @@ def test_one_worker_that_computes_all_the_time_was_not_woken_for_nothing() -> No
     observed = seen(stack(f"{COMPUTE};{IN_WORKER}", 100), busy)
     finding = only(observed, "chunk_too_large")
     assert "1.0 of 2 threads" in finding.title
-    assert finding.predicted_gain["high"] == pytest.approx(0.5, abs=0.05)
+    assert finding.predicted_gain.high == pytest.approx(0.5, abs=0.05)
     assert "pool_for_too_little" not in fired(observed)
 
 
@@ -351,8 +349,8 @@ def test_a_caller_that_waits_for_computing_workers_is_as_it_should_be() -> None:
 
 def test_a_second_thread_that_does_nothing() -> None:
     finding = only(seen(stack(COMPUTE, 9_900)), "pool_not_used")
-    assert finding.predicted_gain["low"] == 0.0
-    assert finding.predicted_gain["high"] == pytest.approx(0.5, abs=0.01)
+    assert finding.predicted_gain.low == 0.0
+    assert finding.predicted_gain.high == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -430,7 +428,7 @@ def test_the_gain_of_math_on_workers_is_bounded_by_the_wait_for_them() -> None:
     finding = only(observed, "scalar_math")
     assert finding.share == pytest.approx(0.75)
     assert finding.base == ALL_THREADS
-    assert finding.predicted_gain["high"] == pytest.approx(0.6, abs=0.02)
+    assert finding.predicted_gain.high == pytest.approx(0.6, abs=0.02)
 
 
 def test_few_instructions_per_element_are_vector_code() -> None:
@@ -480,9 +478,7 @@ def test_flags_that_gain_nothing_beyond_the_noise_are_no_finding(measured: Flags
 
 def ffi(share: float, *, agree: bool = True) -> FfiEstimate:
     return FfiEstimate(
-        share=share if agree else None,
-        low=share - 0.02 if agree else None,
-        high=share + 0.02 if agree else None,
+        share=Interval(estimate=share, low=share - 0.02, high=share + 0.02) if agree else None,
         agree=agree,
         estimators=(),
     )
@@ -578,7 +574,7 @@ def test_findings_are_ranked_by_gain_and_said_once() -> None:
     assert [finding.id for finding in found].count("sequence_conversion") == 1
     assert found[0].id == "sequence_conversion"
     assert found[0].size == 10_000
-    gains = [sum(f.predicted_gain.values()) for f in found]
+    gains = [f.predicted_gain.low + f.predicted_gain.high for f in found]
     assert gains == sorted(gains, reverse=True)
 
 

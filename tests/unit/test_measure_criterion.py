@@ -81,10 +81,18 @@ def put(*keys: str, value: object) -> Callable[[dict[str, Any]], dict[str, Any]]
 @pytest.mark.parametrize(
     ("file", "edit", "message"),
     [
-        ("estimates.json", without("median"), "missing: median"),
-        ("estimates.json", put("trimmed_mean", value=1), "unknown: trimmed_mean"),
-        ("estimates.json", put("mean", value=5.0), "no estimate of the known form"),
-        ("estimates.json", put("mean", "point_estimate", value="5"), "no number"),
+        ("estimates.json", without("median"), "`median`: Field required"),
+        (
+            "estimates.json",
+            put("trimmed_mean", value=1),
+            "`trimmed_mean`: Extra inputs are not permitted",
+        ),
+        ("estimates.json", put("mean", value=5.0), "`mean`: Input should be an object"),
+        (
+            "estimates.json",
+            put("mean", "point_estimate", value="5"),
+            "`mean.point_estimate`: Input should be a valid number",
+        ),
         ("estimates.json", put("mean", "point_estimate", value=1.0), "changed meaning"),
         ("estimates.json", put("median", "point_estimate", value=1.0), "changed meaning"),
         (
@@ -92,15 +100,31 @@ def put(*keys: str, value: object) -> Callable[[dict[str, Any]], dict[str, Any]]
             put("mean", "confidence_interval", "confidence_level", value=0.99),
             "99% interval",
         ),
-        ("estimates.json", put("mean", "confidence_interval", value={}), "no interval"),
-        ("benchmark.json", without("full_id"), "missing: full_id"),
-        ("benchmark.json", put("full_id", value=7), "`full_id` is no text"),
-        ("sample.json", put("sampling_mode", value="Adaptive"), "unknown sampling mode"),
+        (
+            "estimates.json",
+            put("mean", "confidence_interval", value={}),
+            "confidence_level`: Field required",
+        ),
+        ("benchmark.json", without("full_id"), "`full_id`: Field required"),
+        ("benchmark.json", put("full_id", value=7), "`full_id`: Input should be a valid string"),
+        (
+            "sample.json",
+            put("sampling_mode", value="Adaptive"),
+            "`sampling_mode`: Input should be 'Linear' or 'Flat'",
+        ),
         ("sample.json", put("times", value=[1.0]), "100 counts for 1 times"),
-        ("sample.json", put("iters", value=[0.0] * 100), "no iteration"),
-        ("sample.json", put("times", value=[-1.0] * 100), "not above zero"),
-        ("sample.json", put("times", value="many"), "no list"),
-        ("sample.json", lambda _value: [1, 2], "no JSON object"),
+        (
+            "sample.json",
+            put("iters", value=[0.0] * 100),
+            "`iters.0`: Input should be greater than 0",
+        ),
+        (
+            "sample.json",
+            put("times", value=[-1.0] * 100),
+            "`times.0`: Input should be greater than 0",
+        ),
+        ("sample.json", put("times", value="many"), "`times`: Input should be a valid array"),
+        ("sample.json", lambda _value: [1, 2], "Input should be an object"),
     ],
 )
 def test_another_layout_is_refused_with_its_file(
@@ -141,5 +165,5 @@ def test_no_number_is_silently_infinite(copied: Path) -> None:
     bound = json.loads(text)["mean"]["confidence_interval"]["upper_bound"]
     assert math.isfinite(bound)
     (copied / "estimates.json").write_text(text.replace(repr(bound), "Infinity"))
-    with pytest.raises(UnreadableOutputError, match="no number"):
+    with pytest.raises(UnreadableOutputError, match="Input should be a finite number"):
         criterion.read_result(copied)

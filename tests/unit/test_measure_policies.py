@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perfkit.measure import blocks, sentinels
-from perfkit.measure.sentinels import Gate, Reading
-from perfkit.measure.stop import Looks, Patience, Room, Stop
+from perfkit.measure.sentinels import Gate, Look
+from perfkit.measure.stop import Ended, Looks, Patience, Room
 from perfkit.records import Pattern
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FREE = Reading(one_s=2e-3, all_s=2.1e-3, threads=2, foreign_cores=0.0)
-SHARED = Reading(one_s=2e-3, all_s=4e-3, threads=2, foreign_cores=0.0)
-CROWDED = Reading(one_s=2e-3, all_s=2.1e-3, threads=2, foreign_cores=1.0)
-SLOW = Reading(one_s=9e-3, all_s=9e-3, threads=2, foreign_cores=0.0)
+FREE = Look(one_s=2e-3, all_s=2.1e-3, threads=2, foreign_cores=0.0)
+SHARED = Look(one_s=2e-3, all_s=4e-3, threads=2, foreign_cores=0.0)
+CROWDED = Look(one_s=2e-3, all_s=2.1e-3, threads=2, foreign_cores=1.0)
+SLOW = Look(one_s=9e-3, all_s=9e-3, threads=2, foreign_cores=0.0)
 
 GATE = Gate(threads=2, cores=2)
 
@@ -40,12 +40,12 @@ def test_effective_cores() -> None:
         (FREE, SLOW, False, "4.50 times slower than usual"),
     ],
 )
-def test_the_gate(begin: Reading, end: Reading, parallel: bool, reason: str) -> None:
+def test_the_gate(begin: Look, end: Look, parallel: bool, reason: str) -> None:
     assert GATE.reason_against((begin, end), 2e-3, parallel=parallel) == reason
 
 
 def test_the_gate_counts_what_is_unknown_as_no_reason() -> None:
-    unknown = Reading(one_s=2e-3, all_s=2.1e-3, threads=2)
+    unknown = Look(one_s=2e-3, all_s=2.1e-3, threads=2)
     assert GATE.reason_against((unknown, unknown), 2e-3, parallel=True) == ""
 
 
@@ -57,7 +57,7 @@ def test_others_may_use_the_cores_that_nobody_needs_but_one() -> None:
 
 def test_usual_time_is_the_tenth_percentile() -> None:
     usual = sentinels.Usual()
-    seen = [usual.see(Reading(one_s=t, all_s=t, threads=1)) for t in (3.0, 1.0, 1.0, 1.0, 9.0)]
+    seen = [usual.see(Look(one_s=t, all_s=t, threads=1)) for t in (3.0, 1.0, 1.0, 1.0, 9.0)]
     assert seen[0] == 3.0
     assert seen[-1] == 1.0
 
@@ -135,16 +135,16 @@ def test_looks_come_at_growing_counts() -> None:
 def test_measuring_stops_by_width_blocks_or_time_and_nothing_else() -> None:
     one = looks()
     assert one.decide(valid=20, blocks=20, spent_s=1, widest=0.011) is None
-    assert one.decide(valid=20, blocks=20, spent_s=1, widest=0.01) is Stop.WIDTH
-    assert one.decide(valid=20, blocks=100, spent_s=1, widest=None) is Stop.BLOCKS
-    assert one.decide(valid=20, blocks=50, spent_s=10, widest=None) is Stop.TIME
+    assert one.decide(valid=20, blocks=20, spent_s=1, widest=0.01) is Ended.WIDTH
+    assert one.decide(valid=20, blocks=100, spent_s=1, widest=None) is Ended.BLOCKS
+    assert one.decide(valid=20, blocks=50, spent_s=10, widest=None) is Ended.TIME
 
 
 def test_too_few_valid_blocks_get_the_patience_on_top() -> None:
     one = looks(patience_s=30.0)
     assert one.decide(valid=19, blocks=50, spent_s=39, widest=None) is None
-    assert one.decide(valid=19, blocks=50, spent_s=40, widest=None) is Stop.TIME
-    assert one.decide(valid=20, blocks=50, spent_s=11, widest=None) is Stop.TIME
+    assert one.decide(valid=19, blocks=50, spent_s=40, widest=None) is Ended.TIME
+    assert one.decide(valid=20, blocks=50, spent_s=11, widest=None) is Ended.TIME
     assert one.decide(valid=19, blocks=19, spent_s=99, widest=None) is None
 
 
@@ -201,7 +201,6 @@ def test_pace_repeats_short_rounds_an_odd_number_of_times() -> None:
         Pattern.HOT,
         {"a": 8, "b": 8},
         {"a": 5e-5, "b": 5e-5},
-        block_s=0.04,
         helpers=0.0,
         data_sets=8,
     )
@@ -212,7 +211,6 @@ def test_pace_repeats_short_rounds_an_odd_number_of_times() -> None:
         Pattern.HOT,
         {"a": 1, "b": 1},
         {"a": 0.2, "b": 0.2},
-        block_s=0.04,
         helpers=0.5,
         data_sets=8,
     )
@@ -222,9 +220,7 @@ def test_pace_repeats_short_rounds_an_odd_number_of_times() -> None:
 
 
 def test_an_idle_arm_has_single_calls_and_no_untimed_ones() -> None:
-    idle = blocks.pace(
-        100, Pattern.IDLE, {"a": 512}, {"a": 1e-6}, block_s=0.04, helpers=0.0, data_sets=8
-    )
+    idle = blocks.pace(100, Pattern.IDLE, {"a": 512}, {"a": 1e-6}, helpers=0.0, data_sets=8)
     assert idle.calls == {"a": blocks.IDLE_CALLS}
     assert idle.untimed == 0
 
@@ -232,7 +228,7 @@ def test_an_idle_arm_has_single_calls_and_no_untimed_ones() -> None:
 def pace_of(**per_call_s: float) -> blocks.Pace:
     """As it comes out when each arm's own calibration is the smallest power of two for 0.5 ms."""
     calls = {name: 1 << max(0, math.ceil(math.log2(5e-4 / t))) for name, t in per_call_s.items()}
-    return blocks.pace(100, Pattern.HOT, calls, per_call_s, block_s=0.04, helpers=0.0, data_sets=8)
+    return blocks.pace(100, Pattern.HOT, calls, per_call_s, helpers=0.0, data_sets=8)
 
 
 def test_variants_alike_get_equal_batches_whatever_their_calibration_said() -> None:

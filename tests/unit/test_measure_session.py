@@ -13,13 +13,12 @@ import pytest
 from measure_fakes import FakeLab, make_plan
 
 from perfkit.errors import MachineBusyError, UsageError, WorkloadError
-from perfkit.measure import blocks, notes, results, session
+from perfkit.measure import blocks, remarks, results, session
 from perfkit.measure.plan import Arm, quick
-from perfkit.measure.results import Change
+from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.measure.sentinels import Gate
-from perfkit.measure.stop import Patience, Stop
-from perfkit.measure.subject import size_results
-from perfkit.records import MeasureVerdict, Pattern
+from perfkit.measure.stop import Ended, Patience
+from perfkit.records import MeasureReport, MeasureVerdict, Pattern
 from perfkit.store import Run
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from perfkit.measure.plan import Plan
     from perfkit.measure.results import Measurement
-    from perfkit.measure.sentinels import Reading
+    from perfkit.measure.sentinels import Look
     from perfkit.measure.session import SessionResult
     from perfkit.subject.child import Timing
 
@@ -49,7 +48,6 @@ def run(
             Pattern.HOT,
             dict.fromkeys(hands.cost_s, 16),
             hands.cost_s,
-            block_s=0.04,
             helpers=0.5,
             data_sets=8,
         )
@@ -61,7 +59,7 @@ def run(
         paces,
         machine or machine_for(plan),
         session=number,
-        journal=session.Journal(plan),
+        journal=session.BlockLog(plan),
     )
 
 
@@ -70,7 +68,8 @@ def judge(plan: Plan, *found: SessionResult) -> Measurement:
         results.joined(parts, plan.settings.sessions)
         for parts in zip(*(one.points for one in found), strict=True)
     )
-    return results.judge(plan, points, notes=(), loaded=(), seconds=1.0)
+    seen = MeasureReport(verdict=MeasureVerdict.BUSY, noise_floor=None, results=(), seconds=1.0)
+    return results.judge(plan, points, seen)
 
 
 def test_each_round_has_every_arm_once_in_random_order() -> None:
@@ -81,11 +80,10 @@ def test_each_round_has_every_arm_once_in_random_order() -> None:
         Pattern.HOT,
         dict.fromkeys("abc", 4),
         hands.cost_s,
-        block_s=0.04,
         helpers=0.0,
         data_sets=8,
     )
-    rounds = blocks.run_rounds(hands, arms, pace, random.Random(1), [0, 1])
+    rounds = blocks.run_block(hands, arms, pace, random.Random(1), [0, 1], hands.look())
     assert all(sorted(turn) == ["a", "b", "c"] for turn in rounds.order)
     assert len({turn for turn in rounds.order}) > 3
     assert [entry[0] for entry in hands.log] == list(itertools.chain(*rounds.order))
@@ -114,14 +112,14 @@ def test_a_block_has_looks_at_both_ends_and_shares_them_with_its_neighbours() ->
 
 def test_it_stops_at_the_first_look_where_the_width_is_reached() -> None:
     found = run(make_plan("subject", "copy"), FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}))
-    assert found.points[0].stop is Stop.WIDTH
+    assert found.points[0].stop is Ended.WIDTH
     assert found.points[0].valid_blocks == 20
 
 
 def test_it_stops_by_time_when_the_width_is_out_of_reach() -> None:
     hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.5)
     found = run(make_plan("subject", "copy", time_limit_s=3.0, width=1e-6), hands)
-    assert found.points[0].stop is Stop.TIME
+    assert found.points[0].stop is Ended.TIME
     assert hands.clock == pytest.approx(3.0, abs=0.1)
 
 
@@ -140,15 +138,17 @@ def test_the_machines_swings_cancel_in_the_ratio() -> None:
     )
     plan = make_plan("subject", "copy", "baseline")
     measured = judge(plan, run(plan, hands))
-    assert measured.verdict is MeasureVerdict.OK
+    assert measured.report.verdict is MeasureVerdict.OK
     ratio = measured.at(100).ratio("subject", "baseline")
     assert ratio.low < 1.1 < ratio.high
     assert ratio.high - ratio.low < 0.02
-    floor = measured.noise_floor
+    floor = measured.report.noise_floor
     assert floor is not None
-    assert measured.at(100).change("subject", "baseline", floor) is Change.FASTER
-    assert measured.at(100).change("baseline", "subject", floor) is Change.SLOWER
-    assert measured.at(100).change("subject", "copy", floor) is Change.NONE
+    assert is_faster(ratio, floor)
+    assert is_slower(measured.at(100).ratio("baseline", "subject"), floor)
+    same = measured.at(100).ratio("subject", "copy")
+    assert not is_faster(same, floor)
+    assert not is_slower(same, floor)
 
 
 def test_invalid_blocks_are_kept_and_do_not_count() -> None:
@@ -184,20 +184,22 @@ def test_without_room_and_patience_it_refuses_quickly() -> None:
     assert hands.rests == []
     assert hands.clock < 3.0
     measured = judge(plan, found)
-    assert measured.verdict is MeasureVerdict.BUSY
-    assert measured.points == ()
-    assert measured.noise_floor is None
+    assert measured.report.verdict is MeasureVerdict.BUSY
+    assert measured.report.results == ()
+    assert measured.report.noise_floor is None
     with pytest.raises(MachineBusyError, match="no room") as caught:
         measured.at(100)
     assert caught.value.exit_code == 4
-    assert str(len(measured.effective_cores)) in caught.value.details
+    assert str(len(measured.report.effective_cores)) in caught.value.details
     assert "cores that were free" in caught.value.details
     hands = FakeLab(cost_s=hands.cost_s, free=hands.free, threads=1)
     alone = judge(plan, run(plan, hands))
-    assert set(alone.foreign_cores) == {1.0}
+    assert set(alone.report.foreign_cores) == {1.0}
     assert "other programs used" in alone.refusal().details
     # What others used is a difference of two clocks: nothing may come out as less than nothing.
-    quiet = dataclasses.replace(alone, foreign_cores=(-0.04, -0.01))
+    quiet = dataclasses.replace(
+        alone, report=dataclasses.replace(alone.report, foreign_cores=(-0.04, -0.01))
+    )
     assert "0.0 to  0.1 cores ############################## 2" in quiet.refusal().details
 
 
@@ -237,8 +239,8 @@ def test_one_pair_of_processes_is_no_answer_to_five(
 ) -> None:
     plan = make_plan("subject", "copy", sessions=5, time_limit_s=2.0, patience_s=0.0)
     measured = judge(plan, *sessions_of(plan, room))
-    assert measured.verdict is verdict
-    assert [note.id for note in measured.notes] == told
+    assert measured.report.verdict is verdict
+    assert [note.id for note in measured.report.notes] == told
 
 
 def test_what_was_measured_without_room_says_nothing_even_if_a_few_blocks_count() -> None:
@@ -255,7 +257,7 @@ def test_what_was_measured_without_room_says_nothing_even_if_a_few_blocks_count(
 def test_a_tight_time_limit_is_not_a_busy_machine() -> None:
     plan = make_plan("subject", "copy", sessions=5, time_limit_s=0.8, patience_s=0.0)
     measured = judge(plan, *sessions_of(plan, "+++++"))
-    assert measured.verdict is MeasureVerdict.OK
+    assert measured.report.verdict is MeasureVerdict.OK
 
 
 def test_patience_waits_for_room() -> None:
@@ -263,23 +265,23 @@ def test_patience_waits_for_room() -> None:
     plan = make_plan("subject", "copy", patience_s=30.0)
     found = run(plan, hands)
     assert hands.rests == [5.0, 10.0]
-    assert judge(plan, found).verdict is MeasureVerdict.OK
+    assert judge(plan, found).report.verdict is MeasureVerdict.OK
 
 
 def test_copies_that_differ_make_a_run_untrusted() -> None:
     hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1.02e-4}, noise=0.001)
     plan = make_plan("subject", "copy")
     measured = judge(plan, run(plan, hands))
-    assert measured.verdict is MeasureVerdict.UNTRUSTED
-    assert [note.id for note in measured.notes] == ["copies_differ"]
-    assert "+2.0" in measured.notes[0].text
+    assert measured.report.verdict is MeasureVerdict.UNTRUSTED
+    assert [note.id for note in measured.report.notes] == ["copies_differ"]
+    assert "+2.0" in measured.report.notes[0].text
 
 
 def test_without_a_copy_a_run_is_unchecked() -> None:
     plan = make_plan("subject", "reference")
     measured = judge(plan, run(plan, FakeLab(cost_s={"subject": 1e-4, "reference": 1e-4})))
-    assert measured.verdict is MeasureVerdict.UNCHECKED
-    assert measured.noise_floor is None
+    assert measured.report.verdict is MeasureVerdict.UNCHECKED
+    assert measured.report.noise_floor is None
 
 
 def test_a_target_is_met_by_the_lower_bound_alone() -> None:
@@ -288,7 +290,7 @@ def test_a_target_is_met_by_the_lower_bound_alone() -> None:
             cost_s={"subject": 1e-4, "copy": 1e-4, "reference": factor * 1e-4}, noise=0.05
         )
         plan = make_plan("subject", "copy", "reference", width=0.01)
-        (row,) = size_results(plan, judge(plan, run(plan, hands)))
+        (row,) = judge(plan, run(plan, hands)).report.results
         assert row.speedup is not None
         assert row.speedup.estimate > 1.98
         assert row.met is met
@@ -298,7 +300,7 @@ def test_a_target_is_met_by_the_lower_bound_alone() -> None:
 def test_no_claim_about_a_target_without_a_verdict() -> None:
     hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1.1e-4, "reference": 1e-3})
     plan = make_plan("subject", "copy", "reference")
-    (row,) = size_results(plan, judge(plan, run(plan, hands)))
+    (row,) = judge(plan, run(plan, hands)).report.results
     assert row.met is None
 
 
@@ -331,7 +333,6 @@ def test_a_call_too_slow_for_the_time_limit_is_named() -> None:
             Pattern.HOT,
             dict.fromkeys(hands.cost_s, 2),
             hands.cost_s,
-            block_s=0.04,
             helpers=0.0,
             data_sets=8,
         )
@@ -343,7 +344,7 @@ def test_a_call_too_slow_for_the_time_limit_is_named() -> None:
             paces,
             machine_for(plan),
             session=0,
-            journal=session.Journal(plan),
+            journal=session.BlockLog(plan),
         )
 
 
@@ -353,13 +354,13 @@ def test_a_variant_that_slows_down_is_named() -> None:
     )
     plan = make_plan("subject", "copy", width=1e-9, time_limit_s=5.0)
     found = run(plan, hands)
-    told = notes.drifts(plan, found.points)
+    told = remarks.drifts(plan, found.points)
     assert [note.id for note in told] == ["slows_down"]
     assert "`subject` gets slower" in told[0].text
     where = told[0].where
     assert where == "work at 100 (hot)"
     steady = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.01, swing=0.1)
-    assert notes.drifts(plan, run(plan, steady).points) == []
+    assert remarks.drifts(plan, run(plan, steady).points) == []
 
 
 def test_a_leak_in_every_build_is_named_with_the_default_settings() -> None:
@@ -382,7 +383,7 @@ def test_a_leak_in_every_build_is_named_with_the_default_settings() -> None:
         ]
         points = judge(plan, *found).points
         assert all(len(part) < 20 for part in points[0].sessions)
-        told = notes.drifts(plan, points)
+        told = remarks.drifts(plan, points)
         assert [note.id for note in told] == ([] if steady else ["slows_down"] * 2)
 
 
@@ -399,23 +400,20 @@ def test_a_reference_that_is_threaded_at_large_sizes_alone_is_named_there() -> N
             return timing
 
     found = run(plan, Threaded(cost_s={"subject": 1e-4, "copy": 1e-4, "reference": 1e-4}))
-    (note,) = notes.reference_threads(plan, judge(plan, found).points)
+    (note,) = remarks.reference_threads(plan, judge(plan, found).points)
     assert note.where == "work at 300 (hot)"
     assert "used 1.8 cores, 44 %" in note.text
 
 
 def test_memory_that_stays_behind_is_named_once() -> None:
     plan = make_plan("subject", "copy")
-    (note,) = notes.growth(plan, {"subject": (0, 64 << 20), "copy": (1 << 30, (1 << 30) + 64)})
+    (note,) = remarks.growth(plan, {"subject": (0, 64 << 20), "copy": (1 << 30, (1 << 30) + 64)})
     assert "`subject` grew by 64 MiB" in note.text
 
 
 def test_raw_blocks_are_in_the_journal_with_their_reason(tmp_path: Path) -> None:
     plan = make_plan("subject", "copy")
-    plan = type(plan)(
-        **{name: getattr(plan, name) for name in plan.__slots__ if name != "run"},
-        run=Run(directory=tmp_path),
-    )
+    plan = dataclasses.replace(plan, job=dataclasses.replace(plan.job, run=Run(directory=tmp_path)))
     hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, free=lambda now: now > 0.5)
     found = run(plan, hands)
     lines = (tmp_path / session.JOURNAL).read_text().splitlines()
@@ -431,13 +429,10 @@ def test_raw_blocks_are_in_the_journal_with_their_reason(tmp_path: Path) -> None
 
 def test_an_interrupt_leaves_the_journal_behind(tmp_path: Path) -> None:
     plan = make_plan("subject", "copy", width=1e-9)
-    plan = type(plan)(
-        **{name: getattr(plan, name) for name in plan.__slots__ if name != "run"},
-        run=Run(directory=tmp_path),
-    )
+    plan = dataclasses.replace(plan, job=dataclasses.replace(plan.job, run=Run(directory=tmp_path)))
 
     class Interrupted(FakeLab):
-        def look(self) -> Reading:
+        def look(self) -> Look:
             if self.clock > 3.0:
                 raise KeyboardInterrupt
             return super().look()
@@ -486,12 +481,21 @@ def test_processes_that_differ_for_life_widen_the_interval_and_the_floor() -> No
     assert ratio.low < 0 < ratio.high
     floor = point.noise_floor("subject", "copy")
     assert floor > 0.05
-    assert point.change("subject", "baseline", floor) is Change.NONE
+    ratio = point.ratio("subject", "baseline")
+    assert not is_faster(ratio, floor)
+    assert not is_slower(ratio, floor)
 
 
 def test_progress_goes_up_to_one_over_all_sessions() -> None:
     told: list[tuple[str, float | None]] = []
-    plan = make_plan("subject", "copy", sessions=2, time_limit_s=2.0, width=1e-9)
+    plan = make_plan(
+        "subject",
+        "copy",
+        progress=lambda text, share: told.append((text, share)),
+        sessions=2,
+        time_limit_s=2.0,
+        width=1e-9,
+    )
     for number in (2, 3):  # a repeated run counts its sessions on
         hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.01)
         paces = [
@@ -500,7 +504,6 @@ def test_progress_goes_up_to_one_over_all_sessions() -> None:
                 Pattern.HOT,
                 {"subject": 4, "copy": 4},
                 hands.cost_s,
-                block_s=0.04,
                 helpers=0.0,
                 data_sets=8,
             )
@@ -511,8 +514,7 @@ def test_progress_goes_up_to_one_over_all_sessions() -> None:
             paces,
             machine_for(plan),
             session=number,
-            journal=session.Journal(plan),
-            progress=lambda text, share: told.append((text, share)),
+            journal=session.BlockLog(plan),
         )
     shares = [share for _, share in told if share is not None]
     assert shares == sorted(shares)

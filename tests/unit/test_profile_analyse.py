@@ -66,8 +66,8 @@ def test_waiting_knows_into_how_many_windows_its_region_was_cut(run: Run) -> Non
     (waiting,) = (
         row for row in analyse.split_of(capture, run, LAYERS).layers if row.layer is Layer.WAITING
     )
-    assert waiting.share == 0.0
-    assert waiting.high == pytest.approx(Z * math.sqrt(2 * 75 / 12) / 1000)
+    assert waiting.share.estimate == 0.0
+    assert waiting.share.high == pytest.approx(Z * math.sqrt(2 * 75 / 12) / 1000)
 
 
 def test_a_damaged_folded_file_is_named_with_its_line(run: Run) -> None:

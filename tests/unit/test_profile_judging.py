@@ -29,8 +29,8 @@ LIMITS = Profiling()
 CHEAP = Interval(estimate=0.005, low=0.001, high=0.01)
 
 
-def pair(ratio: float) -> observer.Pair:
-    return observer.Pair(bare_s=1e-3, profiled_s=1e-3 * ratio)
+def pair(ratio: float) -> observer.BareAndProfiled:
+    return observer.BareAndProfiled(bare_s=1e-3, profiled_s=1e-3 * ratio)
 
 
 # -- cost ------------------------------------------------------------------------------------------
@@ -69,7 +69,9 @@ def test_a_rate_is_given_up_when_its_middle_is_near_the_limit() -> None:
     assert not observer.is_too_dear([pair(0.9), pair(1.018), pair(1.1)] * 2, 0.02)
 
 
-def step(pairs: Sequence[observer.Pair], region_s: float, *, lowest: bool = False) -> observer.Step:
+def step(
+    pairs: Sequence[observer.BareAndProfiled], region_s: float, *, lowest: bool = False
+) -> observer.Step:
     return observer.next_step(pairs, region_s, duration_s=4.0, limit=0.02, lowest=lowest)
 
 
@@ -101,7 +103,7 @@ def test_the_stated_slowdown_covers_the_truth_whichever_rate_was_taken(
         rates = [1.0, 0.5, 0.25, 0.125]
         while True:
             true = true_at_highest * rates[0]
-            pairs: list[observer.Pair] = []
+            pairs: list[observer.BareAndProfiled] = []
             found = observer.Step.GO_ON
             while found is observer.Step.GO_ON:
                 # Heavy tails, as a shared machine has them: one block in ten is disturbed.
@@ -147,7 +149,7 @@ def test_a_profiling_build_that_differs_is_told() -> None:
 # -- the gate --------------------------------------------------------------------------------------
 
 
-def gate(**changes: object) -> quality.Verdict:
+def gate(**changes: object) -> quality.Belief:
     fields: dict[str, object] = {"samples": 1000, "unresolved": 0, "slowdown": CHEAP, **changes}
     return quality.judge(quality.Quality(**fields), LIMITS)  # type: ignore[arg-type]
 

@@ -113,7 +113,7 @@ def first_sentence(diagnosis: Diagnosis) -> str:
 
 
 def bare(split: SizeSplit) -> SizeSplit:
-    unknown = dataclasses.replace(split.ffi, agree=False, share=None, low=None, high=None)
+    unknown = dataclasses.replace(split.ffi, agree=False, share=None)
     return dataclasses.replace(split, layers=(), ffi=unknown)
 
 
@@ -168,7 +168,9 @@ def test_a_kernel_out_of_sight_is_not_a_kernel_without_page_faults() -> None:
 
 
 def test_a_small_boundary_is_said_not_to_be_the_problem() -> None:
-    small = dataclasses.replace(records.SPLITS[1].ffi, share=0.01, low=0.004, high=0.021)
+    small = dataclasses.replace(
+        records.SPLITS[1].ffi, share=Interval(estimate=0.01, low=0.004, high=0.021)
+    )
     split = dataclasses.replace(records.SPLITS[1], ffi=small)
     (_, bullets) = boundary_blocks([records.SPLITS[0], split, records.SPLITS[2]])
     assert isinstance(bullets, Bullets)

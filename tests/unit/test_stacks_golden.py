@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from perfkit import _engine
 from perfkit.profile import scalene
-from perfkit.stacks import callgrind_out, perf_script, py_spy_raw
+from perfkit.stacks import callgrind_out, py_spy_raw
 from perfkit.stacks.folded import read_stacks
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def test_cargo_flamegraphs_own_stacks_are_those_that_perfkit_folds(
 ) -> None:
     """The tool counts periods and does not mark the kernel's frames; all else must be the same."""
     place = DATA / "flamegraph" / mode
-    perf_script.fold(place / "script.txt", tmp_path / "folded", threads=False)
+    _engine.collapse_perf(place / "script.txt", tmp_path / "folded")
     ours = Counter[tuple[str, ...]]()
     for stack, count in read_stacks(tmp_path / "folded"):
         root = re.sub(r"-\d+/\d+$", "", stack[0])

@@ -39,7 +39,7 @@ def test_sampled_time_is_samples_over_rate() -> None:
     assert found.share(Layer.INTERPRETER) == pytest.approx(0.2)
     assert found.share(Layer.WAITING) == pytest.approx(0.2)
     assert found.workers_s == pytest.approx(0.9 / 500)
-    assert found.workers[0].share == pytest.approx(0.9)
+    assert found.workers[0].share.estimate == pytest.approx(0.9)
     assert (found.samples, found.worker_samples) == (800, 900)
     assert found.ffi.estimate == 0.0
 
@@ -55,10 +55,12 @@ def test_shares_add_up_to_one_whatever_was_sampled(
 ) -> None:
     stacks = list(zip((COMPUTE, PYTHON, OTHER), counts, strict=False))
     found = split(stacks, layers=LAYERS, rate_hz=rate, region_s=region, calls=calls)
-    total = sum(row.share for row in found.layers)
-    assert total == pytest.approx(1.0, rel=1e-9, abs=1e-9 * max(abs(r.share) for r in found.layers))
+    total = sum(row.share.estimate for row in found.layers)
+    assert total == pytest.approx(
+        1.0, rel=1e-9, abs=1e-9 * max(abs(r.share.estimate) for r in found.layers)
+    )
     for row in (*found.layers, *found.workers):
-        assert row.low <= row.share <= row.high
+        assert row.share.low <= row.share.estimate <= row.share.high
 
 
 def test_more_samples_than_wall_clock_show_as_they_are() -> None:
@@ -156,6 +158,7 @@ def test_the_design_effect_widens_every_interval_of_a_split_and_moves_no_share()
     for before, after in zip(
         (*plain.layers, *plain.workers), (*wide.layers, *wide.workers), strict=True
     ):
-        assert after.share == before.share
-        assert after.high - after.low > 1.4 * (before.high - before.low)
+        assert after.share.estimate == before.share.estimate
+        wider, narrow = (row.share.high - row.share.low for row in (after, before))
+        assert wider > 1.4 * narrow
     assert wide.ffi.high > plain.ffi.high

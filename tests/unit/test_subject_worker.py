@@ -6,12 +6,12 @@ import numpy as np  # noqa: F401  # so that it is loaded
 import pytest
 
 from perfkit.subject import worker as worker_file
-from perfkit.subject.worker import Arm, Refusal, Worker
+from perfkit.subject.worker import Call, Commands, Refused
 
 
-def worker_with(sets: int) -> tuple[Worker, list[int]]:
-    one, seen = Worker(), []
-    one.arms["arm"] = Arm(seen.append, [(index,) for index in range(sets)], False, "arm")
+def worker_with(sets: int) -> tuple[Commands, list[int]]:
+    one, seen = Commands(), []
+    one.arms["arm"] = Call(seen.append, [(index,) for index in range(sets)], False, "arm")
     return one, seen
 
 
@@ -51,7 +51,7 @@ def test_a_call_over_the_limit_is_refused_after_the_first_one() -> None:
     one, seen = worker_with(2)
     one.check("arm", None, 0.0, 0.0, 3, limit_s=60.0)
     assert len(seen) == 3
-    with pytest.raises(Refusal, match=r"arm: one call takes .* s, longer than the time limit"):
+    with pytest.raises(Refused, match=r"arm: one call takes .* s, longer than the time limit"):
         one.check("arm", None, 0.0, 0.0, 3, limit_s=-1.0)
     assert len(seen) == 4
 

@@ -22,7 +22,7 @@ from tune_tables import (
 )
 
 from perfkit.errors import BuildError, StoreError, UsageError, WrongResultError
-from perfkit.records import Confirmed, Interval, ModuleFile, TrialOutcome, TuneHeader, TuneStatus
+from perfkit.records import Interval, ModuleFile, TrialOutcome, TuneHeader, TuneStatus
 from perfkit.run_files import TRIAL_SUMMARY, TRIALS
 from perfkit.store import Run
 from perfkit.tune import space
@@ -93,7 +93,7 @@ def test_stagnation_after_three_trials_without_a_sure_gain_keeps_the_start(tmp_p
     assert report.status is TuneStatus.KEPT
     assert "without a sure gain of 1 %" in report.reason
     assert (report.best_iteration, report.best_params) == (0, START)
-    assert all(one.change_vs_start.estimate == 1.0 for one in report.confirmed)
+    assert all(one.change.estimate == 1.0 for one in report.confirmed)
 
 
 def test_stagnation_after_a_gain_ends_with_the_confirmed_best(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_lucky_trial_is_no_longer_what_others_are_compared_with(tmp_path: Path
     assert report.status is TuneStatus.STAGNATION
     assert "all candidates were tried" in report.reason
     assert report.best_iteration == 2
-    assert [one.change_vs_start.estimate for one in report.confirmed] == [1.05] * 3
+    assert [one.change.estimate for one in report.confirmed] == [1.05] * 3
 
 
 def test_a_lucky_trial_stays_found_out_after_an_interruption(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_success_asks_for_the_targets_alone_and_names_every_loss(tmp_path: Path)
 
 def test_a_mean_gain_below_the_noise_floor_is_said_to_be_that(tmp_path: Path) -> None:
     gain = Interval(estimate=1.15, low=1.03, high=1.25)
-    size = Confirmed(workload="price", size=10_000, speedup=None, change_vs_start=gain)
+    size = dataclasses.replace(sizes({10_000: 1.0})[0], change=gain)
     rows = [row({}, 1.0), row({"SMALL": 8_000}, EIGHT)]
     trials = bench(tmp_path, rows, base_grid=GRID).loop.run().trials
     (note,) = closing_notes((), (size,), trials[1], 0.17)
@@ -523,7 +523,7 @@ def test_the_summary_is_one_flat_line_per_trial_for_pandas(tmp_path: Path) -> No
     whole = pd.read_json(tmp_path / TRIALS.name, lines=True)
     assert list(whole["outcome"]) == ["ok", "ok"]
     document = json.loads((tmp_path / "iterations" / "iter_001_SMALL8000.json").read_text())
-    assert (document["schema_version"], document["iteration"]) == (1, 1)
+    assert (document["schema_version"], document["iteration"]) == (2, 1)
     assert (tmp_path / "iterations" / "iter_000_start.json").exists()
 
 

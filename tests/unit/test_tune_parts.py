@@ -11,7 +11,7 @@ from tune_tables import START, around, row, sizes
 
 from perfkit.config import Measure
 from perfkit.errors import UnreadableOutputError
-from perfkit.measure.reading import is_faster, is_slower
+from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.records import Interval
 from perfkit.tune import space
 from perfkit.tune.frames import hottest

@@ -5,24 +5,25 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from tune_replay import ReplayEvaluator
+
 from perfkit.config import Kind, Parameter
 from perfkit.records import (
     Interval,
     ParameterProof,
     Proof,
+    SizeResult,
     Trial,
     TrialOutcome,
-    TrialSize,
     TuneHeader,
     TuneReport,
     Value,
 )
 from perfkit.store import Run
+from perfkit.tune.ending import Rules
 from perfkit.tune.log import Journal
 from perfkit.tune.loop import Loop, Settings, World
-from perfkit.tune.replay import ReplayEvaluator
 from perfkit.tune.search import GridSearch
-from perfkit.tune.stop import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,13 +51,17 @@ def around(estimate: float, half: float = 0.005) -> Interval:
 
 def sizes(
     change: Mapping[int, float], targets: Mapping[int, float] | None = None, half: float = 0.005
-) -> tuple[TrialSize, ...]:
+) -> tuple[SizeResult, ...]:
     """Changes against the start as a trial has them, speed-ups following from the start's."""
     wanted = TARGETS if targets is None else targets
     return tuple(
-        TrialSize(
+        SizeResult(
             workload="price",
             size=size,
+            reference_s=None,
+            met=None,
+            valid_blocks=38,
+            blocks=40,
             speedup=around(START_SPEEDUP[size] * factor, half),
             change=around(factor, half),
             target=wanted.get(size),
@@ -138,7 +143,7 @@ def bench(
     extended_grid: Mapping[str, Sequence[Value]] | None = None,
     parameters: Mapping[str, Parameter] | None = None,
     rules: Rules = RULES,
-    confirmations: Mapping[str, Sequence[TrialSize]] | None = None,
+    confirmations: Mapping[str, Sequence[SizeResult]] | None = None,
     noise_floor: float | None = 0.004,
     time_limit_s: float | None = None,
     profile_every: int = 0,

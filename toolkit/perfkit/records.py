@@ -15,12 +15,14 @@ from pathlib import Path
 SCHEMA_VERSION = 1
 """Version of the documents for programs (`--format json`). History: 1, the first."""
 
-RUN_VERSION = 1
+RUN_VERSION = 2
 """Version of the files in a run directory; a run of another version is refused. A new field whose
 default says "not known" needs no new version. `tests/unit/test_run_files.py` checks both.
 
 History:
     1, the first.
+    2: trials and confirmations hold whole results of a size; shares, estimates and gains of a
+        diagnosis hold intervals.
 """
 
 Value = int | float | str | bool
@@ -156,11 +158,18 @@ class Pattern(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizeResult:
-    """One workload at one size, as `perfkit measure` reports it.
+    """What was measured of one workload at one size: in a report, in a trial, in a confirmation.
 
     `speedup` is reference time over subject time from the per-block log-ratios; it is not the
     ratio of the two times. `met` is whether its *lower* bound reaches the target; `None`
     without a target or without a verdict.
+
+    Attributes:
+        change: time of the baseline over the subject's: of another build, of another workload, or
+            of the build that a tuning run started from.
+        baseline_s: time per call of what `change` compares with.
+        against_workload: its name, where that is another workload and not a build.
+        noise_floor: what ratios must leave one by, as a fraction; None while no A/A was measured.
     """
 
     workload: str
@@ -174,11 +183,10 @@ class SizeResult:
     blocks: int
     pattern: Pattern = Pattern.HOT
     contended_speedup: Interval | None = None
-    change: Interval | None = None  # ln-free ratio baseline/subject, for --against and --baseline
-    noise_floor: float | None = None  # as a fraction; None while no A/A stands behind the figures
-    note: str = ""
-    baseline_s: Interval | None = None  # time per call of what `change` compares with
-    against_workload: str | None = None  # its name, where that is another workload, not a build
+    change: Interval | None = None
+    noise_floor: float | None = None
+    baseline_s: Interval | None = None
+    against_workload: str | None = None
 
 
 class MeasureVerdict(StrEnum):
@@ -299,25 +307,33 @@ class ProfileReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerTime:
-    """Seconds per call in one layer; `share`, `low` and `high` are fractions of the call's wall
-    clock.
-    """
+    """Seconds per call in one layer; `share` is a fraction of the call's wall clock."""
 
     layer: Layer
     seconds: float
-    share: float
-    low: float
-    high: float
+    share: Interval
+
+
+class Covers(StrEnum):
+    """What an estimator's answer is the cost of."""
+
+    FFI = "ffi"  # glue, conversions, GIL
+    BOUNDARY = "boundary"  # the same and the output's allocation, first touch and release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """One estimator's answer for the FFI cost of a call, or why it has none."""
+    """One estimator's answer at one size.
+
+    Attributes:
+        name: a `Method` of `diagnose/estimators.py`, or what answered to an injected delay.
+        seconds: per call, or None with a `reason`.
+        reason: why there is no answer, or what is to know about it.
+    """
 
     name: str
-    seconds: float | None
-    low: float | None
-    high: float | None
+    seconds: Interval | None
+    covers: Covers = Covers.BOUNDARY
     reason: str = ""
 
 
@@ -329,9 +345,7 @@ class FfiEstimate:
         agreeing: the names of the two that agree best; empty where none do.
     """
 
-    share: float | None
-    low: float | None
-    high: float | None
+    share: Interval | None
     agree: bool
     estimators: tuple[Estimate, ...]
     agreeing: tuple[str, ...] = ()
@@ -490,7 +504,7 @@ class Finding:
 
     Attributes:
         share: of `base`, which is the call where nothing else is said.
-        predicted_gain: low and high, as fractions of the call's time.
+        predicted_gain: as a fraction of the call's time; its bounds are what is said.
     """
 
     id: str
@@ -498,7 +512,7 @@ class Finding:
     workload: str
     size: int
     share: float
-    predicted_gain: Mapping[str, float]
+    predicted_gain: Interval
     evidence: tuple[Evidence, ...]
     remedy: str
     verify: str
@@ -558,28 +572,18 @@ class TrialOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialSize:
-    """One size of a trial. `change` is start time over trial time: the only figure compared
-    between trials. `noise_floor` is what this size's ratios must leave one by, as a fraction.
-    """
-
-    workload: str
-    size: int
-    speedup: Interval | None
-    change: Interval
-    target: float | None
-    time_s: Interval | None = None
-    noise_floor: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One candidate, built, verified and measured."""
+    """One candidate, built, verified and measured.
+
+    Attributes:
+        sizes: `change` is the start's time over the trial's: the only figure that is compared
+            between trials.
+    """
 
     iteration: int
     params: Mapping[str, Value]
     outcome: TrialOutcome
-    sizes: tuple[TrialSize, ...]
+    sizes: tuple[SizeResult, ...]
     proofs: tuple[ParameterProof, ...]
     build_s: float
     bench_s: float
@@ -612,7 +616,7 @@ class Remeasured:
     """What a trial came to when it was measured again with fresh processes."""
 
     iteration: int
-    sizes: tuple[TrialSize, ...]
+    sizes: tuple[SizeResult, ...]
 
 
 class TuneStatus(StrEnum):
@@ -626,19 +630,6 @@ class TuneStatus(StrEnum):
     BUSY = "busy"
     UNTRUSTED = "untrusted"
     FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmed:
-    """A size of the winner, measured afresh after the search."""
-
-    workload: str
-    size: int
-    speedup: Interval | None
-    change_vs_start: Interval
-    target: float | None = None
-    met: bool | None = None  # by the lower bound of `speedup`; None without a target
-    noise_floor: float | None = None  # of this size, as a fraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -656,7 +647,11 @@ class ModuleFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneReport:
-    """Everything one tuning run found out."""
+    """Everything one tuning run found out.
+
+    Attributes:
+        confirmed: the winner, measured afresh after the search.
+    """
 
     status: TuneStatus
     reason: str
@@ -665,7 +660,7 @@ class TuneReport:
     wall_s: float
     trials: tuple[Trial, ...]
     best_params: Mapping[str, Value] | None
-    confirmed: tuple[Confirmed, ...]
+    confirmed: tuple[SizeResult, ...]
     dead_parameters: tuple[str, ...]
     recommendation: Recommendation | None = None
     notes: tuple[Note, ...] = ()

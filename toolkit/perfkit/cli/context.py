@@ -6,7 +6,6 @@ Also how a report leaves a command: on stdout in the form asked for, or in a fil
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sys
 import time
@@ -25,9 +24,7 @@ from perfkit.errors import ExitCode, PerfkitError, UsageError
 if TYPE_CHECKING:
     from perfkit.report.page import Report
     from perfkit.subject.builder import Builder
-
-Progress = Callable[[str, float | None], None]
-"""Called with what is being done and how much of it is done (0 to 1), if that is known."""
+    from perfkit.subject.job import Progress
 
 PLAIN_WIDTH = 100
 """Columns of a report that goes to a file or a pipe."""
@@ -122,6 +119,8 @@ def working(
 
 def header(project: Project) -> dict[str, object]:
     """What `run.json` says about a run before it starts, see `run_files.RunHeader`."""
+    from perfkit.subject.workloads import workload_files
+
     fingerprint = environment.fingerprint(project.environ)
     return {
         "argv": sys.argv[1:],
@@ -131,25 +130,9 @@ def header(project: Project) -> dict[str, object]:
             {"key": key, "value": value, "origin": origin}
             for key, value, origin in resolved_values(project)
         ],
-        "workload_files": workload_files(project),
+        "workload_files": workload_files(project, project.config.workloads.values()),
         "fingerprint": {"key": fingerprint.key, **store.to_json(fingerprint)},
         "load_average": list(os.getloadavg()),
-    }
-
-
-def workload_files(project: Project) -> dict[str, str]:
-    """Hashes of the files that workloads name: two runs with one config may do different work."""
-    named = {
-        reference.rpartition(":")[0]
-        for workload in project.config.workloads.values()
-        for reference in (workload.call, workload.setup, workload.reference)
-        if reference is not None
-    }
-    files = {name: project.root / name for name in sorted(named) if name.endswith(".py")}
-    return {
-        name: hashlib.sha256(file.read_bytes()).hexdigest()
-        for name, file in files.items()
-        if file.is_file()
     }
 
 

@@ -46,7 +46,8 @@ def diagnose(
     """
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import diagnose_code
-    from perfkit.diagnose.engine import diagnose as split
+    from perfkit.diagnose.conclude import diagnose as split
+    from perfkit.diagnose.conclude import job_of
     from perfkit.diagnose.times import quick_project
     from perfkit.report import finished
 
@@ -54,16 +55,20 @@ def diagnose(
     with working("diagnose", config=config, workload=workload) as context:
         project = quick_project(context.project) if quick else context.project
         name, _ = project.workload(workload)
-        diagnosis = split(
+        settings = project.config.measure
+        if patience is not None:
+            settings = settings.model_copy(update={"patience_s": patience})
+        run = context.run
+        context.progress("building the subject", None)
+        job = job_of(
             project,
             name,
-            project.sizes(name, sizes),
-            builder=context.builder,
-            run=context.run,
-            verify=verify,
-            patience_s=patience,
+            context.builder,
+            run,
+            settings=settings,
             seed=seed,
             progress=context.progress,
         )
-        emit(finished.keep(context.run, diagnosis), form=form, output=output)
+        diagnosis = split(job, project.sizes(name, sizes), verify=verify)
+        emit(finished.keep(run, diagnosis), form=form, output=output)
         raise typer.Exit(int(diagnose_code(diagnosis)))

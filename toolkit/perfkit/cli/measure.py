@@ -69,7 +69,7 @@ def measure(
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import measure_code
     from perfkit.errors import UsageError
-    from perfkit.measure.command import MeasureOptions, measure_command
+    from perfkit.measure.report import MeasureOptions, measure_command
     from perfkit.report import finished
 
     check_output(output)

@@ -49,8 +49,8 @@ def tune(
     from perfkit.report import finished, machine
     from perfkit.report.page import Report
     from perfkit.report.tuning import plan_page
-    from perfkit.tune.command import TuneOptions, plan_command, tune_command
     from perfkit.tune.log import resumable
+    from perfkit.tune.setup import TuneOptions, plan_command, tune_command
 
     check_output(output)
     options = TuneOptions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from perfkit.errors import ExitCode
-from perfkit.measure.reading import is_slower
+from perfkit.measure.ratios import is_slower
 from perfkit.records import DiagnoseVerdict, MeasureVerdict, TuneStatus
 
 if TYPE_CHECKING:

@@ -7,21 +7,14 @@ readings.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from perfkit.diagnose.estimators import (
-    Answer,
-    Covers,
-    Method,
-    Reading,
-    Response,
-    Sampled,
-    difference,
-)
-from perfkit.records import Estimate, FfiEstimate, Interval
+from perfkit.diagnose.estimators import Answer, Method, Response, SampledCall, difference
+from perfkit.measure.ratios import mapped
+from perfkit.records import Covers, Estimate, FfiEstimate, Interval
 from perfkit.units import format_seconds, format_share
 
 if TYPE_CHECKING:
@@ -39,7 +32,7 @@ less: processes of one build differ by that much (methods, Design 3, for fixed c
 that is reported holds both, and may still not be wider than `WIDEST`.
 """
 
-_GROUPS = {
+_GROUPS: dict[str, str] = {
     Method.TWIN: "twin",
     Method.INTERCEPT: "sizes",
     Method.INNER_TIMER: "subtraction",
@@ -82,30 +75,28 @@ class Agreement:
 
     Attributes:
         ffi: the record of the report.
-        pair: the two that agree best; empty where none do.
         codes: per estimator that stands apart, why.
         covers: what `ffi.share` is the share of; `boundary` where only estimators that cannot
             tell the output's allocation from the conversions agree.
     """
 
     ffi: FfiEstimate
-    pair: tuple[Method, ...]
-    codes: dict[Method, Code]
+    codes: dict[str, Code]
     covers: Covers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Pair:
-    first: Reading
-    second: Reading
+class _Agreeing:
+    first: Estimate
+    second: Estimate
     apart: float
 
 
 def judge(
-    readings: Sequence[Reading],
+    readings: Sequence[Estimate],
     call_s: Interval,
     *,
-    sampled: Sampled | None = None,
+    sampled: SampledCall | None = None,
     responses: Sequence[Response] = (),
 ) -> Agreement:
     """Find two independent readings that agree, and explain the others.
@@ -122,16 +113,16 @@ def judge(
     if call_s.estimate <= 0:
         message = "a share of a call that takes no time is not defined"
         raise ValueError(message)
-    codes: dict[Method, Code] = {}
+    codes: dict[str, Code] = {}
     broken = {found.of for found in responses if found.answer is Answer.BROKEN}
     usable = []
     for reading in readings:
-        if reading.seconds is None or reading.method not in _GROUPS:
+        if reading.seconds is None or reading.name not in _GROUPS:
             continue
-        if reading.method.value in broken:
-            codes[reading.method] = Code.ESTIMATOR_BROKEN
+        if reading.name in broken:
+            codes[reading.name] = Code.ESTIMATOR_BROKEN
         elif _half_width(reading.seconds) > WIDEST * call_s.estimate:
-            codes[reading.method] = Code.TOO_WIDE
+            codes[reading.name] = Code.TOO_WIDE
         else:
             usable.append(reading)
     pairs = [
@@ -139,27 +130,24 @@ def judge(
         for first, second in combinations(usable, 2)
         if (pair := _compare(first, second, sampled, call_s)) is not None
     ]
-    agreed = {r.method for pair in pairs for r in (pair.first, pair.second)}
+    agreed = {r.name for pair in pairs for r in (pair.first, pair.second)}
     for reading in usable:
-        if reading.method not in agreed and len(usable) > 1:
-            codes[reading.method] = _explain(reading, usable, sampled)
+        if reading.name not in agreed and len(usable) > 1:
+            codes[reading.name] = _explain(reading, usable, sampled)
     best = min(pairs, key=lambda pair: pair.apart) if pairs else None
     if best is not None and not _one_camp(pairs):
         codes |= dict.fromkeys(agreed, Code.TWO_CAMPS)
         best = None
     share, covers = _value(best, pairs, call_s, sampled) if best else (None, Covers.FFI)
-    estimators = tuple(_estimate(reading, codes.get(reading.method)) for reading in readings)
+    estimators = tuple(_explained(reading, codes.get(reading.name)) for reading in readings)
     estimators += tuple(_response_estimate(found) for found in responses)
     return Agreement(
         ffi=FfiEstimate(
-            share=share.estimate if share else None,
-            low=share.low if share else None,
-            high=share.high if share else None,
+            share=share,
             agree=best is not None,
             estimators=estimators,
-            agreeing=(best.first.method.value, best.second.method.value) if best else (),
+            agreeing=(best.first.name, best.second.name) if best else (),
         ),
-        pair=(best.first.method, best.second.method) if best else (),
         codes=codes,
         covers=covers,
     )
@@ -168,15 +156,15 @@ def judge(
 def independent(ffi: FfiEstimate) -> int:
     """How many answers there are that could confirm or contradict each other."""
     known = {estimate.name for estimate in ffi.estimators if estimate.seconds is not None}
-    return len({group for method, group in _GROUPS.items() if method.value in known})
+    return len({group for method, group in _GROUPS.items() if method in known})
 
 
-def _one_camp(pairs: Sequence[_Pair]) -> bool:
+def _one_camp(pairs: Sequence[_Agreeing]) -> bool:
     """Whether all agreeing pairs hang together: a agrees with b, b with c."""
-    camp = {pairs[0].first.method, pairs[0].second.method}
+    camp = {pairs[0].first.name, pairs[0].second.name}
     rest = list(pairs[1:])
-    while joined := [p for p in rest if {p.first.method, p.second.method} & camp]:
-        camp |= {r.method for p in joined for r in (p.first, p.second)}
+    while joined := [p for p in rest if {p.first.name, p.second.name} & camp]:
+        camp |= {r.name for p in joined for r in (p.first, p.second)}
         rest = [p for p in rest if p not in joined]
     return not rest
 
@@ -186,10 +174,10 @@ def _half_width(interval: Interval) -> float:
 
 
 def _compare(
-    first: Reading, second: Reading, sampled: Sampled | None, call_s: Interval
-) -> _Pair | None:
+    first: Estimate, second: Estimate, sampled: SampledCall | None, call_s: Interval
+) -> _Agreeing | None:
     """The pair when it is independent and agrees, else None."""
-    if _GROUPS[first.method] == _GROUPS[second.method]:
+    if _GROUPS[first.name] == _GROUPS[second.name]:
         return None
     one, other = _comparable(first, second, sampled), _comparable(second, first, sampled)
     if one is None or other is None:
@@ -199,18 +187,18 @@ def _compare(
     short = min(ABSOLUTE_TOLERANCE_S, 2 * WIDEST * call_s.estimate)
     if apart > max(SHARE_TOLERANCE * call_s.estimate, short, joint):
         return None
-    return _Pair(first=first, second=second, apart=apart)
+    return _Agreeing(first=first, second=second, apart=apart)
 
 
-def _comparable(reading: Reading, other: Reading, sampled: Sampled | None) -> Interval | None:
+def _comparable(reading: Estimate, other: Estimate, sampled: SampledCall | None) -> Interval | None:
     """A reading as the cost of what the other one covers."""
-    if reading.method is Method.SAMPLES and sampled is not None:
+    if reading.name is Method.SAMPLES and sampled is not None:
         return sampled.covering(other.covers)
     return reading.seconds
 
 
 def _value(
-    best: _Pair, pairs: Sequence[_Pair], call_s: Interval, sampled: Sampled | None
+    best: _Agreeing, pairs: Sequence[_Agreeing], call_s: Interval, sampled: SampledCall | None
 ) -> tuple[Interval, Covers]:
     """The share of the call that the agreeing readings stand for.
 
@@ -220,7 +208,7 @@ def _value(
     Else it is the mean of the best pair, with an interval that holds both of theirs.
     """
     confirmed = {
-        r.method: r for p in pairs if _has_samples(p) for r in (p.first, p.second) if r.seconds
+        r.name: r for p in pairs if _has_samples(p) for r in (p.first, p.second) if r.seconds
     }
     if confirmed:
         alone = [_ffi_alone(reading, sampled) for reading in confirmed.values()]
@@ -235,15 +223,15 @@ def _value(
     return _share(mean, call_s), Covers.FFI if pure else Covers.BOUNDARY
 
 
-def _has_samples(pair: _Pair) -> bool:
-    return Method.SAMPLES in (pair.first.method, pair.second.method)
+def _has_samples(pair: _Agreeing) -> bool:
+    return Method.SAMPLES in (pair.first.name, pair.second.name)
 
 
-def _ffi_alone(reading: Reading, sampled: Sampled | None) -> Interval | None:
+def _ffi_alone(reading: Estimate, sampled: SampledCall | None) -> Interval | None:
     """The FFI by one reading; None of one that confirms and is no exact count of it: the intercept
     does not see a conversion that grows, and the inner timer holds a reading of the clock.
     """
-    if reading.seconds is None or reading.method in (Method.INTERCEPT, Method.INNER_TIMER):
+    if reading.seconds is None or reading.name in (Method.INTERCEPT, Method.INNER_TIMER):
         return None
     if reading.covers is Covers.FFI or sampled is None:
         return reading.seconds
@@ -261,28 +249,25 @@ def _narrowest(known: Sequence[Interval]) -> Interval:
 
 
 def _share(seconds: Interval, call_s: Interval) -> Interval:
-    base = call_s.estimate
-    return Interval(
-        estimate=seconds.estimate / base, low=seconds.low / base, high=seconds.high / base
-    )
+    return mapped(seconds, lambda value: value / call_s.estimate)
 
 
-def _explain(reading: Reading, usable: Sequence[Reading], sampled: Sampled | None) -> Code:
+def _explain(reading: Estimate, usable: Sequence[Estimate], sampled: SampledCall | None) -> Code:
     """Why a reading stands apart from the others."""
     if reading.seconds is None:
         return Code.UNEXPLAINED
-    by_method = {r.method: r.seconds for r in usable if r.seconds is not None}
+    by_method = {r.name: r.seconds for r in usable if r.seconds is not None}
     own = reading.seconds
-    if reading.method is Method.INTERCEPT and all(
-        other.low > own.high for method, other in by_method.items() if method != reading.method
+    if reading.name is Method.INTERCEPT and all(
+        other.low > own.high for method, other in by_method.items() if method != reading.name
     ):
         return Code.SIZE_DEPENDENT_CONVERSION
-    if reading.method is Method.SAMPLES and all(
-        other.high < own.low for method, other in by_method.items() if method != reading.method
+    if reading.name is Method.SAMPLES and all(
+        other.high < own.low for method, other in by_method.items() if method != reading.name
     ):
         return Code.PROFILE_CONTAMINATED
     twin = by_method.get(Method.TWIN)
-    if reading.method is Method.INNER_TIMER and twin is not None and own.low > twin.high:
+    if reading.name is Method.INNER_TIMER and twin is not None and own.low > twin.high:
         return Code.OUTPUT_LIFECYCLE
     if (
         reading.covers is Covers.BOUNDARY
@@ -293,15 +278,9 @@ def _explain(reading: Reading, usable: Sequence[Reading], sampled: Sampled | Non
     return Code.UNEXPLAINED
 
 
-def _estimate(reading: Reading, code: Code | None) -> Estimate:
-    parts = [part for part in (reading.reason, REASONS[code] if code else "") if part]
-    return Estimate(
-        name=reading.method.value,
-        seconds=reading.seconds.estimate if reading.seconds else None,
-        low=reading.seconds.low if reading.seconds else None,
-        high=reading.seconds.high if reading.seconds else None,
-        reason="; ".join(parts),
-    )
+def _explained(estimate: Estimate, code: Code | None) -> Estimate:
+    parts = [part for part in (estimate.reason, REASONS[code] if code else "") if part]
+    return replace(estimate, reason="; ".join(parts))
 
 
 _ANSWERS = {
@@ -315,10 +294,8 @@ def _response_estimate(found: Response) -> Estimate:
     """The response to a delay is no cost of its own: it has a reason and no seconds."""
     slope = found.slope
     return Estimate(
-        name=f"{Method.DELAY.value}/{found.of}",
+        name=f"{Method.DELAY}/{found.of}",
         seconds=None,
-        low=None,
-        high=None,
         reason=(
             f"{found.of} grows by {slope.estimate:.3f} [{slope.low:.3f}, {slope.high:.3f}] of an "
             f"injected delay: {_ANSWERS[found.answer]}"
@@ -326,9 +303,9 @@ def _response_estimate(found: Response) -> Estimate:
     )
 
 
-def differences(readings: Sequence[Reading], call_s: Interval) -> list[str]:
+def differences(readings: Sequence[Estimate], call_s: Interval) -> list[str]:
     """Each pair of answers with how far they are apart, for the report: `a and b differ by …`."""
-    known = [(r.method, r.seconds) for r in readings if r.seconds is not None]
+    known = [(r.name, r.seconds) for r in readings if r.seconds is not None]
     texts = []
     for (name, first), (other, second) in combinations(known, 2):
         apart = abs(first.estimate - second.estimate)

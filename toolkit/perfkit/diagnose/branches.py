@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perfkit.config import Backend, Kind
 from perfkit.diagnose.model import crossover
 from perfkit.diagnose.observed import Branches
+from perfkit.diagnose.times import brief
 from perfkit.measure.plan import Variant
 from perfkit.measure.results import LEAST_FLOOR
 from perfkit.measure.session import measure
 from perfkit.records import Build, Crossing, Crossover, MeasureVerdict, Outcome, Pattern, Role
-from perfkit.subject.child import WorkerSpec, spec_for
 from perfkit.subject.parameters import assign
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from perfkit.config import Parameter
-    from perfkit.diagnose.times import Subject
     from perfkit.measure.results import Measurement
     from perfkit.records import Interval, Value
-    from perfkit.subject.builder import Builder
+    from perfkit.subject.job import Job
 
 BELOW, ABOVE, COPY = "below", "above", "copy"
 BUDGET_S = 36.0
@@ -102,13 +101,7 @@ def probes(sizes: Iterable[int]) -> tuple[int, ...]:
 
 
 def force(
-    subject: Subject,
-    name: str,
-    sizes: Sequence[int],
-    start: Mapping[str, Value],
-    builder: Builder,
-    *,
-    probed: Sequence[int],
+    job: Job, name: str, sizes: Sequence[int], start: Mapping[str, Value], *, probed: Sequence[int]
 ) -> Forced:
     """Time both branches of one threshold, and a copy of one of them for the noise floor.
 
@@ -123,32 +116,27 @@ def force(
     if isinstance(value, bool) or not isinstance(value, int):
         return not_measured(name, value, f"{name} holds no whole number, so nothing can be forced")
     beyond = BEYOND * max(probed)
-    below = _build(subject, name, beyond, builder)
-    above = _build(subject, name, ALWAYS_ABOVE, builder)
-    if is_dead(subject.project.config.parameters[name].backend, below, above):
+    below = _build(job, name, beyond)
+    above = _build(job, name, ALWAYS_ABOVE)
+    if is_dead(job.project.config.parameters[name].backend, below, above):
         reason = f"{name} is dead: two extreme values of it give the same machine code"
         return not_measured(name, value, reason)
     variants = (
         (BELOW, Role.SUBJECT, beyond, below),
         (ABOVE, Role.SUBJECT, ALWAYS_ABOVE, above),
-        (COPY, Role.COPY, beyond, builder.copy(below)),
+        (COPY, Role.COPY, beyond, job.builder.copy(below)),
     )
     points = len(probed) * len(PATTERNS)
-    plan = subject.plan(
-        probed,
-        [
-            Variant(name=branch, role=role, spec=_spec(subject, name, extreme, start, build))
-            for branch, role, extreme, build in variants
-        ],
-        limit_s=min(LIMIT_S, BUDGET_S / points),
-        width=WIDTH,
-        blocks=12,
-        patterns=PATTERNS,
-    )
-    found = measure(plan, progress=subject.progress)
-    if found.verdict is MeasureVerdict.BUSY:
+    arms = []
+    for branch, role, extreme, build in variants:
+        handed = replace(job, assignment=assign(job.project, {**start, name: extreme}))
+        arms.append(Variant(name=branch, role=role, spec=handed.spec(build)))
+    limit_s = min(LIMIT_S, BUDGET_S / points)
+    found = measure(brief(job, limit_s=limit_s, width=WIDTH, blocks=12), probed, arms, PATTERNS)
+    verdict = found.report.verdict
+    if verdict is MeasureVerdict.BUSY:
         return not_measured(name, value, "the machine had no room to time the branches")
-    if found.verdict is MeasureVerdict.UNTRUSTED:
+    if verdict is MeasureVerdict.UNTRUSTED:
         reason = "two copies of one build were measured as different, so nothing can be said"
         return not_measured(name, value, reason)
     return judged(
@@ -156,7 +144,7 @@ def force(
         value,
         {pattern: _gains(found, probed, pattern) for pattern in PATTERNS},
         sizes=sizes,
-        noise_floor=found.noise_floor,
+        noise_floor=found.report.noise_floor,
     )
 
 
@@ -215,16 +203,9 @@ def _gains(found: Measurement, sizes: Sequence[int], pattern: Pattern) -> dict[i
     return {size: found.at(size, pattern).ratio(ABOVE, BELOW) for size in sizes}
 
 
-def _build(subject: Subject, name: str, value: int, builder: Builder) -> Build:
+def _build(job: Job, name: str, value: int) -> Build:
     """The build in which the threshold has an extreme value: another one only for a constant."""
-    if subject.project.config.parameters[name].backend is not Backend.CONST:
-        return subject.build
-    subject.progress(f"forcing {name} to {value}", None)
-    return builder.build({name: value})
-
-
-def _spec(
-    subject: Subject, name: str, value: int, start: Mapping[str, Value], build: Build
-) -> WorkerSpec:
-    assignment = assign(subject.project, {**start, name: value})
-    return spec_for(subject.project, build, assignment, threads=subject.threads)
+    if job.project.config.parameters[name].backend is not Backend.CONST:
+        return job.build
+    job.tell(f"forcing {name} to {value}")
+    return job.builder.build({name: value})

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 from perfkit.checks.audit import bench_flags, subject_line
 from perfkit.config import Backend
-from perfkit.diagnose import branches, estimators, flags, profiles, times
-from perfkit.diagnose.estimators import Method, Reading, unavailable
+from perfkit.diagnose import branches, estimators, flags, probes, profiles, times
+from perfkit.diagnose.estimators import Method, unavailable
 from perfkit.diagnose.observed import Counted
 from perfkit.diagnose.rules import MATH_FROM
 from perfkit.environment import worker_threads
 from perfkit.errors import PerfkitError
 from perfkit.measure import criterion
-from perfkit.measure.subject import SUBJECT
+from perfkit.measure.variants import SUBJECT
 from perfkit.profile import analyse, callgrind
-from perfkit.profile.engine import profile_workload
+from perfkit.profile.engine import profile
 from perfkit.records import Note, Profile
-from perfkit.subject.parameters import start_values
+from perfkit.subject.parameters import Assignment, start_values
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from perfkit.diagnose.observed import Branches, Flags
     from perfkit.diagnose.profiles import Profiled
     from perfkit.measure.results import Measurement
-    from perfkit.records import Build, Capture, Crossing, Interval, MeasureReport
-    from perfkit.subject.builder import Builder
+    from perfkit.records import Build, Capture, Crossing, Estimate, Interval, SizeResult
+    from perfkit.subject.job import Job
     from perfkit.subject.rustc import RustcLine
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ ROUTINE = ("tried", "rates_agree", "outside_region", "raw_not_kept", "native_sha
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Collected:
     """Everything that was collected, by size where it has one.
 
     Attributes:
@@ -62,7 +62,7 @@ class Seen:
     small: times.SmallTimes
     captures: tuple[Capture, ...]
     profiled: Mapping[int, Profiled]
-    benches: Mapping[int, Reading]
+    benches: Mapping[int, Estimate]
     responses: tuple[Response, ...]
     gil_held: Mapping[int, Interval]
     line: RustcLine | None
@@ -87,31 +87,25 @@ def aside(notes: list[Note], note: str, otherwise: T, make: Callable[[], T]) -> 
 
 
 def collect(
-    subject: times.Subject,
-    measured: Measurement,
-    report: MeasureReport,
-    sizes: Sequence[int],
-    builder: Builder,
-    *,
-    verify: bool,
-    notes: list[Note],
-) -> Seen:
+    job: Job, measured: Measurement, sizes: Sequence[int], *, verify: bool, notes: list[Note]
+) -> Collected:
     """Collect what stands beside the main measurement; what fails is a note, not the end."""
-    subject.progress("timing the loop and the small sizes", None)
-    loop_s = times.loop_overhead(subject).estimate
-    small = _small(subject)
-    line = subject_line(subject.build.rustc, subject.project.config.subject.module)
-    benches = {size: _bench(subject, size, measured, loop_s, builder) for size in sizes}
-    captures, profiled = _profile(subject, sizes, builder, notes)
-    responses = _delays(subject, sizes, measured, loop_s, notes) if verify else ()
-    held = _gil(subject, report, notes)
-    forced = _thresholds(subject, sizes, builder, verify=verify)
-    reference_size = _lost_at(subject, report)
+    results = measured.report.results
+    job.tell("timing the loop and the small sizes")
+    loop_s = probes.loop_overhead(job).estimate
+    small = _small(job)
+    line = subject_line(job.build.rustc, job.project.config.subject.module)
+    benches = {size: _bench(job, size, measured, loop_s) for size in sizes}
+    captures, profiled = _profile(job, sizes, notes)
+    responses = _delays(job, sizes, measured, loop_s, notes) if verify else ()
+    held = _gil(job, results, notes)
+    forced = _thresholds(job, sizes, verify=verify)
+    reference_size = _lost_at(job, results)
     reference = None
     if reference_size is not None:
-        work = partial(_reference, subject, reference_size, builder)
+        work = partial(_reference, job, reference_size)
         reference = aside(notes, "reference_not_profiled", None, work)
-    return Seen(
+    return Collected(
         loop_s=loop_s,
         small=small,
         captures=captures,
@@ -120,8 +114,8 @@ def collect(
         responses=responses,
         gil_held=held,
         line=line,
-        flags=_flags(subject, sizes, line, builder, notes) if verify else {},
-        instructions=_instructions(subject, profiled, builder),
+        flags=_flags(job, sizes, line, notes) if verify else {},
+        instructions=_instructions(job, profiled),
         branches={
             size: tuple(one.branches[size] for one in forced if size in one.branches)
             for size in sizes
@@ -132,35 +126,29 @@ def collect(
     )
 
 
-def _small(subject: times.Subject) -> times.SmallTimes:
+def _small(job: Job) -> times.SmallTimes:
     """The times at small sizes, or why there are none."""
     try:
-        return times.measure_small(subject)
+        return times.measure_small(job)
     except PerfkitError as error:
         return times.SmallTimes(times={}, reason=error.message)
 
 
-def _bench(
-    subject: times.Subject,
-    size: int,
-    measured: Measurement,
-    loop_s: float,
-    builder: Builder,
-) -> Reading:
+def _bench(job: Job, size: int, measured: Measurement, loop_s: float) -> Estimate:
     """E3b at one size, or why it is not available."""
-    bench = subject.workload.bench
+    bench = job.workload.bench
     if bench is None:
         return unavailable(Method.BENCH, "the workload names no criterion bench")
-    subject.progress(f"running the criterion bench at {format_count(size)}", None)
+    job.tell(f"running the criterion bench at {format_count(size)}")
     try:
-        built = builder.bench(workload=subject.name)
+        built = job.builder.bench(workload=job.name)
         found = criterion.run_bench(
-            built, bench, size, home=subject.run.path("raw/criterion/x").parent, seconds=BENCH_S
+            built, bench, size, home=job.run.path("raw/criterion/x").parent, seconds=BENCH_S
         )
     except PerfkitError as error:
         return unavailable(Method.BENCH, error.message)
-    module = subject.project.config.subject.module
-    other = bench_flags(built.rustc, subject.build.rustc, module)
+    module = job.project.config.subject.module
+    other = bench_flags(built.rustc, job.build.rustc, module)
     point = measured.at(size)
     return estimators.call_minus_bench(
         point.absolute(SUBJECT),
@@ -174,56 +162,39 @@ def _bench(
 
 
 def _profile(
-    subject: times.Subject, sizes: Sequence[int], builder: Builder, notes: list[Note]
+    job: Job, sizes: Sequence[int], notes: list[Note]
 ) -> tuple[tuple[Capture, ...], dict[int, Profiled]]:
     """Profile every size; a build or a profiler that fails leaves a note."""
-    subject.progress("building the subject with symbols", None)
-    build = aside(notes, "not_profiled", None, lambda: builder.build(profile=Profile.PROFILING))
+    job.tell("building the subject with symbols")
+    build = aside(notes, "not_profiled", None, lambda: job.builder.build(profile=Profile.PROFILING))
     if build is None:
         return (), {}
     captures: list[Capture] = []
     profiled: dict[int, Profiled] = {}
     for size in sizes:
-        place = f"{subject.name} at {format_count(size)}"
-        subject.progress(f"profiling at {format_count(size)}", None)
+        place = f"{job.name} at {format_count(size)}"
+        job.tell(f"profiling at {format_count(size)}")
         own: list[Note] = []
         nothing: tuple[Capture, ...] = ()
-        taken = aside(
-            own, "not_profiled", nothing, partial(_capture, subject, size, build, builder)
-        )
+        taken = aside(own, "not_profiled", nothing, partial(_capture, job, size, build))
         captures += taken
         usable = next((capture for capture in taken if profiles.can_split(capture)), None)
         if usable is not None:
-            read = aside(own, "not_split", None, partial(_read, subject, usable, build))
+            read = aside(own, "not_split", None, partial(_read, job, usable, build))
             if read is not None:
                 profiled[size] = read
-                analyse.write_tables(
-                    usable, subject.run, profiles.layers_of(subject.project, build)
-                )
+                analyse.write_tables(usable, job.run, profiles.layers_of(job.project, build))
         notes += [dataclasses.replace(note, where=place) for note in own]
         notes += capture_notes(taken if usable is None else (usable,), place)
     return tuple(captures), profiled
 
 
-def _capture(
-    subject: times.Subject, size: int, build: Build, builder: Builder
-) -> tuple[Capture, ...]:
-    return profile_workload(
-        subject.project,
-        subject.name,
-        size,
-        build=build,
-        run=subject.run,
-        builder=builder,
-        assignment=subject.assignment,
-        threads=subject.threads,
-        split_only=True,
-        progress=subject.progress,
-    )
+def _capture(job: Job, size: int, build: Build) -> tuple[Capture, ...]:
+    return profile(dataclasses.replace(job, build=build), size, split_only=True)
 
 
-def _read(subject: times.Subject, capture: Capture, build: Build) -> Profiled:
-    return profiles.read(capture, subject.run, profiles.layers_of(subject.project, build))
+def _read(job: Job, capture: Capture, build: Build) -> Profiled:
+    return profiles.read(capture, job.run, profiles.layers_of(job.project, build))
 
 
 def capture_notes(captures: Sequence[Capture], place: str) -> list[Note]:
@@ -237,29 +208,25 @@ def capture_notes(captures: Sequence[Capture], place: str) -> list[Note]:
 
 
 def _delays(
-    subject: times.Subject,
-    sizes: Sequence[int],
-    measured: Measurement,
-    loop_s: float,
-    notes: list[Note],
+    job: Job, sizes: Sequence[int], measured: Measurement, loop_s: float, notes: list[Note]
 ) -> tuple[Response, ...]:
     """E5 at the smallest size."""
     size = min(sizes)
-    if subject.project.config.subject.delay_hook is None:
+    if job.project.config.subject.delay_hook is None:
         text = "the config names no delay_hook, so no delay can be injected at the boundary"
         remedy = "export a function that sets a delay in nanoseconds, and name it in the config"
         notes.append(Note(id="no_delay_hook", text=text, remedy=remedy))
         return ()
-    subject.progress("injecting known delays", None)
+    job.tell("injecting known delays")
     fixed_s = loop_s
-    if subject.workload.twin is not None:
+    if job.workload.twin is not None:
         fixed_s = measured.at(size).absolute(times.TWIN).estimate - loop_s
-    return aside(notes, "no_delays", (), lambda: times.measure_delays(subject, size, fixed_s))
+    return aside(notes, "no_delays", (), lambda: probes.measure_delays(job, size, fixed_s))
 
 
-def _gil(subject: times.Subject, report: MeasureReport, notes: list[Note]) -> dict[int, Interval]:
+def _gil(job: Job, results: Sequence[SizeResult], notes: list[Note]) -> dict[int, Interval]:
     """Probe the lock at the largest size, where a call is long beside the hand-over."""
-    long = [r for r in report.results if r.time_s.low >= times.PROBE_FROM_S]
+    long = [r for r in results if r.time_s.low >= probes.PROBE_FROM_S]
     if not long:
         return {}
     size = max(result.size for result in long)
@@ -268,21 +235,19 @@ def _gil(subject: times.Subject, report: MeasureReport, notes: list[Note]) -> di
             "whether the call holds the GIL was not asked: on one core a second thread waits for "
             "the core, whoever has the lock"
         )
-        notes.append(Note(id="gil_not_probed", text=text, where=subject.name))
+        notes.append(Note(id="gil_not_probed", text=text, where=job.name))
         return {}
-    subject.progress("probing the GIL", None)
-    return aside(notes, "gil_not_probed", {}, lambda: {size: times.probe_gil(subject, size)})
+    job.tell("probing the GIL")
+    return aside(notes, "gil_not_probed", {}, lambda: {size: probes.probe_gil(job, size)})
 
 
-def _thresholds(
-    subject: times.Subject, sizes: Sequence[int], builder: Builder, *, verify: bool
-) -> list[Forced]:
+def _thresholds(job: Job, sizes: Sequence[int], *, verify: bool) -> list[Forced]:
     """Force both branches of every threshold that decides one of the sizes.
 
     A constant takes builds of its own, so it is only forced with `--verify`.
     """
-    start = start_values(subject.project, subject.name)
-    parameters = subject.project.config.parameters_of(subject.name)
+    start = start_values(job.project, job.name)
+    parameters = job.project.config.parameters_of(job.name)
     found = []
     for name, parameter in branches.thresholds(parameters, sizes):
         if parameter.backend is Backend.CONST and not verify:
@@ -290,25 +255,21 @@ def _thresholds(
             found.append(branches.not_measured(name, start.get(name), reason))
             continue
         try:
-            found.append(_force(subject, name, parameter, sizes, builder))
+            found.append(_force(job, name, parameter, sizes))
         except PerfkitError as error:
             found.append(branches.not_measured(name, start.get(name), error.message))
     return found
 
 
 def _flags(
-    subject: times.Subject,
-    sizes: Sequence[int],
-    line: RustcLine | None,
-    builder: Builder,
-    notes: list[Note],
+    job: Job, sizes: Sequence[int], line: RustcLine | None, notes: list[Note]
 ) -> Mapping[int, Flags]:
     """What LTO and one codegen unit would gain, where the build goes without."""
     wanted = flags.missing(line) if line is not None else {}
     if not wanted:
         return {}
     try:
-        found = flags.measure_flags(subject, sizes, builder, wanted)
+        found = flags.measure_flags(job, sizes, wanted)
     except PerfkitError as error:
         text = f"{flags.named(wanted)} could not be tried: {error.message}"
         notes.append(Note(id="flags_not_measured", text=text, remedy=error.remedy))
@@ -319,81 +280,56 @@ def _flags(
     return found
 
 
-def _instructions(
-    subject: times.Subject, profiled: Mapping[int, Profiled], builder: Builder
-) -> Counted | None:
+def _instructions(job: Job, profiled: Mapping[int, Profiled]) -> Counted | None:
     """Count instructions at the smallest size, where a math library takes part of a call."""
     if not any(profiles.math_share(taken) >= MATH_FROM for taken in profiled.values()):
         return None
     size = min(profiled)
-    subject.progress(f"counting instructions at {format_count(size)}", None)
+    job.tell(f"counting instructions at {format_count(size)}")
     try:
-        (capture,) = profile_workload(
-            subject.project,
-            subject.name,
-            size,
-            build=builder.build(profile=Profile.PROFILING),
-            run=subject.run,
-            names=["callgrind"],
-            assignment=subject.assignment,
-            threads=1,
-            progress=subject.progress,
-        )
-        counted = callgrind.with_math(capture, subject.run)
+        build = job.builder.build(profile=Profile.PROFILING)
+        alone = dataclasses.replace(job, build=build, threads=1)
+        (capture,) = profile(alone, size, names=["callgrind"])
+        counted = callgrind.with_math(capture, job.run)
     except PerfkitError as error:
         return Counted(per_element=None, size=size, reason=error.message)
     return Counted(per_element=counted / size, size=size)
 
 
-def _force(
-    subject: times.Subject,
-    name: str,
-    parameter: Parameter,
-    sizes: Sequence[int],
-    builder: Builder,
-) -> Forced:
+def _force(job: Job, name: str, parameter: Parameter, sizes: Sequence[int]) -> Forced:
     wanted = [size for size in sizes if not parameter.sizes or size in parameter.sizes]
-    probed, _ = times.sizes_taken(subject, branches.probes(sizes))
+    probed, _ = times.sizes_taken(job, branches.probes(sizes))
     return branches.force(
-        subject,
+        job,
         name,
         [size for size in wanted if size in probed],
-        start_values(subject.project, subject.name),
-        builder,
+        start_values(job.project, job.name),
         probed=probed,
     )
 
 
-def _lost_at(subject: times.Subject, report: MeasureReport) -> int | None:
+def _lost_at(job: Job, results: Sequence[SizeResult]) -> int | None:
     """The size at which the reference wins by most; None where it does not."""
-    losing = [r for r in report.results if r.speedup is not None and r.speedup.high < 1]
-    if subject.workload.reference is None or not losing:
+    losing = [r for r in results if r.speedup is not None and r.speedup.high < 1]
+    if job.workload.reference is None or not losing:
         return None
     return min(losing, key=lambda r: r.speedup.estimate if r.speedup else 1.0).size
 
 
-def _reference(subject: times.Subject, size: int, builder: Builder) -> Profiled | None:
+def _reference(job: Job, size: int) -> Profiled | None:
     """The reference's own profile."""
-    subject.progress(f"profiling the reference at {format_count(size)}", None)
+    job.tell(f"profiling the reference at {format_count(size)}")
+    build = job.builder.build(profile=Profile.PROFILING)
     # The reference takes the place of the call in a workload of its own, so that its files have
     # names of their own.
-    name = f"{subject.name}-reference"
-    config = subject.project.config
-    stand_in = subject.workload.model_copy(update={"call": subject.workload.reference})
-    workloads = {**config.workloads, name: stand_in}
-    project = dataclasses.replace(
-        subject.project, config=config.model_copy(update={"workloads": workloads})
-    )
-    build = builder.build(profile=Profile.PROFILING)
-    taken = profile_workload(
-        project,
-        name,
-        size,
+    stand_in = dataclasses.replace(
+        job,
+        name=f"{job.name}-reference",
+        workload=job.workload.model_copy(update={"call": job.workload.reference}),
         build=build,
-        run=subject.run,
-        names=["perf"],
-        threads=config.measure.reference_threads,
-        progress=subject.progress,
+        assignment=Assignment(),
+        threads=job.settings.reference_threads,
     )
+    taken = profile(stand_in, size, names=["perf"])
     usable = next((capture for capture in taken if profiles.can_split(capture)), None)
-    return _read(subject, usable, build) if usable is not None else None
+    return _read(job, usable, build) if usable is not None else None

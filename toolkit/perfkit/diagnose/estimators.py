@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import linear_regression
 from typing import TYPE_CHECKING
 
 from perfkit.measure import statistics
-from perfkit.records import FFI_LAYERS, Interval, Layer
+from perfkit.measure.ratios import mapped
+from perfkit.records import FFI_LAYERS, Covers, Estimate, Interval, Layer
 from perfkit.stacks.intervals import wilson
 from perfkit.units import format_count, format_seconds
 
@@ -51,30 +53,8 @@ class Method(StrEnum):
     DELAY = "injected_delay"
 
 
-class Covers(StrEnum):
-    """What an answer is the cost of."""
-
-    FFI = "ffi"  # glue, conversions, GIL
-    BOUNDARY = "boundary"  # the same and the output's allocation, first touch and release
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """One estimator's answer at one size.
-
-    Attributes:
-        seconds: per call, or None with a `reason`.
-        reason: why there is no answer, or what is to know about it.
-    """
-
-    method: Method
-    seconds: Interval | None
-    covers: Covers
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampled:
+class SampledCall:
     """A sampled split of one call, in seconds per call on the calling thread.
 
     Attributes:
@@ -121,7 +101,7 @@ class Sampled:
 
 def shifted(interval: Interval, by: float) -> Interval:
     """An interval moved by a constant."""
-    return Interval(estimate=interval.estimate + by, low=interval.low + by, high=interval.high + by)
+    return mapped(interval, lambda value: value + by)
 
 
 def widened(interval: Interval, share: float) -> Interval:
@@ -144,12 +124,12 @@ def difference(first: Interval, second: Interval) -> Interval:
     )
 
 
-def unavailable(method: Method, reason: str, covers: Covers = Covers.BOUNDARY) -> Reading:
+def unavailable(method: Method, reason: str, covers: Covers = Covers.BOUNDARY) -> Estimate:
     """What the subject cannot offer: the reason in place of a figure."""
-    return Reading(method=method, seconds=None, covers=covers, reason=f"not available: {reason}")
+    return Estimate(name=method, seconds=None, covers=covers, reason=f"not available: {reason}")
 
 
-def twin(twin_s: Interval, loop_s: float, *, call_s: Interval) -> Reading:
+def twin(twin_s: Interval, loop_s: float, *, call_s: Interval) -> Estimate:
     """E1: the call without its work, less the timing loop.
 
     Args:
@@ -161,8 +141,8 @@ def twin(twin_s: Interval, loop_s: float, *, call_s: Interval) -> Reading:
         took = f"{format_seconds(twin_s.estimate)} against {format_seconds(call_s.estimate)}"
         reason = f"the twin takes longer than the call ({took}), so it is not the call without work"
         return unavailable(Method.TWIN, reason)
-    return Reading(
-        method=Method.TWIN,
+    return Estimate(
+        name=Method.TWIN,
         seconds=shifted(twin_s, -loop_s),
         covers=Covers.BOUNDARY,
         reason="includes the output's allocation and release",
@@ -181,7 +161,7 @@ def scales(times: Mapping[int, Interval]) -> bool:
 
 def intercept(
     times: Mapping[int, Interval], loop_s: float, *, main: Mapping[int, Interval]
-) -> Reading:
+) -> Estimate:
     """E2: what is left of the time when the size goes to nothing (Theil and Sen's line).
 
     Args:
@@ -222,8 +202,8 @@ def intercept(
     spread = math.hypot(spread, max(misses[size] for size in small))
     low = at_zero - max(0.0, float(fit.high_slope) - slope) * middle
     high = at_zero + max(0.0, slope - float(fit.low_slope)) * middle
-    return Reading(
-        method=method,
+    return Estimate(
+        name=method,
         seconds=Interval(
             estimate=at_zero - loop_s,
             low=at_zero - math.hypot(at_zero - low, spread) - loop_s,
@@ -234,15 +214,15 @@ def intercept(
     )
 
 
-def inner_timer(outside_s: Interval, loop_s: float) -> Reading:
+def inner_timer(outside_s: Interval, loop_s: float) -> Estimate:
     """E3a: the call less what its own clock says about the work.
 
     Args:
         outside_s: time per call outside the inner clock's region, of the same calls.
         loop_s: time of the loop with a call of nothing.
     """
-    return Reading(
-        method=Method.INNER_TIMER,
+    return Estimate(
+        name=Method.INNER_TIMER,
         seconds=shifted(outside_s, -loop_s),
         covers=Covers.BOUNDARY,
         reason="includes the output's allocation and release, and one reading of the clock",
@@ -256,7 +236,7 @@ def call_minus_bench(
     *,
     allocates_output: bool,
     other_flags: Sequence[str] = (),
-) -> Reading:
+) -> Estimate:
     """E3b: the call less the same work timed by criterion, without Python.
 
     Args:
@@ -275,18 +255,18 @@ def call_minus_bench(
         if allocates_output
         else "includes the output's allocation and release"
     )
-    return Reading(
-        method=Method.BENCH,
+    return Estimate(
+        name=Method.BENCH,
         seconds=shifted(difference(call_s, bench_s), -loop_s),
         covers=Covers.FFI if allocates_output else Covers.BOUNDARY,
         reason=rest,
     )
 
 
-def sampled_stacks(sampled: Sampled) -> Reading:
+def sampled_stacks(sampled: SampledCall) -> Estimate:
     """E4: the samples whose stacks lie in glue, conversions or GIL."""
-    return Reading(
-        method=Method.SAMPLES,
+    return Estimate(
+        name=Method.SAMPLES,
         seconds=sampled.covering(Covers.FFI),
         covers=Covers.FFI,
         reason=f"{sampled.samples:.0f} samples",
@@ -337,15 +317,5 @@ def response(of: str, blocks: Sequence[Sequence[tuple[float, float]]]) -> Respon
     """
     if len(blocks) < statistics.LEAST_VALUES:
         return None
-    return Response(of=of, slope=statistics.rank_interval([_slope(block) for block in blocks]))
-
-
-def _slope(points: Sequence[tuple[float, float]]) -> float:
-    """By least squares."""
-    mean_x = math.fsum(x for x, _ in points) / len(points)
-    mean_y = math.fsum(y for _, y in points) / len(points)
-    spread = math.fsum((x - mean_x) ** 2 for x, _ in points)
-    if spread == 0:
-        message = "a slope takes at least two different delays"
-        raise ValueError(message)
-    return math.fsum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+    slopes = [linear_regression(*zip(*block, strict=True)).slope for block in blocks]
+    return Response(of=of, slope=statistics.rank_interval(slopes))

@@ -62,5 +62,5 @@ def unasked(observations: Sequence[Observed]) -> list[Note]:
 
 def _rank(finding: Finding) -> tuple[float, float, float]:
     """What is surely gained, then what may be, then the share."""
-    low, high = finding.predicted_gain["low"], finding.predicted_gain["high"]
+    low, high = finding.predicted_gain.low, finding.predicted_gain.high
     return (low + high) / 2, low, finding.share

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 from perfkit.checks.audit import subject_line
 from perfkit.diagnose.observed import Flags
+from perfkit.diagnose.times import brief
 from perfkit.errors import BuildError
 from perfkit.measure.plan import Variant
 from perfkit.measure.session import measure
-from perfkit.measure.subject import SUBJECT
+from perfkit.measure.variants import COPY, SUBJECT
 from perfkit.records import MeasureVerdict, Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from perfkit.diagnose.times import Subject
-    from perfkit.subject.builder import Builder
+    from perfkit.subject.job import Job
     from perfkit.subject.rustc import RustcLine
 
-WITH_FLAGS, COPY = "with_flags", "copy"
+WITH_FLAGS = "with_flags"
 LIMIT_S = 6.0
 WIDTH = 0.01
 
@@ -38,7 +38,7 @@ def missing(line: RustcLine) -> dict[str, str]:
 
 
 def measure_flags(
-    subject: Subject, sizes: Sequence[int], builder: Builder, settings: Mapping[str, str]
+    job: Job, sizes: Sequence[int], settings: Mapping[str, str]
 ) -> Mapping[int, Flags]:
     """Build with these settings and time both builds, and a copy of the first, in turn.
 
@@ -48,27 +48,29 @@ def measure_flags(
     Raises:
         BuildError: it does not compile so, or the settings did not reach rustc.
     """
-    subject.progress("building with " + named(settings), None)
-    build = builder.build(codegen=settings)
+    job.tell(f"building with {named(settings)}")
+    build = job.builder.build(codegen=settings)
     line = subject_line(build.rustc, build.module)
     if line is None or missing(line):
         message = f"the build with {named(settings)} was not compiled so"
         raise BuildError(message, remedy="see what in the cargo configuration wins over a profile")
-    if build.text_sha256 == subject.build.text_sha256:
+    if build.text_sha256 == job.build.text_sha256:
         return {}
-    specs = {SUBJECT: subject.spec(), WITH_FLAGS: subject.spec(build)}
-    variants = [Variant(name=name, role=Role.SUBJECT, spec=spec) for name, spec in specs.items()]
-    if subject.copy is not None:
-        variants.append(Variant(name=COPY, role=Role.COPY, spec=subject.spec(subject.copy)))
-    plan = subject.plan(sizes, variants, limit_s=LIMIT_S, width=WIDTH, blocks=20)
-    found = measure(plan, progress=subject.progress)
-    if found.verdict is not MeasureVerdict.OK and subject.gated:
+    copy = job.builder.copy(job.build)
+    arms = (
+        (SUBJECT, Role.SUBJECT, job.build),
+        (WITH_FLAGS, Role.SUBJECT, build),
+        (COPY, Role.COPY, copy),
+    )
+    variants = [Variant(name=name, role=role, spec=job.spec(own)) for name, role, own in arms]
+    found = measure(brief(job, limit_s=LIMIT_S, width=WIDTH, blocks=20), sizes, variants)
+    if found.report.verdict is not MeasureVerdict.OK and job.gated:
         return {}
     return {
         size: Flags(
             settings=named(settings),
             gain=found.at(size).ratio(WITH_FLAGS, SUBJECT),
-            noise_floor=found.at(size).noise_floor(SUBJECT, COPY) if subject.copy else 0.0,
+            noise_floor=found.at(size).noise_floor(SUBJECT, COPY),
         )
         for size in sizes
     }

@@ -9,8 +9,8 @@ import re
 from typing import TYPE_CHECKING
 
 from perfkit.diagnose.observed import Observed, StackTime, below, matches
-from perfkit.diagnose.rule import SEQUENCE, bound, finding, share_of_work, upto
-from perfkit.records import ALL_THREADS, Finding, Layer
+from perfkit.diagnose.rule import SEQUENCE, finding, finding_of_work, share_of_work
+from perfkit.records import Finding, Layer
 from perfkit.units import format_seconds
 
 if TYPE_CHECKING:
@@ -123,16 +123,7 @@ def allocation_in_compute(seen: Observed) -> Finding | None:
         "take the allocation out of the loop: a buffer made once, an array of fixed length, or an "
         "iterator in place of a collected Vec"
     )
-    return finding(
-        seen,
-        "allocation_in_compute",
-        title,
-        share,
-        seen.evidence(chosen),
-        remedy,
-        base=ALL_THREADS,
-        gain=upto(bound(seen, chosen)),
-    )
+    return finding_of_work(seen, "allocation_in_compute", title, share, chosen, remedy)
 
 
 def _seconds(seen: Observed, chosen: Sequence[StackTime]) -> float:

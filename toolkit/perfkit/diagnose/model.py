@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
-from perfkit.measure.reading import is_faster, is_slower
+from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.measure.results import LEAST_FLOOR
 from perfkit.records import (
     Crossing,
@@ -78,8 +79,8 @@ def _layer_seconds(split: SizeSplit, layer: Layer) -> Interval:
             call = split.call_s.estimate
             return Interval(
                 estimate=time.seconds,
-                low=min(time.low * call, time.seconds),
-                high=max(time.high * call, time.seconds),
+                low=min(time.share.low * call, time.seconds),
+                high=max(time.share.high * call, time.seconds),
             )
     return Interval(estimate=0.0, low=0.0, high=0.0)
 
@@ -155,41 +156,28 @@ def crossover(gains: Mapping[int, Interval], noise_floor: float | None = None) -
     slower = tuple(size for size in sizes if is_slower(gains[size], floor))
     undecided = tuple(size for size in sizes if size not in (*faster, *slower))
 
-    def answer(
-        outcome: Outcome,
-        *,
-        size: float | None = None,
-        low: float | None = None,
-        high: float | None = None,
-        rising: bool = True,
-    ) -> Crossover:
-        return Crossover(
-            outcome=outcome,
-            size=size,
-            low=low,
-            high=high,
-            rising=rising,
-            faster=faster,
-            slower=slower,
-            undecided=undecided,
-        )
-
+    found = Crossover(outcome=Outcome.UNRESOLVED, faster=faster, slower=slower, undecided=undecided)
     decided = [size in faster for size in sizes if size not in undecided]
     turns = sum(one is not other for one, other in itertools.pairwise(decided))
     if turns == 0:
         if undecided or not decided:
-            return answer(Outcome.UNRESOLVED)
-        return answer(Outcome.ALWAYS if decided[0] else Outcome.NEVER)
+            return found
+        return replace(found, outcome=Outcome.ALWAYS if decided[0] else Outcome.NEVER)
     if turns > 1:
-        return answer(Outcome.SEVERAL)
+        return replace(found, outcome=Outcome.SEVERAL)
     rising = decided[-1]
     below, above = (slower, faster) if rising else (faster, slower)
     low, high = max(below), min(above)
     logs = {s: math.log(gains[s].estimate) for s in sizes if low <= s <= high}
     if not rising:
         logs = {size: -value for size, value in logs.items()}
-    return answer(
-        Outcome.FOUND, size=_zero_of(logs), low=float(low), high=float(high), rising=rising
+    return replace(
+        found,
+        outcome=Outcome.FOUND,
+        size=_zero_of(logs),
+        low=float(low),
+        high=float(high),
+        rising=rising,
     )
 
 

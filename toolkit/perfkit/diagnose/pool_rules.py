@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perfkit.diagnose.observed import Observed, StackTime, matches
 from perfkit.diagnose.rule import (
     LONG_CALL_S,
     again,
-    bound,
+    checked_by,
     compute_share,
     finding,
+    finding_of_work,
     share_of_work,
     upto,
 )
@@ -141,16 +142,9 @@ def pool_for_too_little(seen: Observed) -> Finding | None:
         "from which work is spread; `perfkit tune` finds it"
     )
     chosen = seen.where(lambda s: s.layer is Layer.POOL)
-    return finding(
-        seen,
-        "pool_for_too_little",
-        title,
-        lost,
-        seen.evidence(chosen),
-        remedy,
-        gain=upto(lost.high),
-        check=_tune(seen),
-    )
+    evidence, gain = seen.evidence(chosen), upto(lost.high)
+    found = finding(seen, "pool_for_too_little", title, lost, evidence, remedy, gain)
+    return checked_by(found, _tune(seen))
 
 
 def chunk_too_small(seen: Observed) -> Finding | None:
@@ -167,17 +161,8 @@ def chunk_too_small(seen: Observed) -> Finding | None:
         "cutting, handing over and joining pieces"
     )
     remedy = f"{_grains(seen, 'raise')} give each piece work for tens of microseconds at least"
-    return finding(
-        seen,
-        "chunk_too_small",
-        title,
-        share,
-        seen.evidence(chosen),
-        remedy,
-        base=ALL_THREADS,
-        gain=upto(bound(seen, chosen)),
-        check=_tune(seen) if seen.grains else None,
-    )
+    found = finding_of_work(seen, "chunk_too_small", title, share, chosen, remedy)
+    return checked_by(found, _tune(seen)) if seen.grains else found
 
 
 def chunk_too_large(seen: Observed) -> Finding | None:
@@ -201,16 +186,9 @@ def chunk_too_large(seen: Observed) -> Finding | None:
         "and see that no part of it runs on one worker alone"
     )
     chosen = seen.where(lambda s: not s.calling and s.layer in _USEFUL and matches(s, _POOL))
-    return finding(
-        seen,
-        "chunk_too_large",
-        title,
-        Interval(estimate=share, low=share, high=share),
-        seen.evidence(chosen),
-        remedy,
-        gain=upto(share),
-        check=_tune(seen) if seen.grains else None,
-    )
+    exactly, evidence = Interval(estimate=share, low=share, high=share), seen.evidence(chosen)
+    found = finding(seen, "chunk_too_large", title, exactly, evidence, remedy, upto(share))
+    return checked_by(found, _tune(seen)) if seen.grains else found
 
 
 def _grains(seen: Observed, word: str) -> str:
@@ -240,7 +218,7 @@ def pool_not_used(seen: Observed) -> Finding | None:
     evidence = seen.evidence(
         seen.where(lambda s: s.calling and s.layer in (Layer.COMPUTE, Layer.MATH))
     )
-    return finding(seen, "pool_not_used", title, compute, evidence, remedy, gain=gain)
+    return finding(seen, "pool_not_used", title, compute, evidence, remedy, gain)
 
 
 def foreign_threads(seen: Observed) -> Finding | None:
@@ -261,17 +239,9 @@ def foreign_threads(seen: Observed) -> Finding | None:
             "limit its pool (OMP_NUM_THREADS, OPENBLAS_NUM_THREADS, threadpoolctl) or let its idle "
             "threads sleep (OMP_WAIT_POLICY=passive)"
         )
-    return finding(
-        seen,
-        "foreign_threads",
-        title,
-        share,
-        seen.evidence(chosen, _FOREIGN_POOL),
-        remedy,
-        base=ALL_THREADS,
-        gain=upto(min(share.high, 1.0)),
-        check=again(seen),
-    )
+    evidence, gain = seen.evidence(chosen, _FOREIGN_POOL), upto(min(share.high, 1.0))
+    found = finding(seen, "foreign_threads", title, share, evidence, remedy, gain)
+    return replace(found, base=ALL_THREADS, verify=again(seen))
 
 
 def _calls_blas(seen: Observed, stack: StackTime) -> bool:

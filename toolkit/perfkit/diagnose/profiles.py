@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit import _engine
-from perfkit.diagnose.estimators import Sampled
+from perfkit.diagnose.estimators import SampledCall
 from perfkit.diagnose.observed import StackTime
 from perfkit.profile import analyse
 from perfkit.records import FFI_LAYERS, Layer
@@ -63,9 +63,9 @@ class Profiled:
             boundary_allocation_s=self.boundary_allocation_s * by,
         )
 
-    def sampled(self, loop_s: float) -> Sampled:
+    def sampled(self, loop_s: float) -> SampledCall:
         """As the estimator of sampled stacks wants it."""
-        return Sampled(
+        return SampledCall(
             layers={row.layer: row.seconds for row in self.split.layers},
             samples=self.region_samples,
             design_effect=self.capture.design_effect,

@@ -12,7 +12,8 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, assert_never
 
-from perfkit.measure.subject import SAME_WORK
+from perfkit.measure.ratios import saved_share
+from perfkit.measure.variants import SAME_WORK
 from perfkit.records import (
     DiagnoseVerdict,
     Diagnosis,
@@ -35,7 +36,7 @@ _NO_FIGURES = (DiagnoseVerdict.BUSY, DiagnoseVerdict.UNTRUSTED)
 """Verdicts under which nothing of a diagnosis stands; under the others its split sizes do."""
 
 
-class Reading(StrEnum):
+class Fulfilment(StrEnum):
     """Where the gain that was reached lies, beside the one that a finding promised."""
 
     INSIDE = "inside"
@@ -69,7 +70,7 @@ class Chapter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Gain:
     """One size at which both workloads were timed in the same blocks.
 
     `change` is the earlier workload's time over the later one's; `saved` the share of the earlier
@@ -97,7 +98,7 @@ class Promise:
 
     finding: Finding
     saved: Interval | None
-    reading: Reading
+    reading: Fulfilment
     reason: str
     afterwards: Afterwards
     later: Finding | None
@@ -116,7 +117,7 @@ class Replacement:
     before: str
     after: str
     run: str | None
-    steps: tuple[Step, ...]
+    steps: tuple[Gain, ...]
     promises: tuple[Promise, ...]
     reason: str
     command: str
@@ -160,24 +161,15 @@ def tell(chapters: Sequence[Chapter]) -> Story:
     )
 
 
-def saved_share(change: Interval) -> Interval:
-    """The share of the earlier call that is saved, from the ratio of the earlier time to the
-    later.
-    """
-    return Interval(
-        estimate=1 - 1 / change.estimate, low=1 - 1 / change.low, high=1 - 1 / change.high
-    )
-
-
-def reading(saved: Interval, low: float, high: float) -> Reading:
+def reading(saved: Interval, promised: Interval) -> Fulfilment:
     """Where a gain lies beside a promise; the interval of the gain decides, not its estimate."""
-    if saved.low > high:
-        return Reading.ABOVE
-    if saved.high < low:
-        return Reading.BELOW
-    if saved.low >= low and saved.high <= high:
-        return Reading.INSIDE
-    return Reading.ACROSS
+    if saved.low > promised.high:
+        return Fulfilment.ABOVE
+    if saved.high < promised.low:
+        return Fulfilment.BELOW
+    if saved.low >= promised.low and saved.high <= promised.high:
+        return Fulfilment.INSIDE
+    return Fulfilment.ACROSS
 
 
 def _measured_pairs(chapters: Sequence[Chapter]) -> dict[tuple[str, str], Chapter]:
@@ -249,10 +241,10 @@ def _replacement(
     )
 
 
-def _step(row: SizeResult) -> Step | None:
+def _step(row: SizeResult) -> Gain | None:
     if row.change is None or row.baseline_s is None:
         return None
-    return Step(
+    return Gain(
         size=row.size,
         pattern=row.pattern,
         before_s=row.baseline_s,
@@ -311,7 +303,7 @@ def _promise(
     finding: Finding,
     after: str,
     measured: Chapter | None,
-    steps: Sequence[Step],
+    steps: Sequence[Gain],
     reason: str,
 ) -> Promise:
     step = next(
@@ -322,12 +314,11 @@ def _promise(
     if not reason and step is None:
         reason = f"not timed together at {format_count(finding.size)}"
     saved = step.saved if step is not None and not reason else None
-    low, high = finding.predicted_gain["low"], finding.predicted_gain["high"]
     afterwards, later = _afterwards(chapters, finding, after)
     return Promise(
         finding=finding,
         saved=saved,
-        reading=Reading.WITHHELD if saved is None else reading(saved, low, high),
+        reading=Fulfilment.WITHHELD if saved is None else reading(saved, finding.predicted_gain),
         reason=reason,
         afterwards=afterwards,
         later=later,

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perfkit.diagnose.estimators import Covers, Method, difference
-from perfkit.records import Interval, Layer, Quantity, QuantityName
+from perfkit.diagnose.estimators import Method, difference
+from perfkit.records import Covers, Interval, Layer, Quantity, QuantityName
 from perfkit.units import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from perfkit.diagnose.estimators import Reading, Sampled
+    from perfkit.diagnose.estimators import SampledCall
+    from perfkit.records import Estimate
     from perfkit.stacks.split import Split
 
 
 def quantities(
-    readings: Mapping[Method, Reading], sampled: Sampled | None, split: Split | None
+    readings: Mapping[str, Estimate], sampled: SampledCall | None, split: Split | None
 ) -> tuple[Quantity, ...]:
     """The three at one size.
 
@@ -33,13 +34,13 @@ def quantities(
     return (_fixed(readings), _output(readings, sampled), _dispatch(split))
 
 
-def _fixed(readings: Mapping[Method, Reading]) -> Quantity:
+def _fixed(readings: Mapping[str, Estimate]) -> Quantity:
     line = readings[Method.INTERCEPT]
     basis = "the line through the small sizes, at zero" if line.seconds else line.reason
     return Quantity(name=QuantityName.FIXED, seconds=line.seconds, basis=basis)
 
 
-def _output(readings: Mapping[Method, Reading], sampled: Sampled | None) -> Quantity:
+def _output(readings: Mapping[str, Estimate], sampled: SampledCall | None) -> Quantity:
     name = QuantityName.OUTPUT
     if sampled is not None:
         basis = (
@@ -73,7 +74,7 @@ def _dispatch(split: Split | None) -> Quantity:
     away = Interval(
         estimate=sum(row.seconds for row in rows),
         # Both ends at once: the two layers' errors are not independent.
-        low=sum(row.low for row in rows) * split.call_s,
-        high=sum(row.high for row in rows) * split.call_s,
+        low=sum(row.share.low for row in rows) * split.call_s,
+        high=sum(row.share.high for row in rows) * split.call_s,
     )
     return Quantity(name=name, seconds=away, basis=basis)

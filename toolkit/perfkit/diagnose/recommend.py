@@ -27,7 +27,7 @@ size that lies under the threshold (10k gives 8_000), above it (divided) for one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
+class _NextValue:
     """One value to try next, and where it comes from."""
 
     parameter: str
@@ -120,7 +120,7 @@ def _against(result: SizeResult) -> str:
 
 
 def _recommendation(
-    result: SizeResult, distance: float, step: _Step | None, reason: str
+    result: SizeResult, distance: float, step: _NextValue | None, reason: str
 ) -> Recommendation:
     return Recommendation(
         workload=result.workload,
@@ -143,21 +143,21 @@ def _steps(
     parameters: Mapping[str, Parameter],
     current: Mapping[str, Value],
     grid: Mapping[str, Sequence[Value]],
-) -> Iterator[_Step]:
+) -> Iterator[_NextValue]:
     concerned = _concerned(size, parameters)
     for name, parameter in concerned:
         if parameter.first_step is not None:
-            yield _Step(
+            yield _NextValue(
                 parameter=name, value=parameter.first_step, origin=f"the first step of {name}"
             )
     for name, _ in concerned:
         for value in grid.get(name, ()):
-            yield _Step(parameter=name, value=value, origin=f"the next value of {name}'s grid")
+            yield _NextValue(parameter=name, value=value, origin=f"the next value of {name}'s grid")
     for name, parameter in concerned:
         value_of_kind = _step_of_kind(size, parameter.kind, current.get(name))
         if value_of_kind is not None:
             value, origin = value_of_kind
-            yield _Step(parameter=name, value=value, origin=f"{name}: {origin}")
+            yield _NextValue(parameter=name, value=value, origin=f"{name}: {origin}")
 
 
 def _step_of_kind(size: int, kind: Kind, value: Value | None) -> tuple[int, str] | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from perfkit.records import OF_THE_CALL, Finding, Interval, Layer
+from perfkit.records import ALL_THREADS, Finding, Interval, Layer
 from perfkit.stacks.intervals import wilson
 from perfkit.units import format_count
 
@@ -48,30 +49,39 @@ def finding(
     share: Interval,
     evidence: Sequence[Evidence],
     remedy: str,
-    *,
-    base: str = OF_THE_CALL,
     gain: Interval | None = None,
-    check: str | None = None,
 ) -> Finding:
-    """A finding whose gain is bounded by its share, unless something tighter is known.
-
-    Args:
-        base: what `share` is a share of; where it is not the call, `gain` must be given.
-        check: the command that verifies the remedy.
-    """
-    bound = gain or share
+    """A finding whose gain is bounded by its share, unless something tighter is known."""
     return Finding(
         id=identifier,
         title=title,
         workload=seen.workload,
         size=seen.size,
         share=share.estimate,
-        base=base,
-        predicted_gain={"low": bound.low, "high": bound.high},
+        predicted_gain=gain or share,
         evidence=tuple(evidence),
         remedy=remedy,
-        verify=check if check is not None else verify(seen),
+        verify=verify(seen),
     )
+
+
+def finding_of_work(
+    seen: Observed,
+    identifier: str,
+    title: str,
+    share: Interval,
+    chosen: Sequence[StackTime],
+    remedy: str,
+) -> Finding:
+    """A finding whose share is of the CPU time of all threads, as `share_of_work` gives it."""
+    gain = upto(bound(seen, chosen))
+    found = finding(seen, identifier, title, share, seen.evidence(chosen), remedy, gain)
+    return replace(found, base=ALL_THREADS)
+
+
+def checked_by(found: Finding, command: str) -> Finding:
+    """A finding whose remedy another command verifies than measuring the edit."""
+    return replace(found, verify=command)
 
 
 def upto(high: float) -> Interval:
@@ -96,7 +106,7 @@ def bound(seen: Observed, chosen: Sequence[StackTime]) -> float:
     if own is None:
         return 1.0
     waited = sum(
-        row.high for layer in (Layer.WAITING, Layer.POOL) if (row := seen.layers.get(layer))
+        row.share.high for layer in (Layer.WAITING, Layer.POOL) if (row := seen.layers.get(layer))
     )
     return min(1.0, own.high + min(others / seen.region_samples, waited))
 

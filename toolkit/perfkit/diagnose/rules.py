@@ -14,25 +14,20 @@ from typing import TYPE_CHECKING
 
 from perfkit.diagnose import memory_rules, pool_rules
 from perfkit.diagnose.model import described
-from perfkit.diagnose.observed import (
-    Branches,
-    Counted,
-    Observed,
-    frame_totals,
-    matches,
-)
+from perfkit.diagnose.observed import Branches, Counted, Observed, frame_totals, matches
 from perfkit.diagnose.rule import (
     LONG_CALL_S,
     SEQUENCE,
     again,
-    bound,
+    checked_by,
     compute_share,
     finding,
+    finding_of_work,
     share_of_work,
     upto,
 )
-from perfkit.measure.reading import is_faster
-from perfkit.records import ALL_THREADS, Evidence, Finding, Interval, Layer
+from perfkit.measure.ratios import inverse, is_faster, saved_share
+from perfkit.records import Evidence, Finding, Interval, Layer
 from perfkit.units import format_count, format_ratio, format_share
 
 if TYPE_CHECKING:
@@ -115,17 +110,10 @@ def gil_held(seen: Observed) -> Finding | None:
     evidence = seen.evidence(
         seen.where(lambda s: s.calling and s.layer in (Layer.COMPUTE, Layer.MATH))
     )
-    return finding(
-        seen,
-        "gil_held",
-        title,
-        compute or held,
-        evidence,
-        remedy,
-        # A single call saves nothing: the gain is what other threads can do beside it.
-        gain=Interval(estimate=0.0, low=0.0, high=0.0),
-        check=again(seen),
-    )
+    # A single call saves nothing: the gain is what other threads can do beside it.
+    nothing = Interval(estimate=0.0, low=0.0, high=0.0)
+    found = finding(seen, "gil_held", title, compute or held, evidence, remedy, nothing)
+    return checked_by(found, again(seen))
 
 
 def threshold_outside(seen: Observed) -> Finding | None:
@@ -135,12 +123,10 @@ def threshold_outside(seen: Observed) -> Finding | None:
         taken_above = seen.size >= branches.value
         gain = branches.above_gain
         if taken_above:
-            gain = Interval(estimate=1 / gain.estimate, low=1 / gain.high, high=1 / gain.low)
+            gain = inverse(gain)
         if not is_faster(gain, branches.noise_floor):
             continue  # the branch that is taken is not the slower one, as far as can be told
-        saved = Interval(
-            estimate=1 - 1 / gain.estimate, low=1 - 1 / gain.low, high=1 - 1 / gain.high
-        )
+        saved = saved_share(gain)
         other = "below" if taken_above else "above"
         title = (
             f"{branches.parameter} = {branches.value} is on the wrong side of "
@@ -151,15 +137,8 @@ def threshold_outside(seen: Observed) -> Finding | None:
             f"move {branches.parameter} {'above' if taken_above else 'to at most'} "
             f"{format_count(seen.size)}; {_crossing(branches)}"
         )
-        found = finding(
-            seen,
-            "threshold_outside",
-            title,
-            saved,
-            (),
-            remedy,
-            check=f"perfkit tune --workload {seen.workload}",
-        )
+        found = finding(seen, "threshold_outside", title, saved, (), remedy)
+        found = checked_by(found, f"perfkit tune --workload {seen.workload}")
         if worst is None or found.share > worst.share:
             worst = found
     return worst
@@ -192,16 +171,7 @@ def scalar_math(seen: Observed) -> Finding | None:
         "evaluate a polynomial or rational approximation over slices that the compiler can "
         "vectorise, or call a vector math library; check the accuracy you need first"
     )
-    return finding(
-        seen,
-        "scalar_math",
-        title,
-        share,
-        seen.evidence(chosen),
-        remedy,
-        base=ALL_THREADS,
-        gain=upto(bound(seen, chosen)),
-    )
+    return finding_of_work(seen, "scalar_math", title, share, chosen, remedy)
 
 
 def _instructions(counted: Counted | None) -> str:
@@ -217,11 +187,7 @@ def build_flags(seen: Observed) -> Finding | None:
     flags = seen.flags
     if flags is None or flags.gain.low <= 1 + max(LEAST_GAIN, flags.noise_floor):
         return None
-    saved = Interval(
-        estimate=1 - 1 / flags.gain.estimate,
-        low=1 - 1 / flags.gain.low,
-        high=1 - 1 / flags.gain.high,
-    )
+    saved = saved_share(flags.gain)
     title = f"With {flags.settings} the call is {format_ratio(flags.gain.estimate)} as fast"
     remedy = "set them in the cargo profile that ships; compiling takes longer"
     return finding(seen, "build_flags", title, saved, (), remedy)
@@ -247,17 +213,17 @@ def per_call_overhead(seen: Observed) -> Finding | None:
     ffi = seen.ffi
     if not seen.smallest or ffi is None or not ffi.agree or ffi.share is None:
         return None
-    low, high = ffi.low, ffi.high
-    if low is None or high is None or low < BOUNDARY_FROM:
+    share = ffi.share
+    if share.low < BOUNDARY_FROM:
         return None
     if sequence_conversion(seen) is not None:
         return None  # a conversion that grows with the size is another matter
-    share = Interval(estimate=ffi.share, low=low, high=high)
-    title = (
-        f"The boundary is {format_share(ffi.share)} of a call of {format_count(seen.size)} elements"
-    )
+    boundary, size = format_share(share.estimate), format_count(seen.size)
+    title = f"The boundary is {boundary} of a call of {size} elements"
     remedy = "hand over more elements per call: one array of many small problems, not many calls"
-    return finding(seen, "per_call_overhead", title, share, (), remedy, gain=upto(min(high, 1.0)))
+    return finding(
+        seen, "per_call_overhead", title, share, (), remedy, gain=upto(min(share.high, 1.0))
+    )
 
 
 def reference_faster(seen: Observed) -> Finding | None:

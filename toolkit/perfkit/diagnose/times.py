@@ -1,39 +1,31 @@
 """The timed figures that the estimators need: call, twin, inner timer, reference, small sizes.
 
-Asks `perfkit.measure` and the worker; what the figures mean is in `estimators.py`.
+Asks `perfkit.measure`; what the figures mean is in `estimators.py`, what else is asked of a call in
+`probes.py`.
 """
 
 from __future__ import annotations
 
 import statistics as plain_statistics
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfkit.diagnose import gil_probe
-from perfkit.diagnose.estimators import SMALL_SIZES, Method, Response, response
+from perfkit.diagnose.estimators import SMALL_SIZES
 from perfkit.errors import WorkloadError
 from perfkit.measure import statistics
-from perfkit.measure.plan import Plan, Variant, quick
+from perfkit.measure.plan import Variant, quick
 from perfkit.measure.session import measure
-from perfkit.measure.subject import SUBJECT, variants_for
-from perfkit.records import Interval, MeasureVerdict, Note, Pattern, Role
-from perfkit.subject.child import spec_for, worker
-from perfkit.subject.workloads import verify
-from perfkit.units import format_count
+from perfkit.measure.variants import SUBJECT, variants_for
+from perfkit.records import Interval, MeasureVerdict, Role
+from perfkit.subject.child import worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from perfkit.config import Measure, Project, Workload
+    from perfkit.config import Project
     from perfkit.measure.blocks import Block
     from perfkit.measure.results import Measurement, Point
-    from perfkit.records import Build
-    from perfkit.store import Run
-    from perfkit.subject.child import Which, WorkerSpec
-    from perfkit.subject.parameters import Assignment
-
-    Progress = Callable[[str, float | None], None]
+    from perfkit.subject.job import Job
 
 TWIN, INNER = "twin", "inner_timer"
 WIDTH = 0.02
@@ -41,82 +33,17 @@ LIMIT_S = 8.0
 SMALL_LIMIT_S = 1.5
 """Seconds per size at the most: a diagnosis has many arms, and two percent is enough for it."""
 QUICK_CAPTURE_S = 1.5
-LOOP_REPEATS = 15
-PROBE_FROM_S = 1e-3
-"""The GIL probe needs a call that is long beside the hand-over of the lock."""
-PROBE_BATCHES = 9
-DELAY_FACTORS = (1.0, 3.0, 6.0)
-"""From a delay that is not zero: the hook's own clock readings are then in every one of them."""
-LEAST_DELAY_S = 2e-7
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What is diagnosed, and how its workers are made.
-
-    Attributes:
-        gated: whether sentinels decide which blocks count; without them nothing is vouched for.
-    """
-
-    project: Project
-    name: str
-    workload: Workload
-    build: Build
-    copy: Build | None
-    assignment: Assignment
-    threads: int
-    seed: int
-    run: Run
-    patience_s: float | None
-    progress: Progress
-    gated: bool = True
-
-    def spec(self, build: Build | None = None, **overrides: object) -> WorkerSpec:
-        """A worker of the subject's build, or of another one."""
-        chosen = build if build is not None else self.build
-        return spec_for(self.project, chosen, self.assignment, threads=self.threads, **overrides)
-
-    def settings(self, *, limit_s: float, width: float, blocks: int) -> Measure:
-        """The project's settings, made quick enough for many arms."""
-        own = self.project.config.measure
-        update: dict[str, object] = {
-            "width": max(own.width, width),
-            "time_limit_s": min(own.time_limit_s, limit_s),
-            "min_blocks": min(own.min_blocks, blocks),
-            "sessions": 1,
-        }
-        if self.patience_s is not None:
-            update["patience_s"] = self.patience_s
-        return own.model_copy(update=update)
-
-    def plan(
-        self,
-        sizes: Sequence[int],
-        variants: Sequence[Variant],
-        *,
-        limit_s: float,
-        width: float,
-        blocks: int,
-        threads: int | None = None,
-        patterns: tuple[Pattern, ...] = (Pattern.HOT,),
-    ) -> Plan:
-        """Variants of this workload in the same blocks.
-
-        Args:
-            threads: as many cores must be free; those of the subject when None.
-        """
-        return Plan(
-            workload_name=self.name,
-            workload=self.workload,
-            sizes=tuple(sizes),
-            variants=tuple(variants),
-            threads=self.threads if threads is None else threads,
-            settings=self.settings(limit_s=limit_s, width=width, blocks=blocks),
-            patterns=patterns,
-            seed=self.seed,
-            run=self.run,
-            gated=self.gated,
-        )
+def brief(job: Job, *, limit_s: float, width: float, blocks: int) -> Job:
+    """The job with settings that are quick enough for many arms."""
+    own = job.settings
+    return job.measured_by(
+        width=max(own.width, width),
+        time_limit_s=min(own.time_limit_s, limit_s),
+        min_blocks=min(own.min_blocks, blocks),
+        sessions=1,
+    )
 
 
 def quick_project(project: Project) -> Project:
@@ -134,39 +61,15 @@ def quick_project(project: Project) -> Project:
     return replace(project, config=project.config.model_copy(update=update))
 
 
-def check_results(subject: Subject, sizes: Sequence[int]) -> tuple[Note, ...]:
-    """See that subject and reference agree before anything is timed.
-
-    Raises:
-        WrongResultError: they do not.
-        WorkloadError: the workload raised.
-    """
-    notes: dict[Note, None] = {}
-    for size in sizes:
-        subject.progress(f"checking the result at {format_count(size)}", None)
-        _, found = verify(subject.spec(), subject.name, subject.workload, size, seed=subject.seed)
-        notes.update(dict.fromkeys(found))
-    return tuple(notes)
-
-
-def measure_main(subject: Subject, sizes: Sequence[int]) -> tuple[Plan, Measurement]:
+def measure_main(job: Job, sizes: Sequence[int]) -> Measurement:
     """Call, copy, reference, twin and inner timer in the same blocks, at every size."""
-    spec = subject.spec()
-    variants = list(
-        variants_for(
-            subject.project,
-            subject.workload,
-            subject.build,
-            copy=subject.copy,
-            assignment=subject.assignment,
-        )
-    )
-    if subject.workload.twin is not None:
-        variants.append(Variant(name=TWIN, role=Role.TWIN, spec=spec, which="twin"))
-    if subject.workload.inner_timer is not None:
-        variants.append(Variant(name=INNER, role=Role.TWIN, spec=spec, which="inner_timer"))
-    plan = subject.plan(sizes, variants, limit_s=LIMIT_S, width=WIDTH, blocks=20)
-    return plan, measure(plan, progress=subject.progress)
+    variants = list(variants_for(job))
+    if job.workload.twin is not None:
+        variants.append(Variant(name=TWIN, role=Role.TWIN, spec=job.spec(), which="twin"))
+    if job.workload.inner_timer is not None:
+        inner = Variant(name=INNER, role=Role.TWIN, spec=job.spec(), which="inner_timer")
+        variants.append(inner)
+    return measure(brief(job, limit_s=LIMIT_S, width=WIDTH, blocks=20), sizes, variants)
 
 
 def spread(point: Point, variant: str = SUBJECT) -> float:
@@ -188,7 +91,7 @@ def inner_outside(point: Point, variant: str = INNER) -> Interval | None:
         None with too few valid blocks for an interval.
     """
     values = [
-        _outside(block, variant)
+        outside(block, variant)
         for session in point.sessions
         for block in session
         if block.valid and variant in block.inner_s
@@ -204,35 +107,30 @@ class SmallTimes:
     reason: str
 
 
-def measure_small(subject: Subject) -> SmallTimes:
+def measure_small(job: Job) -> SmallTimes:
     """Time the sizes of the intercept's fit; sizes that the workload refuses are left out."""
-    usable, refused = sizes_taken(subject, SMALL_SIZES)
+    usable, refused = sizes_taken(job, SMALL_SIZES)
     if not usable:
         return SmallTimes(times={}, reason=refused)
-    plan = subject.plan(
-        usable,
-        (Variant(name=SUBJECT, role=Role.SUBJECT, spec=subject.spec()),),
-        limit_s=SMALL_LIMIT_S,
-        width=WIDTH,
-        blocks=12,
-        threads=1,  # below any pool's use: one free core is enough
-    )
-    found = measure(plan, progress=subject.progress)
-    if found.verdict is MeasureVerdict.BUSY:
+    alone = Variant(name=SUBJECT, role=Role.SUBJECT, spec=job.spec())
+    # Below any pool's use one free core is enough.
+    single = replace(brief(job, limit_s=SMALL_LIMIT_S, width=WIDTH, blocks=12), threads=1)
+    found = measure(single, usable, [alone])
+    if found.report.verdict is MeasureVerdict.BUSY:
         return SmallTimes(times={}, reason="the machine was busy while small sizes were timed")
     times = {size: found.at(size).absolute(SUBJECT) for size in usable}
     return SmallTimes(times=times, reason=refused)
 
 
-def sizes_taken(subject: Subject, sizes: Sequence[int]) -> tuple[tuple[int, ...], str]:
+def sizes_taken(job: Job, sizes: Sequence[int]) -> tuple[tuple[int, ...], str]:
     """The sizes that the workload takes, and what it says of the others."""
     usable: list[int] = []
     refused = ""
-    with worker(subject.spec()) as running:
+    with worker(job.spec()) as running:
         for size in sizes:
             try:
                 arm = running.prepare(
-                    subject.workload, size, which="call", seed=subject.seed, name=subject.name
+                    job.workload, size, which="call", seed=job.seed, name=job.name
                 )
                 running.calibrate(arm, warm_s=0.0)
             except WorkloadError as error:
@@ -242,102 +140,7 @@ def sizes_taken(subject: Subject, sizes: Sequence[int]) -> tuple[tuple[int, ...]
     return tuple(usable), refused
 
 
-def loop_overhead(subject: Subject) -> Interval:
-    """What a turn of the timing loop with a call of nothing takes, in the project's interpreter."""
-    with worker(subject.spec()) as running:
-        values = [running.loop_overhead() for _ in range(LOOP_REPEATS)]
-    return statistics.rank_interval(values)
-
-
-def probe_gil(subject: Subject, size: int) -> Interval:
-    """Share of the call's time in which a second Python thread could not run.
-
-    Raises:
-        PerfkitError: the probe failed in the worker.
-    """
-    call = subject.workload.call
-    place, _, function = call.rpartition(":")
-    if place.endswith(".py"):
-        call = f"{subject.project.resolve(Path(place))}:{function}"
-    probe = f"{Path(gil_probe.__file__).resolve()}:held"
-    workload = subject.workload.model_copy(update={"inner_timer": probe})
-    spec = subject.spec()
-    spec = replace(spec, environment={**spec.environment, gil_probe.CALL_VARIABLE: call})
-    with worker(spec) as running:
-        arm = running.prepare(
-            workload, size, which="inner_timer", seed=subject.seed, name=subject.name
-        )
-        running.calibrate(arm, warm_s=0.0)
-        shares = []
-        for _ in range(PROBE_BATCHES):
-            timing = running.time(arm, 2)
-            if timing.inner_s is not None:
-                shares.append(timing.inner_s / timing.seconds)
-    return statistics.rank_interval(shares)
-
-
-def measure_delays(subject: Subject, size: int, fixed_s: float) -> tuple[Response, ...]:
-    """Inject known delays at the boundary and see how call, twin and inner timer answer.
-
-    Args:
-        fixed_s: what the boundary takes by itself; the delays are multiples of it.
-
-    Raises:
-        MachineBusyError: the machine had no room.
-    """
-    hook = subject.project.config.subject.delay_hook
-    if hook is None:
-        return ()
-    unit = max(fixed_s, LEAST_DELAY_S)
-    delays = {f"{factor:g}": round(factor * unit * 1e9) for factor in DELAY_FACTORS}
-    arms: list[tuple[str, Which]] = [(SUBJECT, "call")]
-    if subject.workload.twin is not None:
-        arms.append((TWIN, "twin"))
-    if subject.workload.inner_timer is not None:
-        arms.append((INNER, "inner_timer"))
-    variants = []
-    for arm, which in arms:
-        for label, nanoseconds in delays.items():
-            calls = {**subject.assignment.calls, hook: nanoseconds}
-            variants.append(
-                Variant(
-                    name=f"{arm}+{label}",
-                    role=Role.SUBJECT if which == "call" else Role.TWIN,
-                    spec=subject.spec(calls=calls),
-                    which=which,
-                )
-            )
-    plan = subject.plan((size,), variants, limit_s=LIMIT_S, width=WIDTH, blocks=20)
-    found = measure(plan, progress=subject.progress)
-    if found.verdict is MeasureVerdict.BUSY:
-        raise found.refusal()
-    point = found.at(size)
-    names = {SUBJECT: "call", TWIN: Method.TWIN.value, INNER: Method.INNER_TIMER.value}
-    seconds = {label: nanoseconds * 1e-9 for label, nanoseconds in delays.items()}
-    return tuple(
-        answer
-        for arm, _ in arms
-        if (answer := response(names[arm], delay_blocks(point, arm, seconds))) is not None
-    )
-
-
-def delay_blocks(
-    point: Point, arm: str, delays: Mapping[str, float]
-) -> list[list[tuple[float, float]]]:
-    """For each valid block, (seconds injected, what the arm took) of every delay."""
-    found = []
-    for block in (b for session in point.sessions for b in session if b.valid):
-        names = {f"{arm}+{label}": delay for label, delay in delays.items()}
-        if arm == INNER:
-            if not all(name in block.inner_s for name in names):
-                continue
-            found.append([(delay, _outside(block, name)) for name, delay in names.items()])
-        else:
-            found.append([(delay, block.typical_s(name)) for name, delay in names.items()])
-    return found
-
-
-def _outside(block: Block, variant: str) -> float:
+def outside(block: Block, variant: str) -> float:
     """Seconds per call outside the inner clock's region, in one block."""
     pairs = zip(block.per_call_s[variant], block.inner_s[variant], strict=True)
     return plain_statistics.median(whole - inside for whole, inside in pairs)

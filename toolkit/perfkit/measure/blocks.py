@@ -6,13 +6,12 @@ The token is the answer to a command: exactly one worker runs at any time.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from perfkit.measure.plan import BLOCK_LIMIT_S
+from perfkit.measure.plan import BLOCK_LIMIT_S, BLOCK_S
 from perfkit.records import Pattern
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from perfkit.measure.plan import Arm
-    from perfkit.measure.sentinels import Reading
+    from perfkit.measure.sentinels import Look
     from perfkit.subject.child import Timing
 
 LONG_CALL_S = 2e-2
@@ -53,7 +52,7 @@ class Lab(Protocol):
     def time(self, arm: Arm, calls: int, *, untimed: int, cpu: int | None, first: int) -> Timing:
         """Time one batch of an arm, beginning with the data set `first`."""
 
-    def look(self) -> Reading:
+    def look(self) -> Look:
         """Run the sentinels."""
 
     def now(self) -> float:
@@ -106,7 +105,6 @@ def pace(
     calls: Mapping[str, int],
     per_call_s: Mapping[str, float],
     *,
-    block_s: float,
     helpers: float,
     data_sets: int,
 ) -> Pace:
@@ -140,10 +138,10 @@ def pace(
         helpers=helpers,
     )
     idle_s = len(calls) * IDLE_CALLS * 2e-3 if pattern is Pattern.IDLE else 0.0
-    fit = int(block_s / max(once.round_s + idle_s, 1e-9))
+    fit = int(BLOCK_S / max(once.round_s + idle_s, 1e-9))
     rounds = min(max(fit, 1), MAX_ROUNDS)
     rounds -= rounds > 1 and rounds % 2 == 0  # odd: the median is one of them
-    return dataclasses.replace(once, rounds=rounds)
+    return replace(once, rounds=rounds)
 
 
 def _together(
@@ -187,8 +185,8 @@ class Block:
     per_call_s: Mapping[str, tuple[float, ...]]
     cpu_share: Mapping[str, float]
     helpers: Mapping[str, float]
-    begin: Reading
-    end: Reading
+    begin: Look
+    end: Look
     reason: str
     seconds: float
     inner_s: Mapping[str, tuple[float, ...]]
@@ -213,27 +211,16 @@ class Block:
         return statistics.median(math.log(a / b) for a, b in pairs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rounds:
-    """What the arms of one block took, before anybody says whether it counts."""
-
-    order: tuple[tuple[str, ...], ...]
-    cores: tuple[int, ...]
-    per_call_s: Mapping[str, tuple[float, ...]]
-    cpu_share: Mapping[str, float]
-    helpers: Mapping[str, float]
-    inner_s: Mapping[str, tuple[float, ...]]
-
-
-def run_rounds(
+def run_block(
     lab: Lab,
     arms: Sequence[Arm],
     pace: Pace,
     chance: random.Random,
     cores: Sequence[int],
+    begin: Look,
     number: int = 0,
-) -> Rounds:
-    """Run all rounds of one block.
+) -> Block:
+    """Run all rounds of one block, and look at the machine after them.
 
     Each round has all arms once, in a fresh random order, and begins on one random core: the
     scheduler keeps a process where it was, and two cores need not be equally fast. All arms of a
@@ -241,10 +228,15 @@ def run_rounds(
 
     Args:
         cores: to choose from; nothing is moved when it is empty.
+        begin: the look at the machine before it.
         number: of the block in its session.
+
+    Returns:
+        The block of session 0 that counts, before anything has been decided about it.
     """
     order, began = [], []
     timings: dict[str, list[Timing]] = {arm.variant: [] for arm in arms}
+    begin_s = lab.now()
     for index in range(pace.rounds):
         first = number * pace.rounds + index
         turn = list(arms)
@@ -258,7 +250,12 @@ def run_rounds(
             timings[arm.variant].append(
                 lab.time(arm, calls, untimed=pace.untimed, cpu=cpu, first=first)
             )
-    return Rounds(
+    seconds = lab.now() - begin_s
+    return Block(
+        session=0,
+        number=number,
+        size=pace.size,
+        pattern=pace.pattern,
         order=tuple(order),
         cores=tuple(began),
         per_call_s={name: tuple(t.per_call_s for t in found) for name, found in timings.items()},
@@ -275,4 +272,8 @@ def run_rounds(
             for name, found in timings.items()
             if all(t.inner_s is not None for t in found)
         },
+        begin=begin,
+        end=lab.look(),
+        reason="",
+        seconds=seconds,
     )

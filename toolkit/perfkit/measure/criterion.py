@@ -17,12 +17,12 @@ Layout `criterion-0.8` (0.5 to 0.8 write it), below `$CRITERION_HOME/<directory_
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import numpy as np
+import pydantic
 
 from perfkit import process, store
 from perfkit.config import did_you_mean
@@ -38,18 +38,6 @@ if TYPE_CHECKING:
 
 LAYOUT = "criterion-0.8"
 
-_BENCHMARK_KEYS = {
-    "group_id",
-    "function_id",
-    "value_str",
-    "throughput",
-    "full_id",
-    "directory_name",
-    "title",
-}
-_ESTIMATE_KEYS = {"mean", "median", "median_abs_dev", "slope", "std_dev"}
-_SAMPLE_KEYS = {"sampling_mode", "iters", "times"}
-_SAMPLING_MODES = {"Linear", "Flat"}
 _CONFIDENCE = 0.95
 _NANOSECOND = 1e-9
 _TOLERANCE = 1e-6
@@ -60,6 +48,55 @@ _SAMPLES = 100
 _SLOW_SAMPLES = 10
 _TIMEOUT_FACTOR = 20.0
 _TIMEOUT_S = 120.0
+
+
+_Number = Annotated[float, pydantic.Field(allow_inf_nan=False)]
+_AboveZero = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+
+
+class _Exactly(pydantic.BaseModel):
+    """An object of criterion's with exactly the keys that are known."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Benchmark(_Exactly):
+    group_id: str
+    function_id: str | None
+    value_str: str | None
+    throughput: Any
+    full_id: str
+    directory_name: str
+    title: str
+
+
+class _Bounds(_Exactly):
+    confidence_level: _Number
+    lower_bound: _Number
+    upper_bound: _Number
+
+
+class _Figure(_Exactly):
+    confidence_interval: _Bounds
+    point_estimate: _Number
+    standard_error: _Number
+
+
+class _Estimates(_Exactly):
+    mean: _Figure
+    median: _Figure
+    median_abs_dev: _Figure
+    slope: _Figure | None
+    std_dev: _Figure
+
+
+class _Sample(_Exactly):
+    sampling_mode: Literal["Linear", "Flat"]
+    iters: Annotated[list[_AboveZero], pydantic.Field(min_length=1)]
+    times: list[_AboveZero]
+
+
+_Layout = TypeVar("_Layout", bound=_Exactly)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +153,7 @@ def run_bench(
         str(_CONFIDENCE),
     ]
     process.run(
-        argv,
-        env=environment,
-        cwd=bench.directory,
-        timeout_s=_TIMEOUT_S + _TIMEOUT_FACTOR * seconds,
+        argv, env=environment, cwd=bench.directory, timeout_s=_TIMEOUT_S + _TIMEOUT_FACTOR * seconds
     )
     found = [result for result in read_results(folder) if result.id == wanted]
     if not found:
@@ -159,12 +193,11 @@ def read_result(directory: Path) -> CriterionResult:
     Raises:
         UnreadableOutputError: a file is missing, broken, or of an unknown layout.
     """
-    benchmark = _read(directory / "benchmark.json", _BENCHMARK_KEYS)
-    estimates = _read(directory / "estimates.json", _ESTIMATE_KEYS)
-    per_iteration = _sample(directory / "sample.json")
+    benchmark = _read(directory / "benchmark.json", _Benchmark)
     place = directory / "estimates.json"
-    mean = _estimate(estimates["mean"], place, "mean")
-    median = _estimate(estimates["median"], place, "median")
+    estimates = _read(place, _Estimates)
+    per_iteration = _per_iteration(directory / "sample.json")
+    mean, median = _interval(estimates.mean, place), _interval(estimates.median, place)
     for name, told, computed in (
         ("mean", mean, float(np.mean(per_iteration))),
         ("median", median, float(np.median(per_iteration))),
@@ -172,88 +205,47 @@ def read_result(directory: Path) -> CriterionResult:
         if not math.isclose(told.estimate, computed * _NANOSECOND, rel_tol=_TOLERANCE):
             message = f"its {name} is not the {name} of its own sample: the files changed meaning"
             raise _refused(place, message)
-    slope = estimates["slope"]
-    name = benchmark["full_id"]
-    if not isinstance(name, str):
-        raise _refused(directory / "benchmark.json", "`full_id` is no text")
     return CriterionResult(
-        id=name,
+        id=benchmark.full_id,
         mean=mean,
         median=median,
-        slope=_estimate(slope, place, "slope") if slope is not None else None,
+        slope=_interval(estimates.slope, place) if estimates.slope is not None else None,
         samples=len(per_iteration),
         layout=LAYOUT,
         directory=directory,
     )
 
 
-def _read(path: Path, keys: set[str]) -> dict[str, Any]:
-    """A JSON object with exactly these keys."""
+def _read(path: Path, layout: type[_Layout]) -> _Layout:
+    """A file of exactly this layout."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return layout.model_validate_json(path.read_bytes())
     except OSError as error:
         raise _refused(path, f"cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise _refused(path, f"is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise _refused(path, "holds no JSON object")
-    if set(value) != keys:
-        unknown = ", ".join(sorted(set(value) - keys)) or "none"
-        missing = ", ".join(sorted(keys - set(value))) or "none"
-        raise _refused(path, f"has other keys (unknown: {unknown}; missing: {missing})")
-    return value
+    except pydantic.ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        raise _refused(path, f"{f'`{key}`: ' if key else ''}{fault['msg']}") from error
 
 
-def _sample(path: Path) -> list[float]:
+def _per_iteration(path: Path) -> list[float]:
     """Nanoseconds per iteration of each batch."""
-    value = _read(path, _SAMPLE_KEYS)
-    if value["sampling_mode"] not in _SAMPLING_MODES:
-        raise _refused(path, f"has the unknown sampling mode {value['sampling_mode']!r}")
-    iterations, times = value["iters"], value["times"]
-    if not isinstance(iterations, list) or not isinstance(times, list):
-        raise _refused(path, "`iters` or `times` is no list")
-    if len(iterations) != len(times) or not times:
-        raise _refused(path, f"{len(iterations)} counts for {len(times)} times")
-    numbers = [
-        _number(time, path, "times") / _number(count, path, "iters")
-        for count, time in zip(iterations, times, strict=True)
-    ]
-    if min(numbers) <= 0:
-        raise _refused(path, "a time is not above zero")
-    return numbers
+    sample = _read(path, _Sample)
+    if len(sample.iters) != len(sample.times):
+        raise _refused(path, f"{len(sample.iters)} counts for {len(sample.times)} times")
+    return [time / count for count, time in zip(sample.iters, sample.times, strict=True)]
 
 
-def _estimate(value: object, path: Path, name: str) -> Interval:
+def _interval(figure: _Figure, path: Path) -> Interval:
     """An estimate in seconds, with its 95 % interval."""
-    if not isinstance(value, dict) or set(value) != {
-        "confidence_interval",
-        "point_estimate",
-        "standard_error",
-    }:
-        raise _refused(path, f"`{name}` is no estimate of the known form")
-    bounds = value["confidence_interval"]
-    if not isinstance(bounds, dict) or set(bounds) != {
-        "confidence_level",
-        "lower_bound",
-        "upper_bound",
-    }:
-        raise _refused(path, f"`{name}` has no interval of the known form")
-    level = _number(bounds["confidence_level"], path, name)
-    if not math.isclose(level, _CONFIDENCE):
-        raise _refused(path, f"`{name}` has a {level:.0%} interval; 95 % is needed")
+    bounds = figure.confidence_interval
+    if not math.isclose(bounds.confidence_level, _CONFIDENCE):
+        raise _refused(path, f"has a {bounds.confidence_level:.0%} interval; 95 % is needed")
     return Interval(
-        estimate=_number(value["point_estimate"], path, name) * _NANOSECOND,
-        low=_number(bounds["lower_bound"], path, name) * _NANOSECOND,
-        high=_number(bounds["upper_bound"], path, name) * _NANOSECOND,
+        estimate=figure.point_estimate * _NANOSECOND,
+        low=bounds.lower_bound * _NANOSECOND,
+        high=bounds.upper_bound * _NANOSECOND,
     )
-
-
-def _number(value: object, path: Path, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _refused(path, f"`{name}` holds {value!r}, which is no number")
-    if name == "iters" and value <= 0:
-        raise _refused(path, "a batch has no iteration")
-    return float(value)
 
 
 def _refused(path: Path, message: str) -> UnreadableOutputError:

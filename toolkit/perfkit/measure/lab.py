@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING
 
 from perfkit import environment
 from perfkit.errors import WorkloadError
-from perfkit.measure import blocks, notes, sentinels
-from perfkit.measure.plan import Arm
+from perfkit.measure import blocks, remarks, sentinels
+from perfkit.measure.plan import BATCH_S, Arm
 from perfkit.subject.child import Worker, WorkerSpec, worker
 from perfkit.subject.workloads import data_sets_for
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from perfkit.measure.blocks import Pace
     from perfkit.measure.plan import Plan
-    from perfkit.measure.sentinels import Reading
+    from perfkit.measure.sentinels import Look
     from perfkit.records import LoadedModule, Note, Pattern
     from perfkit.subject.child import Calibration, Timing
 
@@ -87,13 +87,11 @@ class WorkerLab:
         self._expected[arm] = timing.per_call_s
         return timing
 
-    def look(self) -> Reading:
+    def look(self) -> Look:
         """Run the sentinels in their own worker."""
         one_s, all_s = self._watch.watchman.sentinels(self.threads)
         foreign = self._watch.foreign.cores()
-        return sentinels.Reading(
-            one_s=one_s, all_s=all_s, threads=self.threads, foreign_cores=foreign
-        )
+        return sentinels.Look(one_s=one_s, all_s=all_s, threads=self.threads, foreign_cores=foreign)
 
     def now(self) -> float:
         """The monotonic clock."""
@@ -115,10 +113,6 @@ class WorkerLab:
             for library, version in one.libraries().items()
         }
 
-    def thread_counts(self) -> dict[str, int]:
-        """Threads by variant."""
-        return {name: len(one.native_thread_ids()) for name, one in self._workers.items()}
-
 
 @contextlib.contextmanager
 def open_watch(plan: Plan) -> Iterator[Watch]:
@@ -129,11 +123,7 @@ def open_watch(plan: Plan) -> Iterator[Watch]:
 
 @contextlib.contextmanager
 def open_lab(
-    plan: Plan,
-    session: int,
-    watch: Watch,
-    known: dict[Arm, Calibration],
-    progress: Callable[[str, float | None], None] | None = None,
+    plan: Plan, session: int, watch: Watch, known: dict[Arm, Calibration]
 ) -> Iterator[Opened]:
     """Start fresh processes for a session, make their inputs and find their pace.
 
@@ -145,14 +135,13 @@ def open_lab(
         WorkloadError: a call is too slow for the time limit, or inputs are not reproducible.
         SubjectMismatchError: a worker loaded another build than the one it was given.
     """
-    seed = plan.seed + 1_000 * session
+    seed = plan.job.seed + 1_000 * session
     # Who comes first gets other memory than who comes last: in each session by lot.
     variants = list(plan.variants)
-    random.Random(f"{plan.seed}/{session}/start").shuffle(variants)
+    random.Random(f"{plan.job.seed}/{session}/start").shuffle(variants)
     padding = "x" * ((session * 1_361) % 4_096)  # moves the stack by another amount each session
     with contextlib.ExitStack() as stack:
-        if progress:
-            progress(f"{plan.workload_name}: starting fresh processes", None)
+        plan.job.tell(f"{plan.job.name}: starting fresh processes")
         specs = [
             dataclasses.replace(
                 variant.spec, environment={**variant.spec.environment, _PADDING: padding}
@@ -172,9 +161,9 @@ def open_lab(
                     for p in plan.patterns
                 }
             )
-        lab = WorkerLab(workers, watch, plan.threads, ids)
+        lab = WorkerLab(workers, watch, plan.job.threads, ids)
         paces = tuple(
-            _pace(plan, workers, ids, size, pattern, known, progress)
+            _pace(plan, workers, ids, size, pattern, known)
             for size in plan.sizes
             for pattern in plan.patterns
         )
@@ -186,7 +175,7 @@ def open_lab(
             lab=lab,
             paces=paces,
             loaded=tuple(workers[variant.name].loaded for variant in plan.variants),
-            notes=tuple(notes.overhead(plan, watch.watchman.loop_overhead(), paces)),
+            notes=tuple(remarks.overhead(plan, watch.watchman.loop_overhead(), paces)),
         )
 
 
@@ -222,26 +211,20 @@ def _watchman_spec(plan: Plan) -> WorkerSpec:
 def _prepare(plan: Plan, workers: Mapping[str, Worker], size: int, seed: int) -> dict[str, str]:
     """The arms of one size; all variants must have been given the same inputs."""
     count = data_sets_for(size, plan.settings.data_sets)
+    by_name = {variant.name: variant for variant in plan.variants}
     arms, inputs = {}, {}
     for name, one in workers.items():
-        variant = plan.variant(name)
-        work = plan.work_of(variant)
-        arm = one.prepare(
-            work.workload,
-            size,
-            which=variant.which,
-            seed=seed,
-            data_sets=count,
-            name=work.name,
-        )
+        whose, workload = plan.work_of(by_name[name])
+        which = by_name[name].which
+        arm = one.prepare(workload, size, which=which, seed=seed, data_sets=count, name=whose)
         arms[name] = arm
         inputs[name] = one.inputs[arm]
     known = {digest for digest in inputs.values() if digest is not None}
     if len(known) > 1:
-        message = f"`{plan.workload.setup}` gave different inputs in different processes"
+        message = f"`{plan.job.workload.setup}` gave different inputs in different processes"
         raise WorkloadError(
             message,
-            where=f"workload `{plan.workload_name}` at size {format_count(size)}",
+            where=f"workload `{plan.job.name}` at size {format_count(size)}",
             remedy="make what setup(n, seed) returns depend on n and seed alone",
         )
     return arms
@@ -254,17 +237,15 @@ def _pace(
     size: int,
     pattern: Pattern,
     known: dict[Arm, Calibration],
-    progress: Callable[[str, float | None], None] | None,
 ) -> Pace:
     """Calls per batch of each variant at one size."""
     limit_s = plan.settings.time_limit_s
     calls, per_call, helpers = {}, {}, 0.0
     for name, one in workers.items():
-        if progress:
-            progress(f"calibrating {name} at {format_count(size)}", None)
+        plan.job.tell(f"calibrating {name} at {format_count(size)}")
         key = Arm(variant=name, size=size, pattern=pattern)
         warm_s = WARM_AGAIN_S if key in known else WARM_S
-        one.calibrate(ids[key], batch_s=plan.batch_s, warm_s=warm_s, limit_s=limit_s)
+        one.calibrate(ids[key], batch_s=BATCH_S, warm_s=warm_s, limit_s=limit_s)
         found = known.setdefault(key, one.calibrated[ids[key]])
         calls[name] = found.calls
         per_call[name] = found.per_call_s
@@ -274,7 +255,6 @@ def _pace(
         pattern,
         calls,
         per_call,
-        block_s=plan.block_s,
         helpers=helpers,
         data_sets=data_sets_for(size, plan.settings.data_sets),
     )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perfkit.config import Measure
 from perfkit.errors import UsageError
 from perfkit.records import Pattern, Role
+from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from perfkit.config import Workload
-    from perfkit.store import Run
+    from perfkit.config import Measure, Workload
     from perfkit.subject.child import Which, WorkerSpec
+    from perfkit.subject.job import Job
 
 BATCH_S = 5e-4
 """A batch lasts at least this long: a clock pair of 60 ns is then 0.01 % of it."""
@@ -25,14 +25,6 @@ BLOCK_LIMIT_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NamedWorkload:
-    """A workload of the config with its name."""
-
-    name: str
-    workload: Workload
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One of the things compared, in a worker process of its own.
 
@@ -40,14 +32,14 @@ class Variant:
         name: unique in the plan.
         which: the workload's callable that it runs.
         spec: its worker; setters and keyword arguments come with it.
-        workload: another workload of the same inputs, where its call takes the place of the plan's.
+        workload: name of another workload of the same inputs, whose call it runs instead.
     """
 
     name: str
     role: Role
     spec: WorkerSpec
     which: Which = "call"
-    workload: NamedWorkload | None = None
+    workload: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,32 +53,17 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything that decides one measurement.
+    """What one measurement compares: the job's workload, in variants, at several sizes.
 
     Attributes:
         variants: the first one is the subject under question.
-        patterns: hot, and idle where somebody asks for it.
-        settings: how long and how exactly.
-        threads: threads of the subject: as many cores must be free.
-        seed: of the inputs and of the order of arms.
-        run: where raw blocks go; nowhere when None.
-        gated: whether sentinels decide which blocks count; without them nothing is claimed.
-        move: begin each round on a random core, the same one for all arms.
+        patterns: hot, and idle where that is asked for.
     """
 
-    workload_name: str
-    workload: Workload
+    job: Job
     sizes: tuple[int, ...]
     variants: tuple[Variant, ...]
-    threads: int
-    settings: Measure = field(default_factory=Measure)
     patterns: tuple[Pattern, ...] = (Pattern.HOT,)
-    seed: int = 0
-    run: Run | None = None
-    gated: bool = True
-    move: bool = True
-    batch_s: float = BATCH_S
-    block_s: float = BLOCK_S
 
     def __post_init__(self) -> None:
         names = [variant.name for variant in self.variants]
@@ -97,27 +74,25 @@ class Plan:
             message = "nothing to measure: no variant, no size or no pattern"
             raise UsageError(message)
 
-    def variant(self, name: str) -> Variant:
-        """A variant by name.
-
-        Raises:
-            UsageError: there is none of that name.
-        """
-        for variant in self.variants:
-            if variant.name == name:
-                return variant
-        message = f"there is no variant {name!r}"
-        raise UsageError(message)
-
-    def work_of(self, variant: Variant) -> NamedWorkload:
-        """Whose callable a variant runs: the plan's workload, unless it has one of its own."""
-        if variant.workload is not None:
-            return variant.workload
-        return NamedWorkload(name=self.workload_name, workload=self.workload)
+    @property
+    def settings(self) -> Measure:
+        """How long and how exactly."""
+        return self.job.settings
 
     def of_role(self, role: Role) -> Variant | None:
         """The first variant of a role."""
         return next((variant for variant in self.variants if variant.role is role), None)
+
+    def work_of(self, variant: Variant) -> tuple[str, Workload]:
+        """Whose call a variant runs: name and workload."""
+        if variant.workload is None:
+            return self.job.name, self.job.workload
+        return self.job.project.workload(variant.workload)
+
+    def place(self, size: int, pattern: Pattern | None = None) -> str:
+        """Where a note is about: the workload, the size, and the pattern where it matters."""
+        place = f"{self.job.name} at {format_count(size)}"
+        return place if pattern is None else f"{place} ({pattern})"
 
 
 def quick(settings: Measure) -> Measure:

@@ -6,39 +6,27 @@ come about is in `session.py`.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perfkit.errors import MachineBusyError, UsageError
 from perfkit.measure import sentinels, statistics
-from perfkit.measure.reading import is_faster, is_slower
-from perfkit.records import Interval, MeasureVerdict, Note, Pattern, Role
+from perfkit.records import Interval, MeasureReport, MeasureVerdict, Note, Pattern, Role, SizeResult
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from perfkit.measure.blocks import Block
     from perfkit.measure.plan import Plan
-    from perfkit.measure.stop import Stop
-    from perfkit.records import LoadedModule
+    from perfkit.measure.stop import Ended
 
 LEAST_SESSIONS = 3
 """Sessions that must have had room, where so many were asked for."""
 
 LEAST_FLOOR = 0.005
 """No effect below half a percent is called a change, whatever the copies say."""
-
-
-class Change(StrEnum):
-    """What may be said about one variant against another."""
-
-    FASTER = "faster"
-    SLOWER = "slower"
-    NONE = "no difference detectable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +43,7 @@ class Point:
     size: int
     pattern: Pattern
     sessions: tuple[tuple[Block, ...], ...]
-    stop: Stop | None
+    stop: Ended | None
     least: int
     wanted: int = 1
 
@@ -123,17 +111,6 @@ class Point:
         same = self.log_ratio(a, copy)
         return max(LEAST_FLOOR, math.expm1(abs(same.low)), math.expm1(abs(same.high)))
 
-    def change(self, a: str, b: str, floor: float) -> Change:
-        """Whether a is faster or slower than b: the interval leaves zero, and the estimate the
-        floor.
-        """
-        found = self.ratio(a, b)
-        if is_faster(found, floor):
-            return Change.FASTER
-        if is_slower(found, floor):
-            return Change.SLOWER
-        return Change.NONE
-
     def widest(self, subject: str, others: Sequence[str]) -> float | None:
         """The largest half width of the log-ratios against the subject."""
         try:
@@ -148,7 +125,7 @@ class Point:
 
 def joined(parts: Sequence[Point], wanted: int) -> Point:
     """The sessions of one size and pattern as one point."""
-    return dataclasses.replace(
+    return replace(
         parts[-1],
         sessions=tuple(session for part in parts for session in part.sessions),
         wanted=wanted,
@@ -176,25 +153,14 @@ class Measurement:
     """Everything one call of `measure` found out.
 
     Attributes:
-        points: one per size and pattern; empty unless the verdict allows figures.
-        raw: the same with all blocks, whatever the verdict: for refusals and for analysis.
-        effective_cores: one figure per block, from the sentinels.
-        foreign_cores: cores that other programs used, one figure per block where it is known, for
-            calls of one thread: the sentinels then look for one core, and nearly always get it.
-        libraries: versions of what the workload loaded beside the subject, by module.
+        report: what is said of it.
+        points: one per size and pattern with all blocks, whatever the verdict.
+        threads: cores that the measurement needed.
     """
 
-    verdict: MeasureVerdict
-    noise_floor: float | None
+    report: MeasureReport
     points: tuple[Point, ...]
-    raw: tuple[Point, ...]
-    notes: tuple[Note, ...]
-    loaded: tuple[LoadedModule, ...]
-    effective_cores: tuple[float, ...]
-    foreign_cores: tuple[float, ...]
     threads: int
-    seconds: float
-    libraries: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, size: int, pattern: Pattern = Pattern.HOT) -> Point:
         """The point of a size.
@@ -203,7 +169,7 @@ class Measurement:
             MachineBusyError: the machine had no room, so there is none.
             UsageError: the size was not measured.
         """
-        if self.verdict is MeasureVerdict.BUSY:
+        if self.report.verdict is MeasureVerdict.BUSY:
             raise self.refusal()
         for point in self.points:
             if point.size == size and point.pattern is pattern:
@@ -213,64 +179,86 @@ class Measurement:
 
     def refusal(self) -> MachineBusyError:
         """The error that says that there was no room, with the histogram in place of a figure."""
-        if self.foreign_cores:
-            details = "cores that other programs used, by block:\n"
-            # A whole core at the least: what others used may come out as nothing, or below.
-            most = max(*self.foreign_cores, 1.0) * 1.25
-            details += sentinels.histogram(self.foreign_cores, most)
-        else:
-            details = "cores that were free, by block:\n"
-            most = float(max(self.threads, 1)) * 1.25
-            details += sentinels.histogram(self.effective_cores, most)
+        what, found = "were free", self.report.effective_cores
+        # A whole core at the least: what others used may come out as nothing, or below.
+        most = float(max(self.threads, 1))
+        if self.report.foreign_cores:
+            what, found = "other programs used", self.report.foreign_cores
+            most = max(*found, 1.0)
         return MachineBusyError(
             "the machine had no room for the measurement",
-            details=details,
+            details=f"cores that {what}, by block:\n{sentinels.histogram(found, most * 1.25)}",
             remedy="end what else runs here, or wait longer with --patience 120s",
         )
 
 
-def judge(
-    plan: Plan,
-    points: Sequence[Point],
-    *,
-    notes: Sequence[Note],
-    loaded: Sequence[LoadedModule],
-    seconds: float,
-) -> Measurement:
-    """Draw the verdict from the blocks: busy, untrusted, unchecked or ok."""
+def judge(plan: Plan, points: Sequence[Point], seen: MeasureReport) -> Measurement:
+    """Draw the verdict from the blocks: busy, untrusted, unchecked or ok.
+
+    Args:
+        seen: what is known beside the blocks; its verdict and results are replaced.
+    """
     subject = plan.variants[0].name
     copy = plan.of_role(Role.COPY)
     done = [block for point in points for part in point.sessions for block in part]
     looks = [(block.begin.foreign_cores, block.end.foreign_cores) for block in done]
     foreign = tuple(max(one, two) for one, two in looks if one is not None and two is not None)
-    base = Measurement(
+    report = replace(
+        seen,
         verdict=MeasureVerdict.BUSY,
-        noise_floor=None,
-        points=(),
-        raw=tuple(points),
-        notes=tuple(notes),
-        loaded=tuple(loaded),
         effective_cores=tuple(block.effective_cores for block in done),
         foreign_cores=foreign if all(block.end.threads == 1 for block in done) else (),
-        threads=plan.threads,
-        seconds=seconds,
     )
-    if not all(point.enough for point in points):
-        return base
-    notes = (*notes, *_lost_notes(plan, points))
-    measured = dataclasses.replace(base, points=tuple(points), notes=notes)
-    if copy is None or not plan.gated:
-        return dataclasses.replace(measured, verdict=MeasureVerdict.UNCHECKED)
-    floor = max(point.noise_floor(subject, copy.name) for point in points)
-    differing = [
-        point for point in points if not copies_agree(point, subject, copy.name, len(points))
-    ]
-    extra = tuple(_differs(plan, point, subject, copy.name) for point in differing)
-    return dataclasses.replace(
-        measured,
-        verdict=MeasureVerdict.UNTRUSTED if differing else MeasureVerdict.OK,
-        noise_floor=floor,
-        notes=(*notes, *extra),
+    if all(point.enough for point in points):
+        notes = [*seen.notes, *_lost_notes(plan, points)]
+        verdict, floor = MeasureVerdict.UNCHECKED, None
+        if copy is not None and plan.job.gated:
+            floor = max(point.noise_floor(subject, copy.name) for point in points)
+            differing = [
+                point
+                for point in points
+                if not copies_agree(point, subject, copy.name, len(points))
+            ]
+            notes += [_differs(plan, point, subject, copy.name) for point in differing]
+            verdict = MeasureVerdict.UNTRUSTED if differing else MeasureVerdict.OK
+        report = replace(
+            report,
+            verdict=verdict,
+            noise_floor=floor,
+            results=tuple(size_result(plan, point, verdict) for point in points),
+            notes=tuple(notes),
+        )
+    return Measurement(report=report, points=tuple(points), threads=plan.job.threads)
+
+
+def size_result(plan: Plan, point: Point, verdict: MeasureVerdict) -> SizeResult:
+    """What is reported of one size in one pattern.
+
+    `met` is a claim, so it is withheld as long as nothing checks the figures.
+    """
+    subject = plan.variants[0].name
+    reference, copy, baseline = (
+        plan.of_role(role) for role in (Role.REFERENCE, Role.COPY, Role.BASELINE)
+    )
+    speedup = point.ratio(subject, reference.name) if reference else None
+    target = plan.job.workload.targets.get(point.size)
+    judged = verdict is MeasureVerdict.OK
+    return SizeResult(
+        workload=plan.job.name,
+        size=point.size,
+        time_s=point.absolute(subject),
+        reference_s=point.absolute(reference.name) if reference else None,
+        speedup=speedup,
+        target=target,
+        met=speedup.low >= target if judged and target and speedup else None,
+        valid_blocks=sum(len(part) for part in point.usable),
+        blocks=point.blocks,
+        pattern=point.pattern,
+        contended_speedup=point.contended_ratio(subject, reference.name) if reference else None,
+        change=point.ratio(subject, baseline.name) if baseline else None,
+        baseline_s=point.absolute(baseline.name) if baseline else None,
+        against_workload=baseline.workload if baseline else None,
+        noise_floor=point.noise_floor(subject, copy.name) if copy and plan.job.gated else None,
     )
 
 
@@ -281,7 +269,7 @@ def _lost_notes(plan: Plan, points: Sequence[Point]) -> list[Note]:
             id="lost_sessions",
             text=f"the machine had room for {len(point.usable)} of {point.wanted} sets of "
             "processes only; the interval is over those",
-            where=f"{plan.workload_name} at {format_count(point.size)} ({point.pattern})",
+            where=plan.place(point.size, point.pattern),
             remedy="measure again when it is quieter",
         )
         for point in points
@@ -298,7 +286,7 @@ def _differs(plan: Plan, point: Point, subject: str, copy: str) -> Note:
     return Note(
         id="copies_differ",
         text=text,
-        where=f"{plan.workload_name} at {format_count(point.size)} ({point.pattern})",
+        where=plan.place(point.size, point.pattern),
         remedy=f"measure again, or with more than {plan.settings.sessions} sets of processes: "
         "`measure.sessions` in the config",
     )

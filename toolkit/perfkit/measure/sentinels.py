@@ -36,7 +36,7 @@ _STAT = Path("/proc/stat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Look:
     """One look at the machine.
 
     Attributes:
@@ -77,11 +77,11 @@ class Gate:
         """Cores that others may use: one is kept spare for the system beside the subject's."""
         return max(self.foreign_cores, float(self.cores - self.threads - 1))
 
-    def reason_against(self, ends: Sequence[Reading], usual_s: float, *, parallel: bool) -> str:
-        """Why a block between these readings does not count, or nothing.
+    def reason_against(self, ends: Sequence[Look], usual_s: float, *, parallel: bool) -> str:
+        """Why a block between these looks does not count, or nothing.
 
         Args:
-            ends: the readings at both ends of the block.
+            ends: the looks at both ends of the block.
             usual_s: the one-thread work's time when nothing disturbs it.
             parallel: whether any arm of the block uses more than one core, as it was seen before
                 the measurement began.
@@ -104,9 +104,9 @@ class Usual:
     def __init__(self) -> None:
         self._seen: list[float] = []
 
-    def see(self, reading: Reading) -> float:
-        """Take a reading in, and return the usual time with it, in seconds."""
-        self._seen.append(reading.one_s)
+    def see(self, look: Look) -> float:
+        """Take a look in, and return the usual time with it, in seconds."""
+        self._seen.append(look.one_s)
         return float(np.quantile(self._seen, 0.1))
 
 

@@ -4,32 +4,30 @@ or the machine has no room. Every decision is a rule of another module; this one
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from perfkit.errors import WorkloadError
-from perfkit.measure import blocks, lab, notes, results, statistics
-from perfkit.measure.plan import Arm
+from perfkit.measure import blocks, lab, remarks, results, statistics
+from perfkit.measure.plan import Arm, Plan
 from perfkit.measure.sentinels import Gate, Usual
-from perfkit.measure.stop import Looks, Patience, Room, Stop
-from perfkit.records import MeasureVerdict, Note
+from perfkit.measure.stop import Ended, Looks, Patience, Room
+from perfkit.records import MeasureReport, MeasureVerdict, Note, Pattern
+from perfkit.store import to_json
 from perfkit.units import format_count, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from perfkit.measure.blocks import Block, Lab, Pace
-    from perfkit.measure.plan import Plan
+    from perfkit.measure.plan import Variant
     from perfkit.measure.results import Measurement, Point
-    from perfkit.measure.sentinels import Reading
-    from perfkit.records import LoadedModule, Pattern
+    from perfkit.measure.sentinels import Look
     from perfkit.subject.child import Calibration
-
-    Progress = Callable[[str, float | None], None]
+    from perfkit.subject.job import Job, Progress
 
 JOURNAL = "raw/blocks.jsonl"
 JOURNAL_EVERY_S = 1.0
@@ -45,7 +43,7 @@ class _State:
     least: int
     done: list[Block] = field(default_factory=list)
     spent_s: float = 0.0
-    stop: Stop | None = None
+    stop: Ended | None = None
 
     def point(self) -> Point:
         return results.Point(
@@ -74,7 +72,14 @@ class Machine:
     room: Room = field(default_factory=lambda: Room(recent=[]))
     usual: Usual = field(default_factory=Usual)
 
-    def has_room(self, hands: Lab, progress: Progress | None, *, ended: bool) -> bool:
+    def reason_against(self, block: Block, plan: Plan, pace: Pace) -> str:
+        """Why a block does not count, or nothing; its last look adds to what is usual."""
+        usual_s = self.usual.see(block.end)
+        if not plan.job.gated:
+            return ""
+        return self.gate.reason_against((block.begin, block.end), usual_s, parallel=pace.parallel)
+
+    def has_room(self, hands: Lab, progress: Progress, *, ended: bool) -> bool:
         """Wait while it has no room and patience lasts; false when there is neither.
 
         Args:
@@ -85,8 +90,7 @@ class Machine:
         pause = self.patience.pause()
         if pause is None:
             return False
-        if progress:
-            progress(f"the machine is busy; waiting {pause:g} s", None)
+        progress(f"the machine is busy; waiting {pause:g} s", None)
         hands.rest(pause)
         self.room.forget()
         return True
@@ -100,12 +104,12 @@ class SessionResult:
     busy: bool
 
 
-class Journal:
+class BlockLog:
     """Raw blocks, appended to the run about once a second."""
 
     def __init__(self, plan: Plan) -> None:
-        self._run = plan.run
-        self._workload = plan.workload_name
+        self._run = plan.job.run
+        self._workload = plan.job.name
         self._waiting: list[Block] = []
         self._last = -math.inf
 
@@ -118,16 +122,10 @@ class Journal:
 
     def flush(self) -> None:
         """Write what waits."""
-        if self._run is not None:
-            for block in self._waiting:
-                self._run.append(JOURNAL, {"workload": self._workload, **_row(block)})
+        for block in self._waiting:
+            known = {"valid": block.valid, "effective_cores": block.effective_cores}
+            self._run.append(JOURNAL, {"workload": self._workload, **to_json(block), **known})
         self._waiting.clear()
-
-
-def _row(block: Block) -> dict[str, object]:
-    from perfkit.store import to_json
-
-    return {**to_json(block), "valid": block.valid, "effective_cores": block.effective_cores}
 
 
 def run_session(
@@ -137,8 +135,7 @@ def run_session(
     machine: Machine,
     *,
     session: int,
-    journal: Journal,
-    progress: Progress | None = None,
+    journal: BlockLog,
 ) -> SessionResult:
     """Measure all sizes with one set of processes.
 
@@ -149,9 +146,10 @@ def run_session(
     Raises:
         WorkloadError: a size is too slow for its time limit.
     """
-    chance = random.Random(f"{plan.seed}/{session}")
+    chance = random.Random(f"{plan.job.seed}/{session}")
+    progress = plan.job.progress
     states = [_state(plan, pace) for pace in paces]
-    last: Reading | None = None
+    last: Look | None = None
     while any(state.stop is None for state in states):
         turn = [state for state in states if state.stop is None]
         chance.shuffle(turn)
@@ -160,15 +158,21 @@ def run_session(
                 last = hands.look()
                 machine.usual.see(last)
             begin_s = hands.now()
-            block, last = _block(plan, hands, state, machine, chance, session, last)
+            arms = [_arm(variant, state.pace) for variant in plan.variants]
+            block = blocks.run_block(
+                hands, arms, state.pace, chance, machine.cores, last, len(state.done)
+            )
+            last = block.end
+            block = replace(
+                block, session=session, reason=machine.reason_against(block, plan, state.pace)
+            )
             now = hands.now()
             state.done.append(block)
             state.spent_s += now - begin_s
             journal.add(block, now)
             machine.room.see(now, block.valid)
             _decide(plan, state)
-            if progress:
-                progress(*_told(plan, states, state, session))
+            progress(*_told(plan, states, state, session))
             pauses = machine.patience.pauses
             if not machine.has_room(hands, progress, ended=False):
                 journal.flush()
@@ -191,7 +195,7 @@ def _state(plan: Plan, pace: Pace) -> _State:
             f"one round of calls takes {format_seconds(pace.round_s)}: too slow for the time limit "
             f"of {format_seconds(settings.time_limit_s)} per size"
         )
-        where = f"workload `{plan.workload_name}` at size {format_count(pace.size)}"
+        where = f"workload `{plan.job.name}` at size {format_count(pace.size)}"
         remedy = f"give it at least {format_seconds(needed)}, or choose smaller sizes"
         raise WorkloadError(message, where=where, remedy=remedy)
     wanted = max(statistics.LEAST_VALUES, min(settings.min_blocks, fit))
@@ -209,45 +213,8 @@ def _state(plan: Plan, pace: Pace) -> _State:
     )
 
 
-def _block(
-    plan: Plan,
-    hands: Lab,
-    state: _State,
-    machine: Machine,
-    chance: random.Random,
-    session: int,
-    begin: Reading,
-) -> tuple[Block, Reading]:
-    """One block with the look after it, which is also the look before the next one."""
-    pace = state.pace
-    arms = [
-        Arm(variant=variant.name, size=pace.size, pattern=pace.pattern) for variant in plan.variants
-    ]
-    begin_s = hands.now()
-    rounds = blocks.run_rounds(hands, arms, pace, chance, machine.cores, len(state.done))
-    seconds = hands.now() - begin_s
-    end = hands.look()
-    usual_s = machine.usual.see(end)
-    reason = ""
-    if plan.gated:
-        reason = machine.gate.reason_against((begin, end), usual_s, parallel=pace.parallel)
-    block = blocks.Block(
-        session=session,
-        number=len(state.done),
-        size=pace.size,
-        pattern=pace.pattern,
-        order=rounds.order,
-        cores=rounds.cores,
-        per_call_s=rounds.per_call_s,
-        cpu_share=rounds.cpu_share,
-        helpers=rounds.helpers,
-        inner_s=rounds.inner_s,
-        begin=begin,
-        end=end,
-        reason=reason,
-        seconds=seconds,
-    )
-    return block, end
+def _arm(variant: Variant, pace: Pace) -> Arm:
+    return Arm(variant=variant.name, size=pace.size, pattern=pace.pattern)
 
 
 def _decide(plan: Plan, state: _State) -> None:
@@ -266,12 +233,24 @@ def _told(plan: Plan, states: Sequence[_State], state: _State, session: int) -> 
     valid = sum(block.valid for block in state.done)
     shares = [1.0 if one.stop else min(one.spent_s / one.looks.time_limit_s, 1.0) for one in states]
     size = format_count(state.pace.size)
-    text = f"{plan.workload_name} {size}: {valid} of {len(state.done)} blocks count"
+    text = f"{plan.job.name} {size}: {valid} of {len(state.done)} blocks count"
     count = plan.settings.sessions
     return text, (session % count + sum(shares) / len(shares)) / count
 
 
-def measure(plan: Plan, *, progress: Progress | None = None) -> Measurement:
+def measure(
+    job: Job,
+    sizes: Sequence[int],
+    variants: Sequence[Variant],
+    patterns: Sequence[Pattern] = (Pattern.HOT,),
+) -> Measurement:
+    """Measure variants of a job's workload in the same blocks; see `measure_plan`."""
+    return measure_plan(
+        Plan(job=job, sizes=tuple(sizes), variants=tuple(variants), patterns=tuple(patterns))
+    )
+
+
+def measure_plan(plan: Plan) -> Measurement:
     """Measure everything in a plan, in `settings.sessions` sets of fresh processes.
 
     A run whose copies of one build differ is repeated once in fresh processes; when they differ
@@ -281,69 +260,70 @@ def measure(plan: Plan, *, progress: Progress | None = None) -> Measurement:
         WorkloadError: the workload raised, is too slow, or its inputs are not reproducible.
         WorkerError: a process died.
     """
-    measurement = _attempt(plan, 0, progress)
-    if measurement.verdict is MeasureVerdict.UNTRUSTED:
-        again = _attempt(plan, plan.settings.sessions, progress)
-        if again.verdict is not MeasureVerdict.BUSY:
+    measured = _attempt(plan, 0)
+    if measured.report.verdict is MeasureVerdict.UNTRUSTED:
+        again = _attempt(plan, plan.settings.sessions)
+        if again.report.verdict is not MeasureVerdict.BUSY:
             repeated = Note(
                 id="measured_twice",
                 text="two processes with the same build differed, so everything was measured once "
                 "more in fresh ones; the figures are from the second time",
-                where=plan.workload_name,
+                where=plan.job.name,
             )
-            return dataclasses.replace(again, notes=(repeated, *again.notes))
-    return measurement
+            report = replace(again.report, notes=(repeated, *again.report.notes))
+            return replace(again, report=report)
+    return measured
 
 
-def _attempt(plan: Plan, first_session: int, progress: Progress | None) -> Measurement:
+def _attempt(plan: Plan, first_session: int) -> Measurement:
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     machine = Machine(
-        gate=Gate(threads=plan.threads, cores=len(available) or (os.cpu_count() or 1)),
-        cores=available if plan.move and len(available) > 1 else [],
+        gate=Gate(threads=plan.job.threads, cores=len(available) or (os.cpu_count() or 1)),
+        cores=available if len(available) > 1 else [],
         patience=Patience(limit_s=plan.settings.patience_s),
     )
-    journal = Journal(plan)
+    journal = BlockLog(plan)
     found: dict[tuple[int, Pattern], list[Point]] = {}
     noticed: dict[Note, None] = {}
     grown: dict[str, tuple[int, int]] = {}
-    loaded: tuple[LoadedModule, ...] = ()
-    libraries: dict[str, str] = {}
     known: dict[Arm, Calibration] = {}
-    seconds = 0.0
+    seen = MeasureReport(verdict=MeasureVerdict.BUSY, noise_floor=None, results=())
     with lab.open_watch(plan) as watch:
         for session in range(first_session, first_session + plan.settings.sessions):
-            with lab.open_lab(plan, session, watch, known, progress) as opened:
+            with lab.open_lab(plan, session, watch, known) as opened:
                 memory = opened.lab.memory()
                 begin = opened.lab.now()
                 try:
                     result = run_session(
-                        plan,
-                        opened.lab,
-                        opened.paces,
-                        machine,
-                        session=session,
-                        journal=journal,
-                        progress=progress,
+                        plan, opened.lab, opened.paces, machine, session=session, journal=journal
                     )
                 finally:
                     journal.flush()
-                seconds += opened.lab.now() - begin
-                for name, after in opened.lab.memory().items():
-                    sizes = grown.get(name, (0, 0)), (memory[name], after)
-                    grown[name] = max(sizes, key=lambda size: size[1] - size[0])
-                loaded, libraries = opened.loaded, opened.lab.libraries()
+                seconds = seen.seconds + opened.lab.now() - begin
+                _compare_memory(grown, memory, opened.lab.memory())
+                seen = replace(
+                    seen, seconds=seconds, loaded=opened.loaded, libraries=opened.lab.libraries()
+                )
             for point in result.points:
                 found.setdefault((point.size, point.pattern), []).append(point)
-            long_rounds = notes.long_rounds(plan, opened.paces)
+            long_rounds = remarks.long_rounds(plan, opened.paces)
             noticed.update(dict.fromkeys((*opened.notes, *long_rounds)))
             if result.busy:
                 break
     points = tuple(results.joined(parts, plan.settings.sessions) for parts in found.values())
     told = (
         *noticed,
-        *notes.growth(plan, grown),
-        *notes.reference_threads(plan, points),
-        *notes.drifts(plan, points),
+        *remarks.growth(plan, grown),
+        *remarks.reference_threads(plan, points),
+        *remarks.drifts(plan, points),
     )
-    measured = results.judge(plan, points, notes=told, loaded=loaded, seconds=seconds)
-    return dataclasses.replace(measured, libraries=libraries)
+    return results.judge(plan, points, replace(seen, notes=told))
+
+
+def _compare_memory(
+    grown: dict[str, tuple[int, int]], before: Mapping[str, int], after: Mapping[str, int]
+) -> None:
+    """Keep what each variant's process grew by where it grew most, in bytes before and after."""
+    for name, now in after.items():
+        sizes = grown.get(name, (0, 0)), (before[name], now)
+        grown[name] = max(sizes, key=lambda size: size[1] - size[0])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
+from perfkit.measure.ratios import mapped
 from perfkit.records import Interval
 
 if TYPE_CHECKING:
@@ -132,24 +133,7 @@ def half_width(interval: Interval) -> float:
 
 def exponentiated(interval: Interval) -> Interval:
     """An interval of log-ratios as ratios."""
-    return Interval(
-        estimate=math.exp(interval.estimate),
-        low=math.exp(interval.low),
-        high=math.exp(interval.high),
-    )
-
-
-def wilson(hits: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
-    """Wilson's interval for a share.
-
-    Raises:
-        ValueError: there was no trial.
-    """
-    if trials < 1:
-        message = "no trial, no share"
-        raise ValueError(message)
-    bounds = stats.binomtest(hits, trials).proportion_ci(confidence, method="wilson")
-    return Interval(estimate=hits / trials, low=float(bounds.low), high=float(bounds.high))
+    return mapped(interval, math.exp)
 
 
 def drift(sessions: Sequence[Sequence[float]]) -> tuple[float, float]:

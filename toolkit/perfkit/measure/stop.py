@@ -26,7 +26,7 @@ BACK_OFF_S = (5.0, 10.0, 20.0)
 """Pauses before trying again, the last one repeated while patience lasts."""
 
 
-class Stop(StrEnum):
+class Ended(StrEnum):
     """Why one size is finished."""
 
     WIDTH = "width"
@@ -58,7 +58,7 @@ class Looks:
 
     def decide(
         self, *, valid: int, blocks: int, spent_s: float, widest: float | None
-    ) -> Stop | None:
+    ) -> Ended | None:
         """Whether a size is finished.
 
         Args:
@@ -68,14 +68,14 @@ class Looks:
             widest: the largest half width of its log-ratio intervals; None when not looked at.
         """
         if widest is not None and widest <= self.width:
-            return Stop.WIDTH
+            return Ended.WIDTH
         if blocks >= self.most:
-            return Stop.BLOCKS
+            return Ended.BLOCKS
         if blocks < self.first:  # however tight the limit: a free machine gets what it needs
             return None
         # A machine that is free only now and then gets its patience as well.
         limit_s = self.time_limit_s + (self.patience_s if valid < self.first else 0.0)
-        return Stop.TIME if spent_s >= limit_s else None
+        return Ended.TIME if spent_s >= limit_s else None
 
 
 @dataclass(slots=True, kw_only=True)

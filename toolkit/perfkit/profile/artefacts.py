@@ -125,7 +125,7 @@ def write_folded(run: Run, taken: Taken) -> Path:
 
 
 @engine_errors.named()
-def _draw_flame(run: Run, taken: Taken, folded: Path, verdict: quality.Verdict) -> Path:
+def _draw_flame(run: Run, taken: Taken, folded: Path, verdict: quality.Belief) -> Path:
     """Draw `flame/<stem>.<profiler>.svg`; one that failed the gate says so in its title."""
     path = run.path(f"flame/{taken.stem}.{taken.profiler}.svg")
     mark = "" if verdict.accepted else NOT_BELIEVED

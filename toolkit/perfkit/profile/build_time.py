@@ -9,36 +9,31 @@ from typing import TYPE_CHECKING
 from perfkit.profile.paired import compare
 from perfkit.records import Interval, Note
 from perfkit.store import read_journal
-from perfkit.subject.child import spec_for
 from perfkit.units import format_share
 
 if TYPE_CHECKING:
     from perfkit.profile.request import CaptureRequest
     from perfkit.records import Build
-    from perfkit.store import Run
-    from perfkit.subject.child import WorkerSpec
 
 JOURNAL = "raw/profiling-build.jsonl"
 DURATION_S = 1.0
 
 
-def against_release(request: CaptureRequest, release: Build, run: Run) -> Interval:
+def against_release(request: CaptureRequest, release: Build) -> Interval:
     """The profiling build's time over the release build's, minus one; once per build and run."""
+    run = request.job.run
     for line in read_journal(run.directory / JOURNAL):
-        if line["build"] == request.build.key:
+        if line["build"] == request.job.build.key:
             return Interval(**line["slower"])
-
-    def spec(build: Build) -> WorkerSpec:
-        return spec_for(request.project, build, request.assignment, threads=request.threads)
 
     found = compare(
         request,
-        spec(release),
-        lambda _: spec(request.build),
+        request.job.spec(release),
+        lambda _: request.job.spec(),
         stage="the profiling build beside the release build",
         duration_s=min(DURATION_S, request.duration_s),
     ).slowdown
-    run.append(JOURNAL, {"build": request.build.key, "release": release.key, "slower": found})
+    run.append(JOURNAL, {"build": request.job.build.key, "release": release.key, "slower": found})
     return found
 
 

@@ -21,7 +21,7 @@ from perfkit.profile.quality import Quality
 from perfkit.records import Capture, Check, Note, Pattern
 from perfkit.stacks import callgrind_out
 from perfkit.stacks.split import CALLING_THREAD
-from perfkit.subject.child import spec_for, worker
+from perfkit.subject.child import worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,14 +48,15 @@ class Callgrind:
         said = str(found) if found else "not on PATH"
         return Check(id=self.name, ok=found is not None, required=False, found=said, remedy=remedy)
 
-    def capture(self, request: CaptureRequest, run: Run) -> Capture:
+    def capture(self, request: CaptureRequest) -> Capture:
         """Count one workload at one size.
 
         Raises:
             ToolMissingError: there is no valgrind.
             ToolError: valgrind does not know an instruction of the subject.
         """
-        environ = request.project.environ
+        run = request.job.run
+        environ = request.job.project.environ
         program = process.require_program("valgrind", environ)
         control = process.require_program("callgrind_control", environ)
         base = run.path(f"raw/{request.label}.callgrind.out")
@@ -67,9 +68,9 @@ class Callgrind:
             str(program), "--tool=callgrind", "--instr-atstart=no", "--dump-line=no",
             "--compress-pos=no", f"--callgrind-out-file={base}", f"--log-file={log}",
         )  # fmt: skip
-        spec = spec_for(request.project, request.build, request.assignment, threads=1)
+        spec = dataclasses.replace(request.job, threads=1).spec()
         spec = dataclasses.replace(spec, launcher=launcher)
-        request.progress("callgrind", None)
+        request.job.tell("callgrind")
         try:
             with worker(spec) as running:
                 _count(running, request, control, environ)
@@ -145,7 +146,7 @@ def _count(
     running: Worker, request: CaptureRequest, control: Path, environ: Mapping[str, str]
 ) -> None:
     arm = running.prepare(
-        request.workload, request.size, which="call", seed=request.seed, name=request.name
+        request.job.workload, request.size, which="call", seed=request.seed, name=request.job.name
     )
 
     def calls(count: int) -> None:
@@ -189,10 +190,10 @@ def _judged(
     )
     taken = Taken(
         profiler=Callgrind.name,
-        workload=request.name,
+        workload=request.job.name,
         size=request.size,
         stem=request.label,
-        title=f"{request.name}, n = {request.size:_}: instructions per call, by function",
+        title=f"{request.job.name}, n = {request.size:_}: instructions per call, by function",
         rate_hz=0.0,
         stacks=stacks,
         quality=Quality(samples=round(total)),
@@ -201,4 +202,4 @@ def _judged(
         notes=notes,
         count_name="instructions",
     )
-    return publish(taken, request.project.config.profiling, run)
+    return publish(taken, request.job.project.config.profiling, run)

@@ -82,18 +82,19 @@ class CargoFlamegraph:
         said = str(found) if found else "not on PATH: perf is used on the bench instead"
         return Check(id=self.name, ok=found is not None, required=False, found=said, remedy=remedy)
 
-    def capture(self, request: CaptureRequest, run: Run) -> Capture:
+    def capture(self, request: CaptureRequest) -> Capture:
         """Profile the workload's bench at one size.
 
         Raises:
             ConfigError: the workload has no bench.
             PerfkitError: the bench or the profiler failed, by name.
         """
-        bench = request.workload.bench
-        if bench is None or request.builder is None:
-            message = f"the workload `{request.name}` has no criterion bench"
+        run = request.job.run
+        bench = request.job.workload.bench
+        if bench is None:
+            message = f"the workload `{request.job.name}` has no criterion bench"
             raise ConfigError(message, remedy="give it a `bench` in the config")
-        built = request.builder.bench(profile=Profile.PROFILING, workload=request.name)
+        built = request.job.builder.bench(profile=Profile.PROFILING, workload=request.job.name)
         rate, cost = _cost(request, run)
         data = run.path(f"raw/{request.label}.bench.data")
         own = run.path(f"raw/{request.label}.cargo-flamegraph.svg")
@@ -137,10 +138,10 @@ def _cost(request: CaptureRequest, run: Run) -> tuple[int, Interval | None]:
     """Rate and slowdown of the same sampler on the Python call: a bench cannot be switched."""
     for attempt in range(2):
         for line in reversed(read_journal(run.directory / SETTLED)):
-            if line["build"] == request.build.key and line["slowdown"] is not None:
+            if line["build"] == request.job.build.key and line["slowdown"] is not None:
                 return int(line["rate_hz"]), Interval(**line["slowdown"])
         if attempt == 0:
-            Perf().capture(dataclasses.replace(request, python_frames=False), run)
+            Perf().capture(dataclasses.replace(request, python_frames=False))
     return observer.nearest_prime(request.rate_hz), None
 
 
@@ -170,7 +171,7 @@ def _record(
     argv: list[str | Path] = [perf, *options, "--", *bench]
     if program is not None:
         argv = [program, "--no-inline", "-o", own, "-c", command, "--", *bench]
-    request.progress(f"{CargoFlamegraph.name} on {bench_id}", None)
+    request.job.tell(f"{CargoFlamegraph.name} on {bench_id}")
     done = process.run(
         argv,
         env=environ,
@@ -190,7 +191,7 @@ def _read(
     request: CaptureRequest, run: Run, data: Path, said: str, program: str, call_graph: str
 ) -> Seen:
     script = run.path(f"raw/{request.label}.bench.txt")
-    said += perf_record.write_script(data, script, dict(request.project.environ))
+    said += perf_record.write_script(data, script, dict(request.job.project.environ))
     folded = perf_fold.fold(script)
     selection = folded.selection
     stacks, outside = region_stacks(folded.stacks)
@@ -218,7 +219,7 @@ def _judged(
 ) -> Capture:
     name, stacks = CargoFlamegraph.name, seen.stacks
     if not seen.inside:
-        message = f"no stack lies below criterion's loop, so `{request.name}` was not seen"
+        message = f"no stack lies below criterion's loop, so `{request.job.name}` was not seen"
         remedy = "check the bench's id in the config; profile for longer"
         raise CaptureError(message, where=str(data), remedy=remedy)
     samples = sum(count for _, count in stacks)
@@ -239,7 +240,7 @@ def _judged(
         files["own_flame"] = own
     taken = Taken(
         profiler=name,
-        workload=request.name,
+        workload=request.job.name,
         size=request.size,
         stem=request.label,
         title=f"bench of {request.title}",
@@ -257,4 +258,4 @@ def _judged(
         main_tid=seen.main_tid,
         notes=notes,
     )
-    return publish(taken, request.project.config.profiling, run)
+    return publish(taken, request.job.project.config.profiling, run)

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
 from perfkit.profile import analyse, build_time
-from perfkit.profile.engine import choose, profile_workload, request_for
-from perfkit.profile.target import Looked, Outcome, Target, profile_target
+from perfkit.profile.engine import choose, profile, request_for
+from perfkit.profile.target import Looked, ProfileOutcome, Target, profile_target
 from perfkit.records import Capture, Profile
+from perfkit.subject.job import job_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from perfkit.config import Project
     from perfkit.store import Run
     from perfkit.subject.builder import Builder
+    from perfkit.subject.job import Progress
 
-__all__ = ["Outcome", "ProfileOptions", "Target", "profile_command"]
+__all__ = ["ProfileOptions", "ProfileOutcome", "Target", "profile_command"]
 
 EXPORT_SUFFIX = {"speedscope": ".json", "csv": ".csv", "folded": ".folded", "svg": ".svg"}
 EXPORT_NAME = {"speedscope": "speedscope.json", "csv": "stacks.csv"}
@@ -45,8 +47,8 @@ def profile_command(
     target: Target | None,
     builder: Builder,
     run: Run,
-    progress: Callable[[str, float | None], None],
-) -> Outcome:
+    progress: Progress,
+) -> ProfileOutcome:
     """Profile, export, and write the tables.
 
     Raises:
@@ -71,24 +73,19 @@ def profile_command(
         return dataclasses.replace(outcome, captures=captures)
     for wanted in options.profilers or ():
         choose(wanted)  # before anything is built
-    name, _ = project.workload(options.workload)
     build = builder.build(profile=Profile.PROFILING)
+    job = job_for(project, options.workload, builder, run, build=build, progress=progress)
     layers = analyse.layers_for(build, project.config.layers)
     captures_of: list[Capture] = []
-    sizes = sorted(project.sizes(name, options.sizes))
+    sizes = sorted(project.sizes(job.name, options.sizes))
     for size in sizes:
-        for capture in profile_workload(
-            project,
-            name,
+        for capture in profile(
+            job,
             size,
-            build=build,
-            run=run,
             names=options.profilers,
             rate=options.rate_hz,
             duration=options.duration_s,
-            builder=builder,
             python_frames=True,
-            progress=progress,
         ):
             done = capture
             if "folded" in done.files:
@@ -96,15 +93,13 @@ def profile_command(
                 done = dataclasses.replace(done, files={**done.files, **written})
             captures_of.append(_with_exports(done, options, run))
     if captures_of:
-        request = request_for(
-            project, name, sizes[0], build=build, duration=options.duration_s, progress=progress
-        )
+        request = request_for(job, sizes[0], duration=options.duration_s)
         release = builder.build(profile=Profile.RELEASE)
-        slower = build_time.against_release(request, release, run)
+        slower = build_time.against_release(request, release)
         first = captures_of[0]  # of the build, and not of each capture
         notes = (build_time.note(slower), *first.notes)
         captures_of[0] = dataclasses.replace(first, notes=notes)
-    return Outcome(captures=tuple(captures_of), build=build)
+    return ProfileOutcome(captures=tuple(captures_of), build=build)
 
 
 def _with_exports(capture: Capture, options: ProfileOptions, run: Run) -> Capture:

@@ -61,7 +61,7 @@ class ProfileComparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class CapturePair:
     """Two captures that may be compared, and what the seconds are of."""
 
     before: tuple[Capture, Run]
@@ -75,7 +75,7 @@ class Pair:
         return f"{capture.workload}-{format_count(capture.size or 0)}.{capture.profiler}"
 
 
-def pair_runs(before: Run, after: Run) -> tuple[tuple[Pair, ...], tuple[Note, ...]]:
+def pair_runs(before: Run, after: Run) -> tuple[tuple[CapturePair, ...], tuple[Note, ...]]:
     """The captures that two runs have in common, and why others are left out.
 
     Raises:
@@ -97,7 +97,9 @@ def pair_runs(before: Run, after: Run) -> tuple[tuple[Pair, ...], tuple[Note, ..
     return pairs, (*refused, *notes)
 
 
-def pair_sizes(run: Run, smaller: int, larger: int) -> tuple[tuple[Pair, ...], tuple[Note, ...]]:
+def pair_sizes(
+    run: Run, smaller: int, larger: int
+) -> tuple[tuple[CapturePair, ...], tuple[Note, ...]]:
     """The captures of one run at two sizes, to be compared per element.
 
     Raises:
@@ -117,7 +119,7 @@ def pair_sizes(run: Run, smaller: int, larger: int) -> tuple[tuple[Pair, ...], t
 
 
 def compare_pairs(
-    pairs: Iterable[Pair], notes: tuple[Note, ...], before: str, after: str
+    pairs: Iterable[CapturePair], notes: tuple[Note, ...], before: str, after: str
 ) -> ProfileComparison:
     """Every pair's frames."""
     return ProfileComparison(
@@ -128,7 +130,7 @@ def compare_pairs(
     )
 
 
-def draw(pair: Pair, output: Path) -> Path:
+def draw(pair: CapturePair, output: Path) -> Path:
     """The differential flame graph: widths are times of `after`, colours the change.
 
     Raises:
@@ -172,7 +174,7 @@ def _name(capture: Capture) -> str:
 
 def _believed(
     pairs: Iterable[tuple[tuple[Capture, Run], tuple[Capture, Run]]], per: str
-) -> tuple[tuple[Pair, ...], tuple[Note, ...]]:
+) -> tuple[tuple[CapturePair, ...], tuple[Note, ...]]:
     """The pairs of which both captures can be believed and know their calls."""
     kept, notes = [], []
     for before, after in pairs:
@@ -187,7 +189,7 @@ def _believed(
         if why:
             notes.append(Note(id="not_compared", text=why, where=" ".join(_key(after[0]))))
         else:
-            kept.append(Pair(before=before, after=after, per=per))
+            kept.append(CapturePair(before=before, after=after, per=per))
     return tuple(kept), tuple(notes)
 
 
@@ -201,7 +203,7 @@ def _nothing(notes: Iterable[Note], where: str) -> None:
     )
 
 
-def _compared(pair: Pair) -> ComparedCaptures:
+def _compared(pair: CapturePair) -> ComparedCaptures:
     before, after = (_sampled(*side, pair.per) for side in (pair.before, pair.after))
     (earlier, _), (capture, _) = pair.before, pair.after
     changed = pace.between(earlier.pace, capture.pace)

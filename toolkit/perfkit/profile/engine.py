@@ -22,20 +22,16 @@ from perfkit.profile.callgrind import Callgrind
 from perfkit.profile.cargo_flamegraph import CargoFlamegraph
 from perfkit.profile.perf import Perf
 from perfkit.profile.py_spy import PySpy
-from perfkit.profile.request import CaptureRequest, quiet
+from perfkit.profile.request import CaptureRequest
 from perfkit.profile.scalene import Scalene
 from perfkit.records import Note
-from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from perfkit.config import Project
     from perfkit.profile.request import Profiler
-    from perfkit.records import Build, Capture
-    from perfkit.store import Run
-    from perfkit.subject.builder import Builder
-    from perfkit.subject.parameters import Assignment
+    from perfkit.records import Capture
+    from perfkit.subject.job import Job
 
 _ALL: tuple[Profiler, ...] = (Perf(), PySpy(), CargoFlamegraph(), Scalene(), Callgrind())
 profilers: Mapping[str, Profiler] = {profiler.name: profiler for profiler in _ALL}
@@ -45,32 +41,22 @@ FALLBACK = ("perf", "py-spy")
 """When nothing is named: the first of these that leaves an accepted capture."""
 
 
-def profile_workload(
-    project: Project,
-    workload: str | None,
+def profile(
+    job: Job,
     size: int,
     *,
-    build: Build,
-    run: Run,
     names: Sequence[str] | None = None,
     rate: float | None = None,
     duration: float | None = None,
-    builder: Builder | None = None,
-    assignment: Assignment | None = None,
-    threads: int | None = None,
     python_frames: bool = False,
     split_only: bool = False,
-    progress: Callable[[str, float | None], None] = quiet,
 ) -> tuple[Capture, ...]:
-    """Profile one workload at one size.
+    """Profile the workload of a job of the profiling build at one size.
 
     Args:
-        workload: its name in the config; the first one when None.
-        build: the profiling build.
         names: profilers to use, all of them; the fallback order until one is accepted when None.
         rate: samples per second; the config's by default.
         duration: seconds under the profiler; the config's by default.
-        builder: for the profilers that need a criterion bench.
         python_frames: see `CaptureRequest`.
         split_only: what is wanted is a split by layer, which only the first of the fallback order
             gives: when its capture is not believed, the next one would tell nothing more.
@@ -79,58 +65,31 @@ def profile_workload(
         One capture for each profiler that left one, accepted or not.
 
     Raises:
-        UsageError: there is no such profiler or workload.
+        UsageError: there is no such profiler.
         ToolMissingError: none of the profilers is installed and permitted.
     """
-    request = request_for(
-        project,
-        workload,
-        size,
-        build=build,
-        rate=rate,
-        duration=duration,
-        builder=builder,
-        assignment=assignment,
-        threads=threads,
-        python_frames=python_frames,
-        progress=progress,
-    )
+    request = request_for(job, size, rate=rate, duration=duration, python_frames=python_frames)
     if names is not None:
-        return tuple(choose(wanted).capture(request, run) for wanted in names)
-    return _fall_back(request, run, split_only=split_only)
+        return tuple(choose(wanted).capture(request) for wanted in names)
+    return _fall_back(request, split_only=split_only)
 
 
 def request_for(
-    project: Project,
-    workload: str | None,
+    job: Job,
     size: int,
     *,
-    build: Build,
     rate: float | None = None,
     duration: float | None = None,
-    builder: Builder | None = None,
-    assignment: Assignment | None = None,
-    threads: int | None = None,
     python_frames: bool = False,
-    progress: Callable[[str, float | None], None] = quiet,
 ) -> CaptureRequest:
-    """What is asked of a profiler; see `profile_workload`."""
-    name, config = project.workload(workload)
-    settings = project.config.profiling
+    """What is asked of a profiler; see `profile`."""
+    settings = job.project.config.profiling
     return CaptureRequest(
-        project=project,
-        build=build,
-        builder=builder,
-        name=name,
-        workload=config,
+        job=job,
         size=size,
         rate_hz=float(rate if rate is not None else settings.rate_hz),
         duration_s=duration if duration is not None else settings.duration_s,
-        label=label_of(name, size),
-        assignment=assignment,
-        threads=threads,
         python_frames=python_frames,
-        progress=progress,
     )
 
 
@@ -146,12 +105,7 @@ def choose(name: str) -> Profiler:
     return profilers[name]
 
 
-def label_of(workload: str, size: int) -> str:
-    """What the files of a capture are named after."""
-    return f"{workload}-{format_count(size)}"
-
-
-def _fall_back(request: CaptureRequest, run: Run, *, split_only: bool) -> tuple[Capture, ...]:
+def _fall_back(request: CaptureRequest, *, split_only: bool) -> tuple[Capture, ...]:
     captures: list[Capture] = []
     tried: list[Note] = []
     refused: PerfkitError | None = None
@@ -159,7 +113,7 @@ def _fall_back(request: CaptureRequest, run: Run, *, split_only: bool) -> tuple[
         if name not in profilers:
             continue
         try:
-            capture = profilers[name].capture(request, run)
+            capture = profilers[name].capture(request)
         except (ToolMissingError, PermissionRefusedError, ToolError, CaptureError) as error:
             refused = refused or error
             text = f"{name}: {error.message}"

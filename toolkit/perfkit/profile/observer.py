@@ -30,7 +30,7 @@ LADDER = (1.0, 0.5, 0.25, 0.125)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class BareAndProfiled:
     """Two windows without and two with the profiler, within one block; seconds per call."""
 
     bare_s: float
@@ -42,7 +42,7 @@ class Pair:
         return math.log(self.profiled_s / self.bare_s)
 
 
-def slowdown(pairs: Sequence[Pair]) -> Interval | None:
+def slowdown(pairs: Sequence[BareAndProfiled]) -> Interval | None:
     """Profiled over bare time, minus one; None below `MIN_PAIRS` pairs."""
     if len(pairs) < MIN_PAIRS:
         return None
@@ -67,7 +67,12 @@ class Step(StrEnum):
 
 
 def next_step(
-    pairs: Sequence[Pair], region_s: float, *, duration_s: float, limit: float, lowest: bool
+    pairs: Sequence[BareAndProfiled],
+    region_s: float,
+    *,
+    duration_s: float,
+    limit: float,
+    lowest: bool,
 ) -> Step:
     """The rate is decided by the pilot alone, and the end by width alone.
 
@@ -88,12 +93,12 @@ def next_step(
     return Step.DONE if narrow or region_s >= EXTENSION * duration_s else Step.GO_ON
 
 
-def stated(pairs: Sequence[Pair]) -> Sequence[Pair]:
+def stated(pairs: Sequence[BareAndProfiled]) -> Sequence[BareAndProfiled]:
     """The pairs that the slowdown is stated from."""
     return pairs[PILOT_PAIRS:]
 
 
-def is_too_dear(pilot: Sequence[Pair], limit: float) -> bool:
+def is_too_dear(pilot: Sequence[BareAndProfiled], limit: float) -> bool:
     """Whether to go on at this rate is useless: the middle of the slowdown is near the limit, and
     it is no noise (six of six blocks are slower by chance once in 64 times). Where it may be
     noise, a lower rate would bring fewer samples and no proof.

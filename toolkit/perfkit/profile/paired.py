@@ -53,19 +53,19 @@ class Paired:
     threads: int
 
 
-class Arm:
+class PairArm:
     """A worker with its prepared arm and the calls of one window."""
 
     def __init__(self, running: Worker, request: CaptureRequest) -> None:
         self.running = running
-        sets = data_sets_for(request.size, request.project.config.measure.data_sets)
+        sets = data_sets_for(request.size, request.job.project.config.measure.data_sets)
         self.arm = running.prepare(
-            request.workload,
+            request.job.workload,
             request.size,
             which="call",
             seed=request.seed,
             data_sets=sets,
-            name=request.name,
+            name=request.job.name,
         )
         running.calibrate(self.arm, batch_s=BATCH_S)
         self.looks: list[dict[str, float]] = []
@@ -113,7 +113,7 @@ def compare(
     orders = observer.orders(request.seed)
     for index in range(PAIRS):
         with worker(plain) as bare, worker(changed(index)) as under:
-            arms = (Arm(bare, request), Arm(under, request))
+            arms = (PairArm(bare, request), PairArm(under, request))
             window_s = max(WINDOW_S, CALLS * arms[1].per_call_s)
             ratios.append([])
             for order in orders:
@@ -124,7 +124,7 @@ def compare(
                 region_s += sum(result.seconds for result in on)
                 calls += sum(result.calls for result in on)
                 tid = on[0].tid
-                request.progress(stage, min(region_s / duration_s, 1.0))
+                request.job.progress(stage, min(region_s / duration_s, 1.0))
                 arms[0].look()
                 if len(ratios[-1]) >= BLOCKS and region_s >= duration_s * (index + 1) / PAIRS:
                     break

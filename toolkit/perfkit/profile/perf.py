@@ -16,7 +16,7 @@ from perfkit.environment import base_environment
 from perfkit.errors import CaptureError, PerfkitError
 from perfkit.profile import messages, observer, perf_jit
 from perfkit.profile.artefacts import Region, Taken, publish
-from perfkit.profile.paired import Arm, compare
+from perfkit.profile.paired import PairArm, compare
 from perfkit.profile.perf_session import (
     EVENTS,
     KERNEL_UNSEEN,
@@ -28,7 +28,7 @@ from perfkit.profile.perf_session import (
 from perfkit.profile.quality import Quality
 from perfkit.records import Capture, Check, Interval, Note
 from perfkit.store import read_journal
-from perfkit.subject.child import spec_for, worker
+from perfkit.subject.child import worker
 from perfkit.subject.worker import UNTIMED_CALLS
 from perfkit.units import format_share
 
@@ -58,14 +58,15 @@ class Perf:
         said = str(found) if found else "not on PATH"
         return Check(id=self.name, ok=found is not None, required=False, found=said, remedy=remedy)
 
-    def capture(self, request: CaptureRequest, run: Run) -> Capture:
+    def capture(self, request: CaptureRequest) -> Capture:
         """Profile one workload at one size.
 
         Raises:
             PermissionRefusedError: no event may be opened.
             PerfkitError: perf, the worker or the workload failed, by name.
         """
-        spec = spec_for(request.project, request.build, request.assignment, threads=request.threads)
+        run = request.job.run
+        spec = request.job.spec()
         with worker(spec) as running:
             session = _session(request, run, running, request.label)
             settled = session.settle()
@@ -78,7 +79,7 @@ class Perf:
 
 def _session(request: CaptureRequest, run: Run, running: Worker, stem: str) -> Session:
     environ = tool_environment(request)
-    arm = Arm(running, request)
+    arm = PairArm(running, request)
     return Session(request=request, run=run, environ=environ, arm=arm, stem=stem)
 
 
@@ -138,7 +139,7 @@ def _merged(request: CaptureRequest, run: Run, spec: WorkerSpec, settled: Settle
 def _option_cost(request: CaptureRequest, run: Run, spec: WorkerSpec) -> Interval:
     """What `-X perf_jit` costs without perf: once per build, at the size that is profiled first."""
     for line in read_journal(run.directory / OPTION_COST):
-        if line["build"] == request.build.key:
+        if line["build"] == request.job.build.key:
             return Interval(**line["slowdown"])
     telling = dataclasses.replace(spec, python_options=perf_jit.OPTION)
     found = compare(
@@ -147,13 +148,13 @@ def _option_cost(request: CaptureRequest, run: Run, spec: WorkerSpec) -> Interva
     for pid in found.pids:
         with perf_jit.removing(pid):
             pass
-    run.append(OPTION_COST, {"build": request.build.key, "slowdown": found.slowdown})
+    run.append(OPTION_COST, {"build": request.job.build.key, "slowdown": found.slowdown})
     return found.slowdown
 
 
 def tool_environment(request: CaptureRequest) -> dict[str, str]:
     """What a profiler sees of the environment."""
-    return base_environment(request.project.environ, extra={})
+    return base_environment(request.job.project.environ, extra={})
 
 
 def unexplained(outside: int, samples: int, calls: int, windows: int) -> int:
@@ -180,7 +181,7 @@ def judged(session: Session, settled: Settled, slowdown: Interval | None) -> Cap
         notes.append(resembling)
     taken = Taken(
         profiler="perf",
-        workload=request.name,
+        workload=request.job.name,
         size=request.size,
         stem=session.stem,
         title=request.title,
@@ -199,7 +200,7 @@ def judged(session: Session, settled: Settled, slowdown: Interval | None) -> Cap
         ),
         notes=tuple(notes),
     )
-    return publish(taken, request.project.config.profiling, run)
+    return publish(taken, request.job.project.config.profiling, run)
 
 
 def _quality(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from perfkit.profile.paired import Arm
+    from perfkit.profile.paired import PairArm
     from perfkit.profile.request import CaptureRequest
     from perfkit.records import Interval
     from perfkit.stacks.layers import Layers
@@ -65,7 +65,7 @@ class Recorded:
     settings: RecordSettings
     data: Path
     said: str
-    pairs: tuple[observer.Pair, ...]
+    pairs: tuple[observer.BareAndProfiled, ...]
     windows: tuple[perf_script.Window, ...]
     region_s: float
     calls: int
@@ -127,7 +127,7 @@ class Session:
     request: CaptureRequest
     run: Run
     environ: Mapping[str, str]
-    arm: Arm
+    arm: PairArm
     stem: str
 
     @property
@@ -176,9 +176,9 @@ class Session:
     def windows(self, settings: RecordSettings, *, give_up: bool) -> Recorded:
         """Blocks of windows with and without sampling, until `observer.next_step` says so."""
         request = self.request
-        limit = request.project.config.profiling.slowdown_limit
+        limit = request.job.project.config.profiling.slowdown_limit
         data = self.run.path(f"raw/{self.stem}.perf.data")
-        pairs: list[observer.Pair] = []
+        pairs: list[observer.BareAndProfiled] = []
         on: list[LoopResult] = []
         step = observer.Step.GO_ON
         looked = len(self.arm.looks)
@@ -190,7 +190,7 @@ class Session:
                 on += [result for profiled, result in block if profiled]
                 region_s = sum(result.seconds for result in on)
                 stage = f"perf at {settings.rate_hz} Hz"
-                request.progress(stage, min(region_s / request.duration_s, 1.0))
+                request.job.progress(stage, min(region_s / request.duration_s, 1.0))
                 step = observer.next_step(
                     pairs, region_s, duration_s=request.duration_s, limit=limit, lowest=not give_up
                 )
@@ -259,7 +259,7 @@ class Session:
     def _rates(self) -> list[int]:
         """The rates that bring enough samples of a busy thread within the extended duration."""
         asked = observer.rates(self.request.rate_hz)
-        needed = self.request.project.config.profiling.min_samples
+        needed = self.request.job.project.config.profiling.min_samples
         longest_s = observer.EXTENSION * self.request.duration_s
         return [rate for rate in asked if rate * longest_s >= needed] or [asked[0]]
 
@@ -320,7 +320,7 @@ class Session:
         return agreement.by_layer(read.stacks, self._layers())
 
     def _layers(self) -> Layers:
-        return analyse.layers_for(self.request.build, self.request.project.config.layers)
+        return analyse.layers_for(self.request.job.build, self.request.job.project.config.layers)
 
     def _inlined(self, script: Path) -> inline.Inlined | None:
         """The functions inlined into the subject's module, where it has debug information."""
@@ -332,7 +332,7 @@ class Session:
     def _known(self) -> tuple[int, str] | None:
         """Rate and kind of stacks that an earlier capture of this run settled on."""
         for line in reversed(read_journal(self.run.directory / SETTLED)):
-            if line["build"] == self.request.build.key:
+            if line["build"] == self.request.job.build.key:
                 return int(line["rate_hz"]), str(line["call_graph"])
         return None
 
@@ -340,7 +340,7 @@ class Session:
         self.run.append(
             SETTLED,
             {
-                "build": self.request.build.key,
+                "build": self.request.job.build.key,
                 "size": self.request.size,
                 "rate_hz": recorded.settings.rate_hz,
                 "call_graph": recorded.settings.call_graph,
@@ -356,7 +356,7 @@ def _recorded(
     said: str,
     on: Sequence[LoopResult],
     *,
-    pairs: tuple[observer.Pair, ...] = (),
+    pairs: tuple[observer.BareAndProfiled, ...] = (),
     too_dear: bool = False,
 ) -> Recorded:
     return Recorded(
@@ -373,13 +373,13 @@ def _recorded(
     )
 
 
-def _pair(block: Sequence[tuple[bool, LoopResult]]) -> observer.Pair:
+def _pair(block: Sequence[tuple[bool, LoopResult]]) -> observer.BareAndProfiled:
     per_call = []
     for wanted in (False, True):
         chosen = [result for profiled, result in block if profiled is wanted]
         seconds = sum(result.seconds for result in chosen)
         per_call.append(seconds / sum(result.calls for result in chosen))
-    return observer.Pair(bare_s=per_call[0], profiled_s=per_call[1])
+    return observer.BareAndProfiled(bare_s=per_call[0], profiled_s=per_call[1])
 
 
 def _window(result: LoopResult) -> perf_script.Window:
@@ -390,7 +390,7 @@ def _window(result: LoopResult) -> perf_script.Window:
 def cheaper(recorded: Recorded, rates: Sequence[int], request: CaptureRequest) -> list[int]:
     """The rates that are left: cost is in proportion to rate, so hopeless ones are skipped."""
     middle = statistics.median(pair.log_ratio for pair in recorded.pairs)
-    wanted = 0.5 * request.project.config.profiling.slowdown_limit
+    wanted = 0.5 * request.job.project.config.profiling.slowdown_limit
     rate = recorded.settings.rate_hz
     lower = list(rates[1:])
     return [other for other in lower if middle * other / rate <= wanted] or lower[-1:]

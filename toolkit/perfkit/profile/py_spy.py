@@ -22,13 +22,13 @@ from perfkit import process
 from perfkit.errors import CaptureError, PerfkitError
 from perfkit.profile import messages, observer
 from perfkit.profile.artefacts import Taken, publish
-from perfkit.profile.paired import PAIRS, Arm, Paired, compare
+from perfkit.profile.paired import PAIRS, PairArm, Paired, compare
 from perfkit.profile.quality import Quality
 from perfkit.records import Capture, Check, Note
 from perfkit.stacks.layers import is_unresolved
 from perfkit.stacks.py_spy_raw import read_raw
 from perfkit.stacks.split import CALLING_THREAD
-from perfkit.subject.child import REGION_FRAMES, WORKER_FILE, spec_for, worker
+from perfkit.subject.child import REGION_FRAMES, WORKER_FILE, worker
 from perfkit.units import format_share
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class PySpy:
         said = str(found) if found else "not installed"
         return Check(id=self.name, ok=found is not None, required=False, found=said, remedy=remedy)
 
-    def capture(self, request: CaptureRequest, run: Run) -> Capture:
+    def capture(self, request: CaptureRequest) -> Capture:
         """Profile one workload at one size, at a lower rate where it costs too much.
 
         Raises:
@@ -74,6 +74,7 @@ class PySpy:
             PermissionRefusedError: the system does not let it trace.
             CaptureError: it left no stack of the loop.
         """
+        run = request.job.run
         tried: list[Note] = []
         rates = _rates(request)
         found: Capture | None = None
@@ -88,7 +89,7 @@ class PySpy:
         for rate in rates[:-1]:
             found = found or _once(request, run, rate, native=False)
             cost = found.slowdown
-            limit = request.project.config.profiling.slowdown_limit
+            limit = request.job.project.config.profiling.slowdown_limit
             behind = any(note.id == "py-spy.behind" for note in found.notes)
             if not (behind or (cost is not None and cost.low > limit)):
                 break
@@ -102,7 +103,7 @@ class PySpy:
 def _rates(request: CaptureRequest) -> list[int]:
     """The rates that bring enough samples of a busy loop within twice the duration."""
     asked = observer.rates(min(request.rate_hz, HIGHEST_RATE_HZ))
-    needed = request.project.config.profiling.min_samples
+    needed = request.job.project.config.profiling.min_samples
     return [rate for rate in asked if 2 * rate * request.duration_s >= needed] or [asked[0]]
 
 
@@ -214,10 +215,10 @@ class _Places:
 
 
 def _once(request: CaptureRequest, run: Run, rate: int, *, native: bool) -> Capture:
-    spec = spec_for(request.project, request.build, request.assignment, threads=request.threads)
+    spec = request.job.spec()
     places = _Places.fresh(request, run)
     with worker(spec) as running:
-        threads = Arm(running, request).uses_threads()
+        threads = PairArm(running, request).uses_threads()
         native = native and native_allowed(running.loaded.python, threads=threads)
 
     def launched(index: int) -> WorkerSpec:
@@ -238,7 +239,7 @@ def _once(request: CaptureRequest, run: Run, rate: int, *, native: bool) -> Capt
 def _launched(
     spec: WorkerSpec, request: CaptureRequest, rate: int, raw: Path, log: Path, *, native: bool
 ) -> WorkerSpec:
-    program = find(request.project.environ) or process.require_program("py-spy", {})
+    program = find(request.job.project.environ) or process.require_program("py-spy", {})
     words = [str(program), "record", "--rate", str(rate), "--format", "raw", "--output", str(raw)]
     if native:
         words.append("--native")
@@ -274,7 +275,7 @@ def _judged(
     )
     taken = Taken(
         profiler=PySpy.name,
-        workload=request.name,
+        workload=request.job.name,
         size=request.size,
         stem=request.label,
         title=request.title,
@@ -293,4 +294,4 @@ def _judged(
         faults=faults(said),
         notes=tuple(notes),
     )
-    return publish(taken, request.project.config.profiling, run)
+    return publish(taken, request.job.project.config.profiling, run)

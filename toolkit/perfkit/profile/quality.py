@@ -57,7 +57,7 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Belief:
     """Whether a table may be made, why not, and remarks that do not forbid it."""
 
     accepted: bool
@@ -65,12 +65,12 @@ class Verdict:
     remedy: str
     notes: tuple[Note, ...]
 
-    def but(self, faults: Sequence[Note]) -> Verdict:
+    def but(self, faults: Sequence[Note]) -> Belief:
         """The same with what the profiler itself says is wrong."""
         if not faults:
             return self
         reasons = [self.reason] if self.reason else []
-        return Verdict(
+        return Belief(
             accepted=False,
             reason="; ".join([*reasons, *(note.text for note in faults)]),
             remedy=self.remedy or faults[0].remedy,
@@ -78,10 +78,10 @@ class Verdict:
         )
 
 
-BELIEVED = Verdict(accepted=True, reason="", remedy="", notes=())
+BELIEVED = Belief(accepted=True, reason="", remedy="", notes=())
 
 
-def judge(quality: Quality, limits: Profiling, *, needs_slowdown: bool = True) -> Verdict:
+def judge(quality: Quality, limits: Profiling, *, needs_slowdown: bool = True) -> Belief:
     """Apply the limits of the config.
 
     Args:
@@ -95,7 +95,7 @@ def judge(quality: Quality, limits: Profiling, *, needs_slowdown: bool = True) -
     notes = [Note(id=id_, text=text, remedy=remedy) for id_, text, remedy in faults]
     if not faults:
         return BELIEVED
-    return Verdict(
+    return Belief(
         accepted=False,
         reason="; ".join(text for _, text, _ in faults),
         remedy=faults[0][2],

@@ -19,7 +19,6 @@ from perfkit.profile.py_spy import region_stacks
 from perfkit.profile.quality import Quality
 from perfkit.records import Capture, Check, Note
 from perfkit.stacks.folded import MOST_SAMPLES, safe_name
-from perfkit.subject.child import spec_for
 from perfkit.units import format_share
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ _PROBE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profiled:
+class ScaleneProfile:
     """What is read from scalene's JSON.
 
     Attributes:
@@ -63,14 +62,15 @@ class Scalene:
         said = str(found) if found else "not on PATH"
         return Check(id=self.name, ok=found is not None, required=False, found=said, remedy=remedy)
 
-    def capture(self, request: CaptureRequest, run: Run) -> Capture:
+    def capture(self, request: CaptureRequest) -> Capture:
         """Profile one workload at one size.
 
         Raises:
             ToolMissingError: the subject's interpreter has no scalene.
             CaptureError: it left no stack of the loop.
         """
-        spec = spec_for(request.project, request.build, request.assignment, threads=request.threads)
+        run = request.job.run
+        spec = request.job.spec()
         self._require(request, spec.environment)
         stems = [f"raw/{request.label}.scalene.{index + 1}.json" for index in range(PAIRS)]
         outs = [run.path(stem) for stem in stems]
@@ -97,7 +97,7 @@ class Scalene:
         return _judged(request, run, paired, outs, log)
 
     def _require(self, request: CaptureRequest, environ: Mapping[str, str]) -> None:
-        python = request.project.interpreter
+        python = request.job.project.interpreter
         done = process.run(
             [python, "-c", "import scalene"], env=environ, timeout_s=_PROBE_S, ok_codes=None
         )
@@ -107,7 +107,7 @@ class Scalene:
             raise ToolMissingError(message, where=where, remedy=f"{python} -m pip install scalene")
 
 
-def read(path: Path) -> Profiled:
+def read(path: Path) -> ScaleneProfile:
     """Read the file that scalene wrote.
 
     Raises:
@@ -120,7 +120,7 @@ def read(path: Path) -> Profiled:
     return parse(text, str(path))
 
 
-def parse(text: str, where: str) -> Profiled:
+def parse(text: str, where: str) -> ScaleneProfile:
     """Read scalene 2's JSON. What is used of it:
 
         {"stacks": [[["/a/pl.py <module>:8;", "/a/pl.py run_batch:6;"],
@@ -143,7 +143,7 @@ def parse(text: str, where: str) -> Profiled:
         raise _refused(error, f"{where}:{error.lineno}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _refused(error, where) from error
-    return Profiled(stacks=tuple(found), native_s=native, python_s=python)
+    return ScaleneProfile(stacks=tuple(found), native_s=native, python_s=python)
 
 
 def _refused(error: Exception, where: str) -> UnreadableOutputError:
@@ -188,7 +188,7 @@ def _judged(
     notes.append(Note(id="outside_region", text=text))
     taken = Taken(
         profiler=Scalene.name,
-        workload=request.name,
+        workload=request.job.name,
         size=request.size,
         stem=request.label,
         title=request.title,
@@ -199,7 +199,7 @@ def _judged(
         region=paired.region,
         notes=tuple(notes),
     )
-    return publish(taken, request.project.config.profiling, run)
+    return publish(taken, request.job.project.config.profiling, run)
 
 
 def _read(log: Path) -> str:

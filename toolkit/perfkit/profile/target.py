@@ -26,11 +26,12 @@ from perfkit.stacks.py_spy_raw import read_raw
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from perfkit.config import Project
     from perfkit.records import Build
     from perfkit.store import Run
+    from perfkit.subject.job import Progress
 
 LABEL = "command"
 PERF, PY_SPY = COMMAND_PROFILERS = ("perf", "py-spy")
@@ -95,7 +96,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ProfileOutcome:
     """The captures, and the exit code of a command; None for workloads and processes.
 
     Attributes:
@@ -141,7 +142,7 @@ class Looked:
         return _NEVER_S if self.target.pid is None else self.seconds + _PID_SLACK_S
 
 
-def profile_target(wanted: Looked, progress: Callable[[str, float | None], None]) -> Outcome:
+def profile_target(wanted: Looked, progress: Progress) -> ProfileOutcome:
     """Profile it by the first profiler that may look.
 
     Raises:
@@ -179,7 +180,7 @@ def profile_target(wanted: Looked, progress: Callable[[str, float | None], None]
     raise AssertionError  # the loop returns or raises
 
 
-def _by_perf(wanted: Looked) -> Outcome:
+def _by_perf(wanted: Looked) -> ProfileOutcome:
     target, run = wanted.target, wanted.run
     environ = dict(wanted.project.environ)
     program = process.require_program("perf", environ)
@@ -226,7 +227,7 @@ def _by_perf(wanted: Looked) -> Outcome:
     return _outcome(taken, wanted, code)
 
 
-def _by_py_spy(wanted: Looked) -> Outcome:
+def _by_py_spy(wanted: Looked) -> ProfileOutcome:
     target, run = wanted.target, wanted.run
     environ = dict(wanted.project.environ)
     program = py_spy.find(environ) or process.require_program("py-spy", environ)
@@ -351,7 +352,7 @@ def _nothing(
     error: PerfkitError,
     files: dict[str, Path],
     code: int,
-) -> Outcome:
+) -> ProfileOutcome:
     """The outcome of a program that ran and left no stack: its own exit code, and why there is no
     picture. One that did not run is a failure.
 
@@ -378,7 +379,7 @@ def _nothing(
         files={kind: run.relative(path) for kind, path in files.items()},
         notes=(note,),
     )
-    return Outcome(captures=(capture,), exit_code=_own_code(code, target))
+    return ProfileOutcome(captures=(capture,), exit_code=_own_code(code, target))
 
 
 def _taken(
@@ -404,6 +405,6 @@ def _taken(
     )
 
 
-def _outcome(taken: Taken, wanted: Looked, code: int) -> Outcome:
+def _outcome(taken: Taken, wanted: Looked, code: int) -> ProfileOutcome:
     capture = publish(taken, wanted.project.config.profiling, wanted.run)
-    return Outcome(captures=(capture,), exit_code=_own_code(code, wanted.target))
+    return ProfileOutcome(captures=(capture,), exit_code=_own_code(code, wanted.target))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from perfkit.records import FFI_LAYERS, DiagnoseVerdict, Interval, Layer, MeasureVerdict
+from perfkit.records import FFI_LAYERS, DiagnoseVerdict, Layer, MeasureVerdict
 from perfkit.report.building import build_blocks
 from perfkit.report.measuring import measure_table
 from perfkit.report.notes import notes_blocks
@@ -100,7 +100,7 @@ def split_table(splits: Sequence[SizeSplit], *, kernel_hidden: bool = False) -> 
     absent = []
     for layer in Layer:
         times = [_layer(split, layer) for split in splits]
-        if all(time is None or (time.share == 0 and time.seconds == 0) for time in times):
+        if all(time is None or (time.share.estimate == 0 and time.seconds == 0) for time in times):
             absent.append(layer)
             continue
         rows.append((layer.value, *(_layer_cell(time) for time in times)))
@@ -123,43 +123,39 @@ def _verdict(diagnosis: Diagnosis) -> Verdict:
     verdict = diagnosis.verdict
     unsplit = _sizes(split for split in diagnosis.sizes if not split.layers)
     unknown = _sizes(split for split in diagnosis.sizes if not split.ffi.agree)
+    tone = Tone.BAD
     match verdict:
         case DiagnoseVerdict.OK:
+            tone = Tone.GOOD
             sentence = (
                 "At every size two independent ways of measuring it agree on the FFI cost. The "
                 "layers are counted in one accepted profile per size, and the timing passed its "
                 "own checks."
             )
-            return Verdict(word=verdict.value, tone=Tone.GOOD, sentence=sentence)
         case DiagnoseVerdict.UNCHECKED:
-            return Verdict(
-                word=verdict.value,
-                tone=Tone.CAUTION,
-                sentence=_unchecked(diagnosis, unsplit, unknown),
-            )
+            tone = Tone.CAUTION
+            sentence = _unchecked(diagnosis, unsplit, unknown)
         case DiagnoseVerdict.DISAGREE:
+            tone = Tone.CAUTION
             sentence = (
                 f"No verdict on the FFI cost at {unknown}: the independent ways of measuring it "
                 "do not agree there. All of them are shown below."
             )
-            return Verdict(word=verdict.value, tone=Tone.CAUTION, sentence=sentence)
         case DiagnoseVerdict.DISTORTED:
             sentence = (
                 f"No split at {unsplit}: what the profiler cost was not shown to be below its "
                 "limit. The other figures stand."
             )
-            return Verdict(word=verdict.value, tone=Tone.BAD, sentence=sentence)
         case DiagnoseVerdict.UNTRUSTED:
             sentence = (
                 "No verdict: two copies of the same build were measured as different, so none of "
                 "the times may be believed."
             )
-            return Verdict(word=verdict.value, tone=Tone.BAD, sentence=sentence)
         case DiagnoseVerdict.BUSY:
             sentence = "No verdict: the machine had no room for the measurement."
-            return Verdict(word=verdict.value, tone=Tone.BAD, sentence=sentence)
         case _:
             assert_never(verdict)
+    return Verdict(word=verdict.value, tone=tone, sentence=sentence)
 
 
 def _sizes(splits: Iterable[SizeSplit]) -> str:
@@ -217,20 +213,21 @@ def boundary_blocks(splits: Sequence[SizeSplit]) -> list[Block]:
 
 def _boundary(split: SizeSplit) -> str:
     ffi = split.ffi
-    if not ffi.agree or ffi.share is None or ffi.low is None or ffi.high is None:
+    if not ffi.agree or ffi.share is None:
         return ""
+    low, high = ffi.share.low, ffi.share.high
     place = f"{split.workload} at {format_count(split.size)}"
-    if ffi.high < SMALL_BOUNDARY:
+    if high < SMALL_BOUNDARY:
         return (
-            f"{place}: the boundary is not the problem, it takes at most {percent(ffi.high)} of "
+            f"{place}: the boundary is not the problem, it takes at most {percent(high)} of "
             "the call."
         )
-    text = f"{place}: the boundary takes {percent(ffi.low)} to {percent(ffi.high)} of the call"
+    text = f"{place}: the boundary takes {percent(low)} to {percent(high)} of the call"
     parts = [time for time in split.layers if time.layer in FFI_LAYERS]
-    most = max(parts, key=lambda time: time.share, default=None)
-    if most is None or most.share <= 0:
+    most = max(parts, key=lambda time: time.share.estimate, default=None)
+    if most is None or most.share.estimate <= 0:
         return f"{text}."
-    return f"{text}, most of it {most.layer} ({percent(most.share)})."
+    return f"{text}, most of it {most.layer} ({percent(most.share.estimate)})."
 
 
 def _pictures(diagnosis: Diagnosis) -> list[Block]:
@@ -253,7 +250,7 @@ def _pictures(diagnosis: Diagnosis) -> list[Block]:
 
 def _finding(finding: Finding) -> str:
     place = f"{finding.workload} at {format_count(finding.size)}"
-    low, high = finding.predicted_gain["low"], finding.predicted_gain["high"]
+    low, high = finding.predicted_gain.low, finding.predicted_gain.high
     lines = [
         f"{finding.title} ({place}): {percent(finding.share)} {finding.base}; fixing it saves "
         f"{percent(low)} to {percent(high)} of the call's time."
@@ -280,7 +277,7 @@ def _layer(split: SizeSplit, layer: Layer) -> LayerTime | None:
 
 
 def _layer_cell(time: LayerTime | None) -> str:
-    return UNKNOWN if time is None else share_interval(time.share, time.low, time.high)
+    return UNKNOWN if time is None else share_interval(time.share)
 
 
 def _ffi_blocks(splits: Sequence[SizeSplit]) -> list[Block]:
@@ -294,14 +291,14 @@ def _ffi_blocks(splits: Sequence[SizeSplit]) -> list[Block]:
     ]
     if any(split.ffi.agreeing for split in splits):
         rows.append(("agreed by", *(",\n".join(s.ffi.agreeing) or UNKNOWN for s in splits)))
-    reasons: list[str] = []
+    reasons: dict[tuple[str, str], list[str]] = {}
     for name in names:
         cells = []
         for split in splits:
             found = next((e for e in split.ffi.estimators if e.name == name), None)
-            cells.append(_bounds(found.seconds, found.low, found.high) if found else UNKNOWN)
+            cells.append(time_interval(found.seconds) if found else UNKNOWN)
             if found is not None and found.reason:
-                reasons.append(f"{name} at {format_count(split.size)}: {found.reason}")
+                reasons.setdefault((name, found.reason), []).append(format_count(split.size))
         rows.append((name, *cells))
     titles = ("<estimator", *(format_count(split.size) for split in splits))
     caption = (
@@ -311,7 +308,8 @@ def _ffi_blocks(splits: Sequence[SizeSplit]) -> list[Block]:
     )
     blocks: list[Block] = [Table(columns=columns(*titles), rows=tuple(rows), caption=caption)]
     if reasons:
-        blocks.append(Bullets(items=tuple(_merged(reasons))))
+        told = (f"{name} at {', '.join(at)}: {why}" for (name, why), at in reasons.items())
+        blocks.append(Bullets(items=tuple(told)))
     return blocks
 
 
@@ -319,26 +317,5 @@ def _known_share(split: SizeSplit) -> str:
     ffi = split.ffi
     if ffi.share is None:
         return "not known"
-    cell = share_interval(ffi.share, ffi.low, ffi.high)
-    if cell == UNKNOWN:
-        cell = percent(ffi.share)
+    cell = share_interval(ffi.share)
     return cell if ffi.agree else f"{cell}\nnot agreed"
-
-
-def _bounds(value: float | None, low: float | None, high: float | None) -> str:
-    """Seconds with bounds; the FFI cost may come out negative, and is then shown so."""
-    if value is None:
-        return UNKNOWN
-    if low is None or high is None:
-        return f"{seconds(value)}\nno interval"
-    return time_interval(Interval(estimate=value, low=low, high=high))
-
-
-def _merged(reasons: Sequence[str]) -> list[str]:
-    """`twin at 1k: x` and `twin at 10k: x` become `twin at 1k, 10k: x`."""
-    merged: dict[tuple[str, str], list[str]] = {}
-    for text in reasons:
-        place, _, reason = text.partition(": ")
-        name, _, size = place.rpartition(" at ")
-        merged.setdefault((name, reason), []).append(size)
-    return [f"{name} at {', '.join(sizes)}: {reason}" for (name, reason), sizes in merged.items()]

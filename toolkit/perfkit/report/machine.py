@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         TuneReport,
     )
     from perfkit.report.page import Document
-    from perfkit.tune.command import TunePlan
+    from perfkit.tune.setup import TunePlan
 
 
 def measure_json(report: MeasureReport) -> Document:
@@ -53,9 +53,15 @@ def diagnose_json(diagnosis: Diagnosis) -> Document:
     document["profilers"] = [_capture(capture) for capture in diagnosis.profilers]
     for split in document["sizes"]:
         split["layers"] = [
-            {"name": time.pop("layer"), **time}  # the promised key
+            {"name": time["layer"], "seconds": time["seconds"], **_bounds(time["share"], "share")}
             for time in split["layers"]
         ]
+        ffi = split["ffi"]
+        ffi |= _bounds(ffi["share"], "share")
+        for estimate in ffi["estimators"]:
+            estimate |= _bounds(estimate["seconds"], "seconds")
+    for finding in document["findings"]:
+        del finding["predicted_gain"]["estimate"]
     return {"schema_version": SCHEMA_VERSION, **document}
 
 
@@ -65,6 +71,8 @@ def tune_json(report: TuneReport) -> Document:
     best = document.pop("best_params")
     document["best"] = {"params": best, "iteration": document.pop("best_iteration")}
     document["trials"] = [trial_json(trial) for trial in report.trials]
+    for size in document["confirmed"]:
+        size["change_vs_start"] = size.pop("change")  # the promised key
     return {"schema_version": SCHEMA_VERSION, **document}
 
 
@@ -115,6 +123,12 @@ def trial_json(trial: Trial) -> Document:
 def doctor_json(checks: Sequence[Check]) -> Document:
     """The document of `perfkit doctor`."""
     return {"schema_version": SCHEMA_VERSION, "checks": to_json(checks)}
+
+
+def _bounds(interval: Document | None, name: str) -> Document:
+    """An interval as the promised keys: its estimate by `name`, `low` and `high`."""
+    found = interval or {}
+    return {name: found.get("estimate"), "low": found.get("low"), "high": found.get("high")}
 
 
 def _capture(capture: Capture) -> Document:

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, assert_never
 
-from perfkit.measure.reading import is_faster, is_slower
+from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.records import MeasureVerdict, Pattern
 from perfkit.report.building import build_blocks
 from perfkit.report.notes import notes_blocks
@@ -69,11 +69,6 @@ def measure_page(report: MeasureReport) -> Page:
             blocks += [Heading(text=name), _blocks_table(results)]
             continue
         blocks += [Heading(text=name), measure_table(results, report)]
-        remarks = tuple(
-            f"{format_count(result.size)}: {result.note}" for result in results if result.note
-        )
-        if remarks:
-            blocks.append(Bullets(items=remarks))
     blocks += notes_blocks(report.notes)
     blocks += build_blocks(report.build)
     blocks += _loaded_blocks(report.loaded)
@@ -82,31 +77,31 @@ def measure_page(report: MeasureReport) -> Page:
 
 def measure_verdict(report: MeasureReport) -> Verdict:
     """Whether the figures may be believed, and which targets were met."""
+    tone = Tone.BAD
     match report.verdict:
         case MeasureVerdict.OK:
             missed = [r for r in report.results if r.met is False]
+            tone = Tone.CAUTION if missed else Tone.GOOD
             sentence = _floor_sentence(report.noise_floor)
             if missed:
                 which = joined(f"{r.workload} at {format_count(r.size)}" for r in missed)
                 sentence += f" Target missed: {which}."
-            return Verdict(word="ok", tone=Tone.CAUTION if missed else Tone.GOOD, sentence=sentence)
         case MeasureVerdict.UNCHECKED:
+            tone = Tone.CAUTION
             sentence = (
                 "No sentinel and no comparison of identical code stands behind these figures: a "
                 "busy machine would not have been noticed."
             )
-            return Verdict(word="unchecked", tone=Tone.CAUTION, sentence=sentence)
         case MeasureVerdict.BUSY:
             valid = sum(result.valid_blocks for result in report.results)
             total = sum(result.blocks for result in report.results)
             counted = f" ({valid} of {total} blocks were undisturbed)" if total else ""
             sentence = f"No verdict: the machine had no room for the measurement{counted}."
-            return Verdict(word="busy", tone=Tone.BAD, sentence=sentence)
         case MeasureVerdict.UNTRUSTED:
             sentence = "No verdict: identical copies of the build measured as different."
-            return Verdict(word="untrusted", tone=Tone.BAD, sentence=sentence)
         case _:
             assert_never(report.verdict)
+    return Verdict(word=report.verdict.value, tone=tone, sentence=sentence)
 
 
 def measure_table(results: Sequence[SizeResult], report: MeasureReport) -> Table:

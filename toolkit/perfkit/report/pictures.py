@@ -340,7 +340,7 @@ def _label(layer: Layer) -> str:
 
 
 def _total_share(split: SizeSplit) -> float:
-    return sum(time.share for time in split.layers)
+    return sum(time.share.estimate for time in split.layers)
 
 
 def _split_label(split: SizeSplit) -> str:
@@ -350,15 +350,15 @@ def _split_label(split: SizeSplit) -> str:
 
 def _draw_split(axes: Axes, position: int, split: SizeSplit) -> None:
     left = 0.0
-    by_layer = {time.layer: time for time in split.layers}
+    shares = {time.layer: time.share for time in split.layers}
     for layer in Layer:
-        time = by_layer.get(layer)
-        if time is None or time.share <= 0:
+        share = shares.get(layer)
+        if share is None or share.estimate <= 0:
             continue
         colour, hatch = _LAYER_LOOKS[layer]
         axes.barh(
             position,
-            time.share,
+            share.estimate,
             left=left,
             height=0.66,
             color=colour,
@@ -367,11 +367,11 @@ def _draw_split(axes: Axes, position: int, split: SizeSplit) -> None:
             linewidth=0.6,
             label=_label(layer),
         )
-        if time.share >= _SMALLEST_LABELLED_SHARE:
+        if share.estimate >= _SMALLEST_LABELLED_SHARE:
             axes.text(
-                left + time.share / 2,
+                left + share.estimate / 2,
                 position,
-                f"{100 * time.share:.0f} %\n±{50 * (time.high - time.low):.1f}",
+                f"{100 * share.estimate:.0f} %\n±{50 * (share.high - share.low):.1f}",
                 ha="center",
                 va="center",
                 fontsize=8,
@@ -379,4 +379,4 @@ def _draw_split(axes: Axes, position: int, split: SizeSplit) -> None:
                 color="#ffffff" if layer in _DARK_LAYERS else "#000000",
                 bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2} if hatch else None,
             )
-        left += time.share
+        left += share.estimate

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from perfkit.diagnose.promises import Afterwards, Reading
-from perfkit.measure.reading import is_faster, is_slower
+from perfkit.diagnose.promises import Afterwards, Fulfilment
+from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.records import Diagnosis, MeasureReport, Pattern, ProfileReport, TuneReport
 from perfkit.report.diagnosis import diagnose_page, split_table
 from perfkit.report.measuring import change_text, measure_verdict
@@ -38,7 +38,7 @@ from perfkit.units import format_count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from perfkit.diagnose.promises import Chapter, Promise, Replacement, Step, Story
+    from perfkit.diagnose.promises import Chapter, Gain, Promise, Replacement, Story
     from perfkit.records import Finding
 
 _STEP_BASE = (
@@ -89,7 +89,7 @@ def _sentence(replacement: Replacement) -> str:
     return f"Against {before}, {after} takes {parts}."
 
 
-def _step_words(step: Step) -> str:
+def _step_words(step: Gain) -> str:
     if is_faster(step.change, step.noise_floor):
         return f"{percent(step.saved.estimate)} less time"
     if is_slower(step.change, step.noise_floor):
@@ -126,7 +126,7 @@ def _steps_table(replacement: Replacement) -> Table:
             time_interval(step.before_s),
             time_interval(step.after_s),
             ratio_interval(step.change),
-            share_interval(step.saved.estimate, step.saved.low, step.saved.high),
+            share_interval(step.saved),
             change_text(step.change, step.noise_floor),
         )
         for step in replacement.steps
@@ -138,7 +138,7 @@ def _steps_table(replacement: Replacement) -> Table:
     return Table(columns=columns(*titles), rows=rows, caption=caption)
 
 
-def _size(step: Step, *, with_pattern: bool) -> str:
+def _size(step: Gain, *, with_pattern: bool) -> str:
     return f"{format_count(step.size)}\n{step.pattern}" if with_pattern else format_count(step.size)
 
 
@@ -169,17 +169,17 @@ def _promise_row(promise: Promise) -> tuple[str, ...]:
         finding.title,
         format_count(finding.size),
         _promised(finding),
-        UNKNOWN if saved is None else share_interval(saved.estimate, saved.low, saved.high),
+        share_interval(saved),
         _reading(promise.reading),
         _afterwards(promise),
     )
 
 
-def _reading(found: Reading) -> str:
+def _reading(found: Fulfilment) -> str:
     match found:
-        case Reading.INSIDE | Reading.ABOVE | Reading.BELOW:
+        case Fulfilment.INSIDE | Fulfilment.ABOVE | Fulfilment.BELOW:
             return f"{found} the promise"
-        case Reading.ACROSS | Reading.WITHHELD:
+        case Fulfilment.ACROSS | Fulfilment.WITHHELD:
             return found.value
         case _:
             assert_never(found)
@@ -195,7 +195,7 @@ def _afterwards(promise: Promise) -> str:
 
 
 def _promised(finding: Finding) -> str:
-    low, high = finding.predicted_gain["low"], finding.predicted_gain["high"]
+    low, high = finding.predicted_gain.low, finding.predicted_gain.high
     return f"{100 * low:.1f} to\n{100 * high:.1f} %"
 
 
@@ -209,7 +209,7 @@ def _tuning(tuned: TuneReport, replacement: Replacement) -> list[Block]:
     for size in tuned.confirmed:
         step = hot.get(size.size)
         kept = not tuned.best_iteration
-        change = size.change_vs_start
+        change = size.change
         rows.append(
             (
                 format_count(size.size),

@@ -29,14 +29,14 @@ from perfkit.report.words import (
     seconds,
     value_text,
 )
-from perfkit.tune.score import mean
+from perfkit.tune.score import mean, score
 from perfkit.units import format_count, format_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from perfkit.records import Confirmed, Interval, ModuleFile, Trial, TuneReport, Value
-    from perfkit.tune.command import TunePlan
+    from perfkit.records import Interval, ModuleFile, SizeResult, Trial, TuneReport, Value
+    from perfkit.tune.setup import TunePlan
 
 _CHANGE_BASE = (
     "Change is the starting build's time over the trial's, measured in the same blocks: above 1x "
@@ -137,7 +137,7 @@ def _verdict(report: TuneReport) -> Verdict:
     return Verdict(word=report.status.value, tone=tone, sentence=report.reason)
 
 
-def _missed(confirmed: Sequence[Confirmed]) -> bool:
+def _missed(confirmed: Sequence[SizeResult]) -> bool:
     return any(size.met is False for size in confirmed)
 
 
@@ -183,7 +183,7 @@ def _confirmed_table(report: TuneReport) -> Table:
             ratio_interval(size.speedup),
             format_ratio(size.target) if size.target is not None else UNKNOWN,
             met_text(size.target, size.met),
-            *(_change_cells(size.change_vs_start, size.noise_floor) if with_change else ()),
+            *(_change_cells(size.change, size.noise_floor) if with_change else ()),
         )
         for size in report.confirmed
     ]
@@ -204,7 +204,7 @@ def _confirmed_table(report: TuneReport) -> Table:
     return Table(columns=columns(*titles), rows=tuple(rows), caption=caption)
 
 
-def _change_cells(change: Interval, noise_floor: float | None) -> tuple[str, str]:
+def _change_cells(change: Interval | None, noise_floor: float | None) -> tuple[str, str]:
     return ratio_interval(change), change_text(change, noise_floor)
 
 
@@ -212,7 +212,7 @@ def _mean_row(report: TuneReport, *, with_change: bool) -> tuple[str, ...]:
     """The geometric mean over the sizes; of the speed-up only where every size has one."""
     speedups = [size.speedup for size in report.confirmed if size.speedup is not None]
     whole = len(speedups) == len(report.confirmed)
-    change = mean([size.change_vs_start for size in report.confirmed])
+    change = score(report.confirmed)
     return (
         "mean",
         ratio_interval(mean(speedups) if whole else None),

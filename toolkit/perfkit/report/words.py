@@ -37,17 +37,18 @@ def percent_interval(interval: Interval | None) -> str:
     """`+0.4 % [-0.2, +1.1]` of something whose base the caption names."""
     if interval is None:
         return UNKNOWN
-    return _percents(interval.estimate, interval.low, interval.high, sign=True)
+    return _percents(interval, sign=True)
 
 
-def share_interval(share: float | None, low: float | None, high: float | None) -> str:
+def share_interval(share: Interval | None) -> str:
     """`41.2 % [40.1, 42.4]`."""
-    if share is None or low is None or high is None:
+    if share is None:
         return UNKNOWN
-    return _percents(share, low, high, sign=False)
+    return _percents(share, sign=False)
 
 
-def _percents(*values: float, sign: bool) -> str:
+def _percents(share: Interval, *, sign: bool) -> str:
+    values = (share.estimate, share.low, share.high)
     estimate, low, high = (format_share(value, sign=sign) for value in values)
     return f"{estimate}\n[{low.removesuffix(' %')}, {high.removesuffix(' %')}]"
 

@@ -73,9 +73,9 @@ def fold(
     by_window: bool = False,
     inlined: Inlined | None = None,
     main_tid: int | None = None,
-    threads: bool = True,
 ) -> Selection:
-    """Fold the samples of one process inside the windows, as a stream.
+    """Fold the samples of one process inside the windows, as a stream. The roots of the stacks are
+    the calling thread and the others.
 
     Args:
         script: text of `perf script`.
@@ -85,7 +85,6 @@ def fold(
         by_window: each stack begins with the number of its window, from 0, before its thread.
         inlined: functions to write above the frames that they were inlined into.
         main_tid: the calling thread; the first kept sample's process when None.
-        threads: root frames are the calling thread and the others, and not each thread's own name.
 
     Raises:
         UnreadableOutputError: a line is no text of perf script; with file and line.
@@ -100,7 +99,7 @@ def fold(
             windows=spans,
             by_window=by_window,
             chains=(inlined.module, inlined.chains) if inlined is not None else None,
-            roots=(CALLING_THREAD, OTHER_THREADS) if threads else None,
+            roots=(CALLING_THREAD, OTHER_THREADS),
             main_tid=main_tid,
         )
     except _engine.EngineInputError as error:

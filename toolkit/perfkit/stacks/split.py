@@ -57,7 +57,7 @@ class Split:
 
     def share(self, layer: Layer) -> float:
         """The layer's share of the call's wall clock."""
-        return next((item.share for item in self.layers if item.layer is layer), 0.0)
+        return next((item.share.estimate for item in self.layers if item.layer is layer), 0.0)
 
 
 def split(
@@ -97,7 +97,10 @@ def split(
 
     def rows_of(counted: Counter[Layer]) -> list[LayerTime]:
         shares = ((layer, wilson(n, total, design_effect)) for layer, n in counted.most_common())
-        return [_row(layer, share, call_s) for layer, share in shares]
+        return [
+            LayerTime(layer=layer, seconds=share.estimate * call_s, share=share)
+            for layer, share in shares
+        ]
 
     waiting = _waiting(on_cpu, total, call_s, windows, design_effect)
     return Split(
@@ -122,16 +125,6 @@ def by_layer(rows: Iterable[LayerTime]) -> Mapping[Layer, LayerTime]:
     return {row.layer: row for row in rows}
 
 
-def _row(layer: Layer, share: Interval, call_s: float) -> LayerTime:
-    return LayerTime(
-        layer=layer,
-        seconds=share.estimate * call_s,
-        share=share.estimate,
-        low=share.low,
-        high=share.high,
-    )
-
-
 def _waiting(
     on_cpu: int, total: float, call_s: float, windows: int, design_effect: float
 ) -> LayerTime:
@@ -146,7 +139,5 @@ def _waiting(
     return LayerTime(
         layer=Layer.WAITING,
         seconds=share * call_s,
-        share=share,
-        low=share - half,
-        high=share + half,
+        share=Interval(estimate=share, low=share - half, high=share + half),
     )

@@ -107,7 +107,7 @@ def layer_table(layers: Sequence[LayerTime], workers: Sequence[LayerTime] = ()) 
     import pandas as pd
 
     rows = [
-        (thread, str(row.layer), row.seconds, row.share, row.low, row.high)
+        (thread, str(row.layer), row.seconds, row.share.estimate, row.share.low, row.share.high)
         for thread, rows_of in (("calling", layers), ("others", workers))
         for row in rows_of
     ]

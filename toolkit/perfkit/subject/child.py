@@ -119,14 +119,12 @@ class Calibration:
 
     Attributes:
         per_call_s: seconds per call in the last batch.
-        first_s: seconds of the very first call.
         helpers: share of the CPU time that other threads than the calling one used; the most of
             any batch.
     """
 
     calls: int
     per_call_s: float
-    first_s: float
     helpers: float
 
 
@@ -240,15 +238,9 @@ class Worker:
         )
         self.pid: int = told["pid"]
         self.main_tid: int = told["main_tid"]
-        self.loaded = LoadedModule(
-            module=told["module"],
-            path=Path(told["path"]),
-            sha256=told["sha256"],
-            parameters=told["parameters"],
-            python=told["python"],
-            executable=Path(told["executable"]),
-            pid=told["pid"],
-        )
+        del told["main_tid"]
+        places = {name: Path(told[name]) for name in ("path", "executable")}
+        self.loaded = LoadedModule(**{**told, **places})
 
     def ask(self, command: str, timeout_s: float, **arguments: object) -> Any:  # noqa: ANN401
         """Send one command and wait for its answer.
@@ -306,10 +298,7 @@ class Worker:
             arm=arm,
             label=f"{whose} at size {size}: `{function}`",
             function=function,
-            setup=workload.setup,
-            size=size,
-            seed=seed,
-            data_sets=data_sets,
+            inputs={"setup": workload.setup, "size": size, "seed": seed, "data_sets": data_sets},
             returns_seconds=which == "inner_timer",
             keywords=which != "reference",
         )
@@ -333,18 +322,16 @@ class Worker:
             warm_s=warm_s,
             limit_s=limit_s,
         )
-        per_call_s = told["seconds"] / told["calls"]
-        if told["slow"]:
-            message = f"one call of {arm} takes {per_call_s:.3g} s; the limit is {limit_s:g} s"
+        slow = told.pop("slow")
+        found = Calibration(**told)
+        if slow:
+            message = (
+                f"one call of {arm} takes {found.per_call_s:.3g} s; the limit is {limit_s:g} s"
+            )
             remedy = "choose smaller sizes, or a longer `measure.time_limit_s`"
             raise WorkloadError(message, remedy=remedy)
-        self.calibrated[arm] = Calibration(
-            calls=told["calls"],
-            per_call_s=per_call_s,
-            first_s=told["first_s"],
-            helpers=told["helpers"],
-        )
-        return int(told["calls"])
+        self.calibrated[arm] = found
+        return found.calls
 
     def time(
         self,
@@ -414,12 +401,10 @@ class Worker:
             told[key] = Difference(**told[key]) if told[key] is not None else None
         return CheckResult(**told)
 
-    def sentinel(self, threads: int) -> float:
-        """Seconds of perfkit's own fixed work on `threads` threads at once."""
-        return float(self.ask("sentinel", ANSWER_TIMEOUT_S, threads=threads)["seconds"])
-
     def sentinels(self, threads: int) -> tuple[float, float]:
-        """The same work on one thread and on `threads` at once, next to each other; seconds."""
+        """perfkit's own fixed work on one thread and on `threads` at once, next to each other;
+        seconds.
+        """
         told = self.ask("sentinels", ANSWER_TIMEOUT_S, threads=threads)
         return float(told["one_s"]), float(told["all_s"])
 
@@ -470,7 +455,7 @@ class Worker:
 
 
 class _Channels:
-    """Two pipes to a worker; named ones where a launcher would not hand descriptors on."""
+    """Two named pipes to a worker: a launcher would not hand descriptors on."""
 
     def __init__(self, commands: int, results: int, stderr: Path) -> None:
         self._commands: int | None = commands
@@ -534,69 +519,39 @@ def worker(spec: WorkerSpec) -> Iterator[Worker]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perfkit-")))
         stderr = spec.stderr or folder / "stderr"
-        named = bool(spec.launcher or spec.runner)
-        ends = _named_pipes(folder) if named else _plain_pipes()
-        channels = _Channels(*ends.ours, stderr)
-        stack.callback(os.close, ends.ours[1])
+        places = folder / "commands", folder / "results"
+        for place in places:
+            os.mkfifo(place)
+        # Opened for both, so that the open does not wait; only the worker reads it.
+        commands = os.open(places[0], os.O_RDWR)
+        results = os.open(places[1], os.O_RDONLY | os.O_NONBLOCK)
+        channels = _Channels(commands, results, stderr)
+        stack.callback(os.close, results)
         stack.callback(channels.close)
-        theirs = stack.enter_context(contextlib.ExitStack())
-        for descriptor in ends.theirs:
-            theirs.callback(os.close, descriptor)
-        words = [*spec.launcher, str(spec.python), *spec.python_options]
-        variables = dict(spec.environment)
-        if named:
-            words += [*spec.runner, str(WORKER_FILE)]
-            variables[CHANNELS_VARIABLE] = ",".join(ends.words)
-        else:
-            words += ["-s", "-B", str(WORKER_FILE), *ends.words]
+        launched = bool(spec.launcher or spec.runner)
         child = stack.enter_context(
             process.started(
-                words,
-                env=variables,
+                [
+                    *spec.launcher,
+                    str(spec.python),
+                    *spec.python_options,
+                    *(spec.runner if launched else ("-s", "-B")),
+                    str(WORKER_FILE),
+                ],
+                env={**spec.environment, CHANNELS_VARIABLE: ",".join(map(str, places))},
                 cwd=spec.cwd,
                 stdout=spec.stdout,
                 stderr=stderr,
-                pass_fds=ends.theirs,
             )
         )
-        theirs.close()  # ours are the only ends left, so the worker's end is seen as the pipe's
         running = Worker(child, channels, spec)
         yield running
-        if named:
+        if launched:
             running.finish()
             return
         # A thread of the subject's that is still alive is no reason to fail: it is ended below.
         with contextlib.suppress(ToolTimedOutError):
             running.finish()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ends:
-    ours: tuple[int, int]
-    theirs: tuple[int, ...]
-    words: tuple[str, str]
-
-
-def _plain_pipes() -> _Ends:
-    command_out, command_in = os.pipe()
-    result_out, result_in = os.pipe()
-    return _Ends(
-        ours=(command_in, result_out),
-        theirs=(command_out, result_in),
-        words=(str(command_out), str(result_in)),
-    )
-
-
-def _named_pipes(folder: Path) -> _Ends:
-    commands, results = folder / "commands", folder / "results"
-    os.mkfifo(commands)
-    os.mkfifo(results)
-    return _Ends(
-        # Opened for both, so that the open does not wait; only the worker reads it.
-        ours=(os.open(commands, os.O_RDWR), os.open(results, os.O_RDONLY | os.O_NONBLOCK)),
-        theirs=(),
-        words=(str(commands), str(results)),
-    )
 
 
 def _named(error: Mapping[str, str]) -> PerfkitError:

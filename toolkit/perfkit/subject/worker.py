@@ -52,7 +52,7 @@ PACE_ROUNDS = 600
 PACE_BYTES = 1 << 22  # more than a core's own caches hold
 
 
-class Refusal(Exception):
+class Refused(Exception):
     """Something that has a name in perfkit's catalogue: `kind` says which."""
 
     def __init__(self, kind: str, message: str, where: str = "", details: str = "") -> None:
@@ -63,7 +63,7 @@ class Refusal(Exception):
         self.details = details
 
 
-class Arm:
+class Call:
     """One callable with its inputs, made before the clock starts."""
 
     def __init__(
@@ -105,11 +105,11 @@ def _noop() -> None:
     return None
 
 
-class Worker:
+class Commands:
     """The state between commands, and one method per command."""
 
     def __init__(self) -> None:
-        self.arms: dict[str, Arm] = {}
+        self.arms: dict[str, Call] = {}
         self.files: dict[str, ModuleType] = {}
         self.arguments: dict[str, Any] = {}
         self.subject = ""
@@ -169,7 +169,7 @@ class Worker:
                 found[name] = path
         if not found:
             message = "`%s` was imported from %s, and no extension module came with it"
-            raise Refusal("mismatch", message % (module, own))
+            raise Refused("mismatch", message % (module, own))
         if expected is None and module in found:
             found = {module: found[module]}
         hashes = {path: _hash_file(path) for path in found.values()}
@@ -184,10 +184,9 @@ class Worker:
                 return usual, hashes[usual]
         message = "`%s` was imported from %s, which is not the build that was asked for"
         details = "expected sha256 {}; found {}".format(
-            expected,
-            ", ".join(f"{digest} of {path}" for path, digest in hashes.items()),
+            expected, ", ".join(f"{digest} of {path}" for path, digest in hashes.items())
         )
-        raise Refusal("mismatch", message % (module, ", ".join(hashes)), details=details)
+        raise Refused("mismatch", message % (module, ", ".join(hashes)), details=details)
 
     def resolve(self, reference: str) -> Any:  # noqa: ANN401  # whatever the user named
         """The object that `module:function` or `path/to/file.py:function` names."""
@@ -203,7 +202,7 @@ class Worker:
             return getattr(module, name)
         except AttributeError:
             known = [word for word in dir(module) if not word.startswith("_")]
-            raise Refusal(
+            raise Refused(
                 "usage",
                 f"`{place}` has no `{name}`",
                 where=str(getattr(module, "__file__", place)),
@@ -214,11 +213,11 @@ class Worker:
         if path in self.files:
             return self.files[path]
         if not os.path.isfile(path):
-            raise Refusal("usage", "there is no such file", where=path)
+            raise Refused("usage", "there is no such file", where=path)
         name = f"perfkit_workload_{len(self.files)}"
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
-            raise Refusal("usage", "is no Python file", where=path)
+            raise Refused("usage", "is no Python file", where=path)
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         folder = os.path.dirname(path)
@@ -244,17 +243,16 @@ class Worker:
         arm: str,
         label: str,
         function: str,
-        setup: str,
-        size: int,
-        seed: int,
-        data_sets: int,
+        inputs: Mapping[str, Any],
         returns_seconds: bool,
         keywords: bool,
     ) -> Reply:
+        """Make the data sets of one call: `inputs` holds `setup`, `size`, `seed`, `data_sets`."""
+        setup, size, seed = inputs["setup"], inputs["size"], inputs["seed"]
         target = self.resolve(function)
         make = self.resolve(setup)
         if not callable(target) or not callable(make):
-            raise Refusal("usage", f"`{function}` or `{setup}` cannot be called")
+            raise Refused("usage", f"`{function}` or `{setup}` cannot be called")
         if keywords and self.arguments:
             plain = target
             extra = self.arguments
@@ -264,14 +262,14 @@ class Worker:
 
         sets = []
         digests: list[str | None] = []
-        for index in range(data_sets):
+        for index in range(inputs["data_sets"]):
             made = self._user(f"`{setup}({size}, {seed + index})`", make, size, seed + index)
             if not isinstance(made, tuple):
                 message = "`%s` returned %s; it must return the call's arguments as a tuple"
-                raise Refusal("usage", message % (setup, type(made).__name__))
+                raise Refused("usage", message % (setup, type(made).__name__))
             sets.append(made)
             digests.append(digest(made))
-        self.arms[arm] = Arm(target, sets, returns_seconds, label)
+        self.arms[arm] = Call(target, sets, returns_seconds, label)
         gc.collect()
         gc.freeze()
         known = [one for one in digests if one is not None]
@@ -282,48 +280,28 @@ class Worker:
         """Warm up, then the smallest power of two of calls that takes `batch_s`."""
         chosen = self.arms[arm]
         begin = time.perf_counter()
-        spent, first = 0.0, None
-        while spent < warm_s or first is None:
+        while True:
             timed = self._batch(chosen, 1)
-            first = timed["seconds"] if first is None else first
-            spent = time.perf_counter() - begin
             if timed["seconds"] > limit_s:
-                return {
-                    "calls": 1,
-                    "seconds": timed["seconds"],
-                    "first_s": first,
-                    "helpers": _helpers(timed),
-                    "slow": True,
-                }
+                return _calibrated(timed, _helpers(timed), limit_s)
+            if time.perf_counter() - begin >= warm_s:
+                break
         calls, helpers = 1, 0.0
         while True:
             timed = self._batch(chosen, calls)
             helpers = max(helpers, _helpers(timed))
             if timed["seconds"] >= batch_s or calls >= MAX_CALLS:
-                break
+                return _calibrated(timed, helpers, limit_s)
             calls *= 2
-        return {
-            "calls": calls,
-            "seconds": timed["seconds"],
-            "first_s": first,
-            "helpers": helpers,
-            "slow": timed["seconds"] / calls > limit_s,
-        }
 
     def overhead(self, calls: int) -> Reply:
         """Seconds that one turn of perfkit's own loop takes, with a call of nothing."""
         return {
-            "seconds": self._batch(Arm(_noop, [()], False, "nothing"), calls)["seconds"] / calls
+            "seconds": self._batch(Call(_noop, [()], False, "nothing"), calls)["seconds"] / calls
         }
 
     def time(
-        self,
-        arm: str,
-        calls: int,
-        pattern: str,
-        untimed: int,
-        cpu: int | None,
-        first: int | None,
+        self, arm: str, calls: int, pattern: str, untimed: int, cpu: int | None, first: int | None
     ) -> Reply:
         """One batch, begun on the given core and with the given data set where they are given."""
         chosen = self.arms[arm]
@@ -333,24 +311,23 @@ class Worker:
             self._move_to(cpu)
         self._shuffle_heap()
         if pattern == "idle":
-            total = cpu_s = own_s = inner = 0.0
-            for _ in range(calls):
-                time.sleep(IDLE_S)
-                timed = self._batch(chosen, 1)
-                total += timed["seconds"]
-                cpu_s += timed["cpu_s"]
-                own_s += timed["own_s"]
-                inner += timed["inner_s"] or 0.0
-            known = inner if chosen.returns_seconds else None
-            return {
-                "seconds": total,
-                "calls": calls,
-                "cpu_s": cpu_s,
-                "own_s": own_s,
-                "inner_s": known,
-            }
+            return self._idle_batch(chosen, calls)
         self._wake(chosen, untimed)
         return self._batch(chosen, calls)
+
+    def _idle_batch(self, arm: Call, calls: int) -> Reply:
+        """Calls that each find the pool asleep, with the sums of what each took."""
+        timings = []
+        for _ in range(calls):
+            time.sleep(IDLE_S)
+            timings.append(self._batch(arm, 1))
+        sums = {
+            name: sum(timed[name] or 0.0 for timed in timings)
+            for name in ("seconds", "cpu_s", "own_s", "inner_s")
+        }
+        if not arm.returns_seconds:
+            sums["inner_s"] = None
+        return {**sums, "calls": calls}
 
     def _move_to(self, cpu: int) -> None:
         """Move this thread to a core and let it go again: it stays while nobody pushes it away.
@@ -369,12 +346,12 @@ class Worker:
         size = self.chance.randrange(64, PIN_BYTES)
         self.pins[self.chance.randrange(PINS)] = bytearray(size)
 
-    def _wake(self, arm: Arm, calls: int) -> None:
+    def _wake(self, arm: Call, calls: int) -> None:
         """Untimed calls: while others had the token, caches cooled and the pool went to sleep."""
         if calls:
             self._batch(arm, calls)
 
-    def _batch(self, arm: Arm, calls: int) -> Reply:
+    def _batch(self, arm: Call, calls: int) -> Reply:
         """One clock pair around calls back to back, garbage collection off."""
         batch = arm.take(calls)
         function = arm.function
@@ -469,17 +446,17 @@ class Worker:
         return reply
 
     def _first_result(
-        self, arm: Arm, arguments: tuple[Any, ...], filled: set[int], limit_s: float
+        self, arm: Call, arguments: tuple[Any, ...], filled: set[int], limit_s: float
     ) -> Any:  # noqa: ANN401
         begin = time.perf_counter()
         result = self._result(arm, arguments, filled)
         spent = time.perf_counter() - begin
         if spent > limit_s:
             message = "%s: one call takes %.3g s, longer than the time limit of %g s"
-            raise Refusal("slow", message % (arm.label, spent, limit_s))
+            raise Refused("slow", message % (arm.label, spent, limit_s))
         return result
 
-    def _result(self, arm: Arm, arguments: tuple[Any, ...], filled: set[int]) -> Any:  # noqa: ANN401
+    def _result(self, arm: Call, arguments: tuple[Any, ...], filled: set[int]) -> Any:  # noqa: ANN401
         """One call's result; its index joins `filled` when it is an argument, as NumPy's `out` is.
 
         Such an array is copied and overwritten with zeros: the next call must fill it anew, and one
@@ -520,11 +497,6 @@ class Worker:
         }
         return {name: found for name, found in versions.items() if isinstance(found, str)}
 
-    def sentinel(self, threads: int) -> Reply:
-        """perfkit's own fixed work on so many threads at once; OpenSSL releases the GIL."""
-        rounds = self.sentinel_rounds or self._calibrate_sentinel()
-        return {"seconds": self._fixed_work_on(threads, rounds)}
-
     def pace(self) -> Reply:
         """CPU seconds of fixed work of several kinds on this thread: the same in every process, so
         that two processes of different moments can be compared.
@@ -539,7 +511,9 @@ class Worker:
         }
 
     def sentinels(self, threads: int) -> Reply:
-        """The work on all threads and on one, next to each other, after waking the cores."""
+        """perfkit's own fixed work on all threads and on one, next to each other, after waking the
+        cores; OpenSSL releases the GIL.
+        """
         rounds = self.sentinel_rounds or self._calibrate_sentinel()
         if threads > 1:
             half = max(1, rounds // 2)
@@ -618,6 +592,17 @@ class _Helper:
             self.done.release()
 
 
+def _calibrated(timed: Reply, helpers: float, limit_s: float) -> Reply:
+    """What the last batch of a calibration says, and whether its calls are too slow."""
+    per_call_s = timed["seconds"] / timed["calls"]
+    return {
+        "calls": timed["calls"],
+        "per_call_s": per_call_s,
+        "helpers": helpers,
+        "slow": per_call_s > limit_s,
+    }
+
+
 def _helpers(timed: Reply) -> float:
     """Share of a batch's CPU time that other threads than the calling one used."""
     return 1 - timed["own_s"] / timed["cpu_s"] if timed["cpu_s"] > 0 else 0.0
@@ -689,7 +674,7 @@ def _plain(value: object) -> Any:  # noqa: ANN401  # bool, int, float or str
     item = getattr(value, "item", None)
     if item is not None:
         return item()
-    raise Refusal("usage", f"the getter returned a {type(value).__name__}")
+    raise Refused("usage", f"the getter returned a {type(value).__name__}")
 
 
 def compare(found: object, expected: object, relative: float, absolute: float) -> Reply:
@@ -700,13 +685,7 @@ def compare(found: object, expected: object, relative: float, absolute: float) -
     """
     if _is_array(found) or _is_array(expected):
         return _compare_arrays(found, expected, relative, absolute)
-    state: Reply = {
-        "agree": True,
-        "max_absolute": 0.0,
-        "max_relative": 0.0,
-        "where": "",
-        "reason": "",
-    }
+    state = _equal()
     _compare_values(found, expected, relative, absolute, "", state)
     for key in ("max_absolute", "max_relative"):
         if not math.isfinite(state[key]):
@@ -727,13 +706,7 @@ def _compare_arrays(found: object, expected: object, relative: float, absolute: 
     if left.dtype.kind not in "biufc" or right.dtype.kind not in "biufc":
         same = numpy.asarray(left == right)
         if same.all():
-            return {
-                "agree": True,
-                "max_absolute": 0.0,
-                "max_relative": 0.0,
-                "where": "",
-                "reason": "",
-            }
+            return _equal()
         index = tuple(int(i) for i in numpy.argwhere(~same)[0])
         return _differ(_index(index), f"{left[index]!r} against {right[index]!r}")
     kind = numpy.result_type(left, right, numpy.float64)
@@ -744,21 +717,15 @@ def _compare_arrays(found: object, expected: object, relative: float, absolute: 
         scale = numpy.where(right != 0, gap / numpy.abs(right), numpy.where(equal, 0.0, numpy.inf))
         close = numpy.isfinite(gap) & (gap <= absolute + relative * numpy.abs(right))
         bad = ~(equal | close)
-    reply = {
-        "agree": not bool(bad.any()),
-        "max_absolute": _finite(gap.max()) if gap.size else 0.0,
-        "max_relative": _finite(scale.max()) if gap.size else 0.0,
-        "where": "",
-        "reason": "",
-    }
+    reply = _equal()
+    if gap.size:
+        reply.update(max_absolute=_finite(gap.max()), max_relative=_finite(scale.max()))
     if bad.any():
         weight = numpy.where(bad, numpy.nan_to_num(gap, nan=numpy.inf), -1.0)
         index = tuple(int(i) for i in numpy.unravel_index(int(weight.argmax()), weight.shape))
-        reply["where"] = _index(index)
-        reply["reason"] = (
-            f"{left[index].item()!r} against {right[index].item()!r}; "
-            f"{int(bad.sum())} of {bad.size} elements differ"
-        )
+        reason = f"{left[index].item()!r} against {right[index].item()!r}; "
+        reason += f"{int(bad.sum())} of {bad.size} elements differ"
+        reply.update(agree=False, where=_index(index), reason=reason)
     return reply
 
 
@@ -769,6 +736,10 @@ def _finite(value: Any) -> float | None:  # noqa: ANN401  # a NumPy scalar
 
 def _index(index: Sequence[int]) -> str:
     return "".join(f"[{part}]" for part in index)
+
+
+def _equal() -> Reply:
+    return {"agree": True, "max_absolute": 0.0, "max_relative": 0.0, "where": "", "reason": ""}
 
 
 def _differ(where: str, reason: str) -> Reply:
@@ -858,16 +829,16 @@ def _hash_file(path: str) -> str:
     return state.hexdigest()
 
 
-def _raised(kind: str, what: str, error: BaseException) -> Refusal:
+def _raised(kind: str, what: str, error: BaseException) -> Refused:
     """The user's exception with the last place in a file of the user's own."""
-    if isinstance(error, Refusal):
+    if isinstance(error, Refused):
         return error
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _is_users(frame.filename)]
     where = f"{own[-1].filename}:{own[-1].lineno}" if own else ""
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     message = f"{what} raised {type(error).__name__}: {error}"
-    return Refusal(kind, message, where=where, details=text)
+    return Refused(kind, message, where=where, details=text)
 
 
 def _is_users(path: str) -> bool:
@@ -877,12 +848,12 @@ def _is_users(path: str) -> bool:
     return path != __file__ and not installed and os.path.isfile(path)
 
 
-def _open_channels(words: Sequence[str]) -> tuple[TextIO, TextIO]:
-    """Two descriptors, or two paths of named pipes when a launcher closed the descriptors."""
-    named = words or os.environ.get(CHANNELS_VARIABLE, "").split(",")
-    if len(named) != 2:
+def _open_channels() -> tuple[TextIO, TextIO]:
+    """Two named pipes, because a launcher would close descriptors; the subject does not see it."""
+    places = os.environ.pop(CHANNELS_VARIABLE, "").split(",")
+    if len(places) != 2:
         raise SystemExit("worker.py is started by perfkit, with two channels")
-    commands, results = (int(word) if word.isdigit() else word for word in named)
+    commands, results = places
     return (
         open(commands, encoding="utf-8", newline="\n"),
         open(results, "w", encoding="utf-8", newline="\n"),
@@ -891,21 +862,14 @@ def _open_channels(words: Sequence[str]) -> tuple[TextIO, TextIO]:
 
 def serve(commands: TextIO, results: TextIO) -> None:
     """Answer commands until the channel closes."""
-    worker = Worker()
+    worker = Commands()
     for line in commands:
         asked = json.loads(line)
         name = asked.pop("do")
         try:
             reply = {"ok": getattr(worker, name)(**asked)}
-        except Refusal as error:
-            reply = {
-                "error": {
-                    "kind": error.kind,
-                    "message": error.message,
-                    "where": error.where,
-                    "details": error.details,
-                }
-            }
+        except Refused as error:
+            reply = {"error": vars(error)}
         except Exception as error:  # a fault of this file, not of the user's
             text = traceback.format_exc()
             reply = {
@@ -919,7 +883,7 @@ def main() -> None:
     """Drop this file's folder from the path (it is perfkit's, not the project's) and serve."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [path for path in sys.path if os.path.abspath(path or ".") != here]
-    commands, results = _open_channels(sys.argv[1:])
+    commands, results = _open_channels()
     with contextlib.suppress(BrokenPipeError):  # perfkit is gone
         serve(commands, results)
 

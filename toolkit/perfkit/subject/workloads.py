@@ -5,6 +5,7 @@ before anything is timed. Timing itself is in `perfkit.measure`.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import TYPE_CHECKING
 
 from perfkit.environment import thread_environment
@@ -14,7 +15,9 @@ from perfkit.subject.child import CheckResult, Difference, WorkerSpec, worker
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from perfkit.config import Workload
+    from collections.abc import Iterable
+
+    from perfkit.config import Project, Workload
 
 LIMIT_S = 60.0
 """What one call may take where no time limit is given."""
@@ -29,10 +32,25 @@ def data_sets_for(size: int, at_most: int) -> int:
     return max(1, min(at_most, max(2, -(-_ELEMENTS_TO_FORGET // size))))
 
 
+def workload_files(project: Project, workloads: Iterable[Workload]) -> dict[str, str]:
+    """Hashes of the files that the callables of workloads are in; modules are in the build."""
+    named = {
+        reference.rpartition(":")[0]
+        for workload in workloads
+        for reference in (workload.call, workload.setup, workload.reference)
+        if reference is not None
+    }
+    files = {name: project.root / name for name in sorted(named) if name.endswith(".py")}
+    return {
+        name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for name, file in files.items()
+        if file.is_file()
+    }
+
+
 def verify(
     spec: WorkerSpec,
-    name: str,
-    workload: Workload,
+    work: tuple[str, Workload],
     size: int,
     *,
     seed: int = 0,
@@ -45,6 +63,7 @@ def verify(
     the reference's must not stay behind beside the subject's.
 
     Args:
+        work: the workload with its name.
         threads: when above one, the result is also compared with that of one thread.
         limit_s: what one call may take.
 
@@ -53,7 +72,8 @@ def verify(
         WorkloadError: the call changes its inputs, returns different results each time, or takes
             too long.
     """
-    found = _check(spec, name, workload, size, seed=seed, limit_s=limit_s)
+    name, workload = work
+    found = _check(spec, work, size, seed, limit_s)
     where = f"workload `{name}` at size {format_count(size)}"
     if found.changes_arguments:
         message = f"`{workload.call}` changes its own arguments, so no two calls do the same work"
@@ -72,13 +92,15 @@ def verify(
         remedy = "correct one of them, or set `tolerance` to what their rounding allows"
         raise WrongResultError(message, where=where, remedy=remedy)
     if threads is not None and threads > 1 and found.digest is not None:
-        notes += _across_threads(spec, name, workload, size, seed, found, limit_s)
+        alone = dataclasses.replace(spec, environment={**spec.environment, **thread_environment(1)})
+        notes += _across_threads(found, _check(alone, work, size, seed, limit_s), where)
     return found, tuple(notes)
 
 
 def _check(
-    spec: WorkerSpec, name: str, workload: Workload, size: int, *, seed: int, limit_s: float
+    spec: WorkerSpec, work: tuple[str, Workload], size: int, seed: int, limit_s: float
 ) -> CheckResult:
+    name, workload = work
     with worker(spec) as process:
         arm = process.prepare(workload, size, which="call", seed=seed, name=name)
         other = None
@@ -98,19 +120,8 @@ def _check(
             raise WorkloadError(message, where=where, remedy=error.remedy) from error
 
 
-def _across_threads(
-    spec: WorkerSpec,
-    name: str,
-    workload: Workload,
-    size: int,
-    seed: int,
-    found: CheckResult,
-    limit_s: float,
-) -> list[Note]:
+def _across_threads(found: CheckResult, single: CheckResult, where: str) -> list[Note]:
     """Whether one thread returns what several do."""
-    alone = dataclasses.replace(spec, environment={**spec.environment, **thread_environment(1)})
-    single = _check(alone, name, workload, size, seed=seed, limit_s=limit_s)
-    where = f"workload `{name}` at size {format_count(size)}"
     if single.reference is not None and not single.reference.agree:
         message = f"on one thread subject and reference disagree: {_shown(single.reference)}"
         remedy = "correct the sequential branch, or set `tolerance` to what rounding allows"

@@ -8,40 +8,29 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from perfkit.measure.reading import is_faster, is_slower
-from perfkit.records import Confirmed, Note, Proof, TrialOutcome
+from perfkit.measure.ratios import is_faster, is_slower
+from perfkit.records import Note, Proof, TrialOutcome
 from perfkit.tune import space
-from perfkit.tune.score import UNCHANGED, mean, meets, score
+from perfkit.tune.score import UNCHANGED, change_of, meets, score
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from perfkit.records import Interval, Trial, TrialSize, Value
+    from perfkit.records import Interval, SizeResult, Trial, Value
 
 
-def confirmed_sizes(sizes: Sequence[TrialSize]) -> tuple[Confirmed, ...]:
+def confirmed_sizes(sizes: Sequence[SizeResult]) -> tuple[SizeResult, ...]:
     """Measured sizes as the report gives them, with each target judged."""
-    return tuple(
-        Confirmed(
-            workload=size.workload,
-            size=size.size,
-            speedup=size.speedup,
-            change_vs_start=size.change,
-            target=size.target,
-            met=meets(size),
-            noise_floor=size.noise_floor,
-        )
-        for size in sizes
-    )
+    return tuple(replace(size, met=meets(size)) for size in sizes)
 
 
-def unchanged_sizes(sizes: Sequence[TrialSize]) -> tuple[Confirmed, ...]:
+def unchanged_sizes(sizes: Sequence[SizeResult]) -> tuple[SizeResult, ...]:
     """The starting build as its own result: against itself nothing has changed.
 
     How much a copy of it differed is in trial 0, and is noise.
     """
-    return tuple(replace(one, change_vs_start=UNCHANGED) for one in confirmed_sizes(sizes))
+    return tuple(replace(one, change=UNCHANGED) for one in confirmed_sizes(sizes))
 
 
 def dead_parameters(trials: Sequence[Trial], start: Mapping[str, Value]) -> tuple[str, ...]:
@@ -55,16 +44,16 @@ def dead_parameters(trials: Sequence[Trial], start: Mapping[str, Value]) -> tupl
 
 def closing_notes(
     dead: Sequence[str],
-    confirmed: Sequence[Confirmed],
+    confirmed: Sequence[SizeResult],
     best: Trial | None,
     noise_floor: float | None,
 ) -> tuple[Note, ...]:
     """What the reader of the result has to know about it."""
     notes = [_dead_note(name) for name in dead]
     if best is not None and best.iteration:
-        slower = [one for one in confirmed if is_slower(one.change_vs_start, one.noise_floor)]
+        slower = [one for one in confirmed if is_slower(change_of(one), one.noise_floor)]
         notes += [_slower_note(size) for size in slower]
-        whole = mean([one.change_vs_start for one in confirmed]) if confirmed else None
+        whole = score(confirmed) if confirmed else None
         if whole is not None and not is_faster(whole, noise_floor):
             notes.append(_no_gain_note(whole, noise_floor))
     unproved = [
@@ -75,7 +64,7 @@ def closing_notes(
     return tuple(notes)
 
 
-def rejected_note(trial: Trial, sizes: Sequence[TrialSize]) -> Note:
+def rejected_note(trial: Trial, sizes: Sequence[SizeResult]) -> Note:
     """A trial that did not hold what it promised, with both figures."""
     before, after = score(trial.sizes), score(sizes)
     text = (
@@ -96,7 +85,7 @@ def resumed_note(earlier: Sequence[Trial]) -> Note:
     return Note(id="resumed", text=text)
 
 
-def missed_note(trial: Trial, sizes: Sequence[TrialSize]) -> Note:
+def missed_note(trial: Trial, sizes: Sequence[SizeResult]) -> Note:
     """A trial that met its targets when it was tried, and not when it was measured afresh."""
     missed = [
         f"{size.speedup.estimate:.3f}x [{size.speedup.low:.3f}, {size.speedup.high:.3f}] at "
@@ -151,8 +140,8 @@ def _no_gain_note(whole: Interval, noise_floor: float | None) -> Note:
     )
 
 
-def _slower_note(size: Confirmed) -> Note:
-    change = size.change_vs_start
+def _slower_note(size: SizeResult) -> Note:
+    change = change_of(size)
     return Note(
         id="trade_off",
         text=f"confirmed, but surely slower than with the starting values: {change.estimate:.3f}x "

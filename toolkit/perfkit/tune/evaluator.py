@@ -1,6 +1,6 @@
 """What the loop asks of whoever builds and measures: the protocol and its records.
 
-`live.py` does it for real, `replay.py` from a recorded table.
+`live.py` does it for real; tests do it from a recorded table.
 """
 
 from __future__ import annotations
@@ -8,17 +8,30 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from perfkit.errors import (
+    BuildError,
+    NoVerdictError,
+    PermissionRefusedError,
+    ToolError,
+    ToolMissingError,
+    WorkerError,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from perfkit.records import (
-        MeasureVerdict,
-        ModuleFile,
-        Note,
-        ParameterProof,
-        TrialSize,
-        Value,
-    )
+    from perfkit.records import MeasureReport, ModuleFile, Note, ParameterProof, Value
+
+
+NOT_PROFILED = (
+    BuildError,
+    NoVerdictError,
+    PermissionRefusedError,
+    ToolError,
+    ToolMissingError,
+    WorkerError,
+)
+"""What keeps a trial from being profiled, and not from counting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,22 +55,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What one measurement of a candidate, the starting build and the reference found.
-
-    Attributes:
-        noise_floor: of the score; each size has its own.
-    """
-
-    verdict: MeasureVerdict
-    sizes: tuple[TrialSize, ...]
-    noise_floor: float | None
-    bench_s: float
-    notes: tuple[Note, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profiled:
+class TrialProfile:
     """The hot frames of one profiled trial, and the files they came from."""
 
     rows: tuple[Mapping[str, object], ...]
@@ -76,19 +74,23 @@ class Evaluator(Protocol):
         """
         ...
 
-    def measure(self, prepared: Prepared, *, label: str, fresh: bool) -> Measured:
+    def measure(self, prepared: Prepared, *, label: str, fresh: bool) -> MeasureReport:
         """Verify the answer, then time it interleaved with the starting build and the reference.
 
         Args:
             label: names what the measurement leaves behind.
             fresh: with inputs that no trial has seen, as a confirmation needs.
 
+        Returns:
+            Its results, each with the change against the starting build; the noise floor is that
+            of their score, the seconds are those of verifying and timing.
+
         Raises:
             PerfkitError: it crashed, hung, gave a wrong result, or the machine had no room.
         """
         ...
 
-    def profile(self, prepared: Prepared, size: int, *, label: str) -> Profiled:
+    def profile(self, prepared: Prepared, size: int, *, label: str) -> TrialProfile:
         """Profile a candidate at one size.
 
         Raises:

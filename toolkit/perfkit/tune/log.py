@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from perfkit.records import Interval, Trial, TrialSize, TuneHeader, Value
+    from perfkit.records import Interval, SizeResult, Trial, TuneHeader, Value
 
 
 def resumable(profiles: Path, name: str) -> store.Run:
@@ -72,12 +72,12 @@ class Journal:
         run_files.REMEASURED.rewrite(self._run, run_files.REMEASURED.load(self._run))
         return trials
 
-    def confirm(self, trial: Trial, sizes: Sequence[TrialSize]) -> None:
+    def confirm(self, trial: Trial, sizes: Sequence[SizeResult]) -> None:
         """Keep what a trial came to when it was measured again."""
         again = Remeasured(iteration=trial.iteration, sizes=tuple(sizes))
         run_files.REMEASURED.append(self._run, again)
 
-    def confirmed(self) -> dict[int, tuple[TrialSize, ...]]:
+    def confirmed(self) -> dict[int, tuple[SizeResult, ...]]:
         """What trials before an interruption came to when they were measured again; the last
         figures of each.
         """
@@ -108,7 +108,9 @@ def summary(trial: Trial) -> dict[str, Any]:
         "performance": {
             str(size.size): size.speedup.estimate if size.speedup else None for size in trial.sizes
         },
-        "change": {str(size.size): size.change.estimate for size in trial.sizes},
+        "change": {
+            str(size.size): size.change.estimate if size.change else None for size in trial.sizes
+        },
     }
     for size in trial.sizes:
         line |= _flat(f"speedup_{size.size}", size.speedup)

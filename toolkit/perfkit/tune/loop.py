@@ -1,7 +1,7 @@
 """The loop: propose, build, prove, verify, measure, judge, keep; then confirm the best afresh.
 
 It knows neither how a candidate is built nor how it is timed (`evaluator.py`), nor which one comes
-next (`search.py`), nor when to end (`stop.py`). What goes wrong with one candidate is an outcome
+next (`search.py`), nor when to end (`ending.py`). What goes wrong with one candidate is an outcome
 of that trial; what goes wrong with the run is an error.
 """
 
@@ -14,21 +14,19 @@ from perfkit.diagnose.recommend import worst
 from perfkit.errors import (
     BuildError,
     MachineBusyError,
-    NoVerdictError,
-    PermissionRefusedError,
     SubjectMismatchError,
     ToolError,
-    ToolMissingError,
     ToolTimedOutError,
     WorkerError,
     WorkloadError,
     WrongResultError,
 )
-from perfkit.measure.reading import is_faster
+from perfkit.measure.ratios import is_faster
 from perfkit.records import (
-    Confirmed,
+    MeasureReport,
     MeasureVerdict,
     Note,
+    SizeResult,
     Trial,
     TrialOutcome,
     TuneReport,
@@ -43,17 +41,18 @@ from perfkit.tune.conclusions import (
     resumed_note,
     unchanged_sizes,
 )
+from perfkit.tune.ending import Ending, Rules, best_of, converged, decide, exhausted, out_of_time
+from perfkit.tune.evaluator import NOT_PROFILED
 from perfkit.tune.score import meets, score
-from perfkit.tune.search import results_of
 from perfkit.tune.space import Candidate, Stage
-from perfkit.tune.stop import Rules, Stop, best_of, converged, decide, exhausted, out_of_time
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from perfkit.records import TrialSize, Value
-    from perfkit.tune.evaluator import Evaluator, Measured, Prepared, Profiled
+    from perfkit.records import Value
+    from perfkit.subject.job import Progress
+    from perfkit.tune.evaluator import Evaluator, Prepared
     from perfkit.tune.log import Journal
     from perfkit.tune.search import Strategy
 
@@ -97,7 +96,7 @@ class World:
 
     clock: Callable[[], float]
     now: Callable[[], str]
-    progress: Callable[[str, float | None], None]
+    progress: Progress
 
 
 class Loop:
@@ -118,7 +117,7 @@ class Loop:
         self._settings = settings
         self._world = world
         self._trials: list[Trial] = []
-        self._fresh: dict[int, tuple[TrialSize, ...]] = {}
+        self._fresh: dict[int, tuple[SizeResult, ...]] = {}
         self._notes: list[Note] = []
         self._noise_floor: float | None = None
         self._next = 1
@@ -152,21 +151,17 @@ class Loop:
         report = self._judged_start() or self._search()
         return replace(report, recommendation=advice)
 
-    def _measure_start(self, prepared: Prepared) -> Stop | None:
+    def _measure_start(self, prepared: Prepared) -> Ending | None:
         """Trial 0: the starting build against a copy of itself and the reference."""
         measured = self._evaluator.measure(prepared, label=_label(0), fresh=False)
         self._note(measured)
-        trial = self._trial(
-            Candidate(params=self._settings.start, stage=Stage.START, reason=""),
-            prepared,
-            measured,
-            iteration=0,
-        )
+        start = Candidate(params=self._settings.start, stage=Stage.START, reason="")
+        trial = self._measured(start, prepared, measured, 0)
         self._keep(trial)
         if trial.outcome is TrialOutcome.OK:
             return None
         status = TuneStatus(trial.outcome.value)
-        return Stop(status=status, reason=f"the starting build: {trial.reason}")
+        return Ending(status=status, reason=f"the starting build: {trial.reason}")
 
     def _judged_start(self) -> TuneReport | None:
         """Nothing is tuned where the start meets every target already."""
@@ -175,7 +170,7 @@ class Loop:
         if not with_target or not all(meets(size) for size in with_target):
             return None
         reason = "the starting values meet every target already; nothing was tried"
-        stop = Stop(status=TuneStatus.SUCCESS, reason=reason)
+        stop = Ending(status=TuneStatus.SUCCESS, reason=reason)
         return self._report(stop, confirmed=unchanged_sizes(start.sizes), best=start)
 
     def _search(self) -> TuneReport:
@@ -204,14 +199,14 @@ class Loop:
             twin = self._same_code(prepared)
             if twin is not None:
                 reason = f"the same machine code as trial {twin.iteration}; not measured again"
-                return self._bare(candidate, iteration, TrialOutcome.SAME_CODE, reason, prepared)
+                return self._trial(candidate, iteration, TrialOutcome.SAME_CODE, reason, prepared)
             self._tell(f"trial {iteration}: measuring", iteration)
             measured = self._evaluator.measure(prepared, label=_label(iteration), fresh=False)
         except tuple(error for error, _ in _OUTCOMES) as error:
             outcome = next(found for kind, found in _OUTCOMES if isinstance(error, kind))
-            return self._bare(candidate, iteration, outcome, str(error), prepared)
+            return self._trial(candidate, iteration, outcome, str(error), prepared)
         self._note(measured)
-        trial = self._trial(candidate, prepared, measured, iteration)
+        trial = self._measured(candidate, prepared, measured, iteration)
         every = self._settings.profile_every
         if every and iteration % every == 0 and trial.outcome is TrialOutcome.OK:
             trial = self._profiled(trial, prepared)
@@ -219,21 +214,12 @@ class Loop:
 
     def _profiled(self, trial: Trial, prepared: Prepared) -> Trial:
         """The trial with its hot frames at the size that is farthest from its target."""
-        found = worst(results_of(trial))
+        found = worst(trial.sizes)
         size = found[0].size if found is not None else self._settings.rules.main_size
         self._tell(f"trial {trial.iteration}: profiling at {format_count(size)}", trial.iteration)
         try:
-            profiled: Profiled = self._evaluator.profile(
-                prepared, size, label=_label(trial.iteration)
-            )
-        except (
-            BuildError,
-            NoVerdictError,
-            PermissionRefusedError,
-            ToolError,
-            ToolMissingError,
-            WorkerError,
-        ) as error:
+            profiled = self._evaluator.profile(prepared, size, label=_label(trial.iteration))
+        except NOT_PROFILED as error:
             where = f"trial {trial.iteration}"
             note = Note(id="no_profile", text=str(error.message), where=where, remedy=error.remedy)
             self._notes.append(note)
@@ -249,18 +235,18 @@ class Loop:
         if why is None:
             return None
         measured = self._confirm(trial)
-        if measured is None or measured.verdict in _WITHHELD:
+        if measured is None or measured.verdict in _VERDICTS:
             return self._unjudged(trial, measured)
-        again = replace(trial, sizes=measured.sizes)
+        again = replace(trial, sizes=measured.results)
         why_again = converged(again, self._trials[0], self._settings.rules)
         if why_again is None:
-            self._notes.append(missed_note(trial, measured.sizes))
+            self._notes.append(missed_note(trial, measured.results))
             return None
         reason = f"trial {trial.iteration}, measured afresh: {why_again}"
-        stop = Stop(status=TuneStatus.SUCCESS, reason=reason)
-        return self._report(stop, confirmed=confirmed_sizes(measured.sizes), best=trial)
+        stop = Ending(status=TuneStatus.SUCCESS, reason=reason)
+        return self._report(stop, confirmed=confirmed_sizes(measured.results), best=trial)
 
-    def _end(self, stop: Stop) -> TuneReport:
+    def _end(self, stop: Ending) -> TuneReport:
         """Confirm the best trial, or keep the start."""
         if stop.status in (TuneStatus.FAILED, TuneStatus.BUSY, TuneStatus.UNTRUSTED):
             return self._report(stop, confirmed=())
@@ -268,23 +254,23 @@ class Loop:
         if best.iteration == 0:
             return self._kept(f"no candidate was surely faster than the start ({stop.reason})")
         measured = self._confirm(best)
-        if measured is None or measured.verdict in _WITHHELD:
+        if measured is None or measured.verdict in _VERDICTS:
             return self._unjudged(best, measured)
-        if not self._gained(measured):
+        if not is_faster(score(measured.results), self._noise_floor):
             reason = (
                 f"trial {best.iteration} looked faster, but measured afresh its gain is within "
                 f"the noise ({stop.reason})"
             )
-            self._notes.append(rejected_note(best, measured.sizes))
+            self._notes.append(rejected_note(best, measured.results))
             return self._kept(reason)
         reason = f"{stop.reason}; trial {best.iteration} is faster than the start, measured afresh"
         return self._report(
-            Stop(status=stop.status, reason=reason),
-            confirmed=confirmed_sizes(measured.sizes),
+            Ending(status=stop.status, reason=reason),
+            confirmed=confirmed_sizes(measured.results),
             best=best,
         )
 
-    def _confirm(self, trial: Trial) -> Measured | None:
+    def _confirm(self, trial: Trial) -> MeasureReport | None:
         """The final build of a trial, on inputs that no trial has seen; None when it failed."""
         self._tell(f"trial {trial.iteration}: measuring afresh", trial.iteration)
         try:
@@ -298,26 +284,20 @@ class Loop:
             self._notes.append(note)
             return None
         self._note(measured)
-        if measured.verdict not in _WITHHELD:
-            self._fresh[trial.iteration] = measured.sizes
-            self._journal.confirm(trial, measured.sizes)
+        if measured.verdict not in _VERDICTS:
+            self._fresh[trial.iteration] = measured.results
+            self._journal.confirm(trial, measured.results)
         return measured
 
-    def _gained(self, measured: Measured) -> bool:
-        return is_faster(score(measured.sizes), self._noise_floor)
-
-    def _unjudged(self, trial: Trial, measured: Measured | None) -> TuneReport:
-        untrusted = measured is not None and measured.verdict is MeasureVerdict.UNTRUSTED
-        busy = measured is not None and measured.verdict is MeasureVerdict.BUSY
-        status = TuneStatus.UNTRUSTED if untrusted else TuneStatus.FAILED
-        status = TuneStatus.BUSY if busy else status
+    def _unjudged(self, trial: Trial, measured: MeasureReport | None) -> TuneReport:
+        status = TuneStatus.FAILED if measured is None else TuneStatus(measured.verdict.value)
         reason = f"trial {trial.iteration} looked best, and could not be confirmed"
-        return self._report(Stop(status=status, reason=reason), confirmed=())
+        return self._report(Ending(status=status, reason=reason), confirmed=())
 
     def _kept(self, reason: str) -> TuneReport:
         """The start stays: its own figures are those of trial 0, which nobody chose by its luck."""
         start = self._trials[0]
-        stop = Stop(status=TuneStatus.KEPT, reason=reason)
+        stop = Ending(status=TuneStatus.KEPT, reason=reason)
         return self._report(stop, confirmed=unchanged_sizes(start.sizes), best=start)
 
     def _best(self) -> Trial:
@@ -333,28 +313,24 @@ class Loop:
         measured = (trial for trial in self._trials if trial.outcome is TrialOutcome.OK)
         return next((trial for trial in measured if trial.signature == prepared.signature), None)
 
-    def _stop(self) -> Stop | None:
+    def _stop(self) -> Ending | None:
         stop = decide(self._known(), self._settings.rules, self._noise_floor)
         return stop or out_of_time(
             self._trials, limit_s=self._settings.time_limit_s, elapsed_s=self._world.clock()
         )
 
-    def _trial(
-        self, candidate: Candidate, prepared: Prepared, measured: Measured, iteration: int
+    def _measured(
+        self, candidate: Candidate, prepared: Prepared, measured: MeasureReport, iteration: int
     ) -> Trial:
-        outcome, reason = TrialOutcome.OK, candidate.reason
-        if measured.verdict is MeasureVerdict.BUSY:
-            outcome, reason = TrialOutcome.BUSY, "the machine had no room for the measurement"
-        if measured.verdict is MeasureVerdict.UNTRUSTED:
-            outcome, reason = TrialOutcome.UNTRUSTED, "identical code measured as different"
+        outcome, reason = _VERDICTS.get(measured.verdict, (TrialOutcome.OK, candidate.reason))
         return replace(
-            self._bare(candidate, iteration, outcome, reason, prepared),
-            sizes=measured.sizes if outcome is TrialOutcome.OK else (),
-            bench_s=measured.bench_s,
+            self._trial(candidate, iteration, outcome, reason, prepared),
+            sizes=measured.results if outcome is TrialOutcome.OK else (),
+            bench_s=measured.seconds,
             noise_floor=measured.noise_floor,
         )
 
-    def _bare(
+    def _trial(
         self,
         candidate: Candidate,
         iteration: int,
@@ -362,6 +338,7 @@ class Loop:
         reason: str,
         prepared: Prepared | None,
     ) -> Trial:
+        """A trial of which nothing was measured."""
         return Trial(
             iteration=iteration,
             params=dict(candidate.params),
@@ -381,7 +358,7 @@ class Loop:
         self._trials.append(trial)
         self._journal.append(trial)
 
-    def _note(self, measured: Measured) -> None:
+    def _note(self, measured: MeasureReport) -> None:
         """Keep each kind of note once for a place, and the largest noise floor: the most careful
         reading.
         """
@@ -394,7 +371,7 @@ class Loop:
         self._world.progress(text, min(1.0, iteration / (self._settings.rules.max_iterations + 1)))
 
     def _report(
-        self, stop: Stop, confirmed: tuple[Confirmed, ...], best: Trial | None = None
+        self, stop: Ending, confirmed: tuple[SizeResult, ...], best: Trial | None = None
     ) -> TuneReport:
         dead = dead_parameters(self._trials, self._settings.start)
         closing = closing_notes(dead, confirmed, best, self._noise_floor)
@@ -420,7 +397,11 @@ class Loop:
 _NO_VERDICTS = (TrialOutcome.BUSY, TrialOutcome.UNTRUSTED)
 """Trials that are made again after an interruption: they say nothing about their candidate."""
 
-_WITHHELD = (MeasureVerdict.BUSY, MeasureVerdict.UNTRUSTED)
+_VERDICTS = {
+    MeasureVerdict.BUSY: (TrialOutcome.BUSY, "the machine had no room for the measurement"),
+    MeasureVerdict.UNTRUSTED: (TrialOutcome.UNTRUSTED, "identical code measured as different"),
+}
+"""Verdicts under which nothing is said of a candidate, and what its trial is called then."""
 
 
 def _label(iteration: int) -> str:

@@ -14,19 +14,31 @@ from perfkit.records import Interval
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from perfkit.records import TrialSize
+    from perfkit.records import SizeResult
 
 UNCHANGED = Interval(estimate=1.0, low=1.0, high=1.0)
 """The starting build against itself: exactly one, by definition and not by measurement."""
 
 
-def score(sizes: Sequence[TrialSize]) -> Interval:
+def score(sizes: Sequence[SizeResult]) -> Interval:
     """The geometric mean of the changes over all sizes, each of them counting alike.
 
     Raises:
         ValueError: there is no size.
     """
-    return mean([size.change for size in sizes])
+    return mean([change_of(size) for size in sizes])
+
+
+def change_of(size: SizeResult) -> Interval:
+    """The starting build's time over the trial's at one size.
+
+    Raises:
+        ValueError: it was not measured against the start.
+    """
+    if size.change is None:
+        message = f"{size.workload} at {size.size} was not measured against the start"
+        raise ValueError(message)
+    return size.change
 
 
 def mean(ratios: Sequence[Interval]) -> Interval:
@@ -48,7 +60,7 @@ def mean(ratios: Sequence[Interval]) -> Interval:
     )
 
 
-def score_floor(sizes: Sequence[TrialSize]) -> float | None:
+def score_floor(sizes: Sequence[SizeResult]) -> float | None:
     """What a score must leave one by to count, as a fraction; None while no A/A stands behind it.
 
     The geometric mean of the sizes' floors, as a score is of their changes: as far as the mean
@@ -77,7 +89,7 @@ def gain(challenger: Interval, incumbent: Interval) -> Interval:
     )
 
 
-def meets(size: TrialSize) -> bool | None:
+def meets(size: SizeResult) -> bool | None:
     """Whether the lower bound of a size's speed-up reaches its target; None without a target."""
     if size.target is None:
         return None

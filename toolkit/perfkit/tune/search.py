@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from perfkit.diagnose.recommend import recommend
-from perfkit.records import SizeResult
 from perfkit.tune import space
 from perfkit.tune.space import Candidate, Stage
 
@@ -84,7 +83,7 @@ class GridSearch:
         """The recommendation itself: also where it names no value."""
         live = {name: one for name, one in self.parameters.items() if name not in dead}
         return recommend(
-            results_of(best),
+            best.sizes,
             live,
             current=best.params,
             tried=[trial.params for trial in history],
@@ -119,33 +118,6 @@ class GridSearch:
                 seen.add(space.key(candidate.params))
                 listed.append(candidate)
         return tuple(listed)
-
-
-def results_of(trial: Trial) -> tuple[SizeResult, ...]:
-    """A trial's sizes as the recommendation wants them.
-
-    Raises:
-        ValueError: a size says nothing of its time, so that it was not measured by this perfkit.
-    """
-    results = []
-    for size in trial.sizes:
-        if size.time_s is None:
-            message = f"trial {trial.iteration} has no time at size {size.size}"
-            raise ValueError(message)
-        results.append(
-            SizeResult(
-                workload=size.workload,
-                size=size.size,
-                time_s=size.time_s,
-                reference_s=None,
-                speedup=size.speedup,
-                target=size.target,
-                met=None,
-                valid_blocks=0,
-                blocks=0,
-            )
-        )
-    return tuple(results)
 
 
 def _live_key(params: Mapping[str, Value], dead: Collection[str]) -> str:

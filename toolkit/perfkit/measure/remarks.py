@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.measure import statistics
 from perfkit.records import Note, Role
-from perfkit.units import format_count, format_seconds
+from perfkit.units import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,8 +49,7 @@ def overhead(plan: Plan, loop_s: float, paces: Sequence[Pace]) -> list[Note]:
                 f"which perfkit's own loop is about {format_seconds(loop_s)}: ratios are nearer to "
                 "one than they are without it"
             )
-            where = f"{plan.workload_name} at {format_count(pace.size)}"
-            notes.append(Note(id="loop_overhead", text=text, where=where))
+            notes.append(Note(id="loop_overhead", text=text, where=plan.place(pace.size)))
     return notes
 
 
@@ -65,7 +64,7 @@ def growth(plan: Plan, grown: Mapping[str, tuple[int, int]]) -> list[Note]:
             id="memory_grows",
             text=f"the process of `{name}` grew by {(after - before) / (1 << 20):.0f} MiB while it "
             "was timed",
-            where=plan.workload_name,
+            where=plan.job.name,
             remedy="look for objects that calls leave behind",
         )
         for name, (before, after) in grown.items()
@@ -97,9 +96,8 @@ def reference_threads(plan: Plan, points: Sequence[Point]) -> list[Note]:
         )
         remedy = "limit its threads in the reference function, or allow them: "
         remedy += "`measure.reference_threads`"
-        notes.append(
-            Note(id="reference_threads", text=text, where=_place(plan, point), remedy=remedy)
-        )
+        where = plan.place(point.size, point.pattern)
+        notes.append(Note(id="reference_threads", text=text, where=where, remedy=remedy))
     return notes
 
 
@@ -110,7 +108,7 @@ def long_rounds(plan: Plan, paces: Sequence[Pace]) -> list[Note]:
             id="long_blocks",
             text=f"a round takes {format_seconds(pace.round_s)}; over so long a time the machine "
             "changes, so intervals are wider than they are for short calls",
-            where=f"{plan.workload_name} at {format_count(pace.size)}",
+            where=plan.place(pace.size),
         )
         for pace in paces
         if pace.too_long
@@ -133,11 +131,6 @@ def drifts(plan: Plan, points: Sequence[Point]) -> list[Note]:
                     f"{100 * math.expm1(moved):.0f} % in the time of one set of processes"
                 )
                 remedy = "look for what calls leave behind: caches, lists, memory"
-                notes.append(
-                    Note(id="slows_down", text=text, where=_place(plan, point), remedy=remedy)
-                )
+                where = plan.place(point.size, point.pattern)
+                notes.append(Note(id="slows_down", text=text, where=where, remedy=remedy))
     return notes
-
-
-def _place(plan: Plan, point: Point) -> str:
-    return f"{plan.workload_name} at {format_count(point.size)} ({point.pattern})"

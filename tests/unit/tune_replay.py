@@ -15,14 +15,14 @@ from perfkit.errors import (
     WorkerError,
     WrongResultError,
 )
-from perfkit.records import MeasureVerdict, TrialOutcome
+from perfkit.records import MeasureReport, MeasureVerdict, TrialOutcome
 from perfkit.tune import space
-from perfkit.tune.evaluator import Measured, Prepared, Profiled
+from perfkit.tune.evaluator import Prepared, TrialProfile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from perfkit.records import Trial, TrialSize, Value
+    from perfkit.records import SizeResult, Trial, Value
 
 _VERDICTS = {
     TrialOutcome.BUSY: MeasureVerdict.BUSY,
@@ -44,7 +44,7 @@ class ReplayEvaluator:
         self,
         trials: Sequence[Trial],
         *,
-        confirmations: Mapping[str, Sequence[TrialSize]] | None = None,
+        confirmations: Mapping[str, Sequence[SizeResult]] | None = None,
         noise_floor: float | None = None,
     ) -> None:
         self._trials = {space.key(trial.params): trial for trial in trials}
@@ -68,7 +68,7 @@ class ReplayEvaluator:
             build_s=trial.build_s,
         )
 
-    def measure(self, prepared: Prepared, *, label: str, fresh: bool) -> Measured:
+    def measure(self, prepared: Prepared, *, label: str, fresh: bool) -> MeasureReport:
         """See `Evaluator`."""
         trial = self._find(prepared.params)
         self.asked.append(f"{'confirm' if fresh else 'measure'} {label}")
@@ -81,21 +81,21 @@ class ReplayEvaluator:
                 raise WrongResultError(trial.reason)
             case _:
                 pass
-        sizes: Sequence[TrialSize] = trial.sizes
+        sizes: Sequence[SizeResult] = trial.sizes
         if fresh:
             sizes = self._confirmations.get(space.key(prepared.params), trial.sizes)
-        return Measured(
+        return MeasureReport(
             verdict=_VERDICTS.get(trial.outcome, MeasureVerdict.OK),
-            sizes=tuple(sizes),
+            results=tuple(sizes),
             noise_floor=self._noise_floor,
-            bench_s=trial.bench_s,
+            seconds=trial.bench_s,
         )
 
-    def profile(self, prepared: Prepared, size: int, *, label: str) -> Profiled:
+    def profile(self, prepared: Prepared, size: int, *, label: str) -> TrialProfile:
         """See `Evaluator`."""
         self.asked.append(f"profile {label} at {size}")
         trial = self._find(prepared.params)
-        return Profiled(rows=trial.profile, files=trial.files)
+        return TrialProfile(rows=trial.profile, files=trial.files)
 
     def _find(self, params: Mapping[str, Value]) -> Trial:
         try:

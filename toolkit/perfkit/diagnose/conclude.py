@@ -6,51 +6,50 @@ Only the order of things is here. Nothing is measured or decided in this module 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perfkit.checks.built import audit_build
 from perfkit.config import Kind
 from perfkit.diagnose import estimators, profiles, times
 from perfkit.diagnose.agree import differences, independent, judge
-from perfkit.diagnose.collect import Seen, collect
-from perfkit.diagnose.estimators import Covers, Method, Reading, unavailable
+from perfkit.diagnose.collect import collect
+from perfkit.diagnose.estimators import Method, unavailable
 from perfkit.diagnose.findings import find, unasked
 from perfkit.diagnose.model import against_reference, size_model
 from perfkit.diagnose.observed import Observed
 from perfkit.diagnose.quantities import quantities
 from perfkit.diagnose.recommend import recommend
-from perfkit.environment import worker_threads
-from perfkit.measure.subject import size_results
+from perfkit.measure.variants import variants_for
+from perfkit.measure.variants import verify as check_results
 from perfkit.records import (
     FFI_LAYERS,
+    Covers,
     DiagnoseVerdict,
     Diagnosis,
     Interval,
     Layer,
-    MeasureReport,
     MeasureVerdict,
     Note,
     SizeSplit,
 )
 from perfkit.stacks.split import by_layer
+from perfkit.subject.job import job_for
 from perfkit.subject.parameters import assign, start_values
 from perfkit.units import format_count, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from perfkit.config import Project, Workload
     from perfkit.diagnose.agree import Agreement
-    from perfkit.diagnose.estimators import Sampled
+    from perfkit.diagnose.collect import Collected
+    from perfkit.diagnose.estimators import SampledCall
     from perfkit.diagnose.profiles import Profiled
-    from perfkit.measure.plan import Plan
     from perfkit.measure.results import Measurement
-    from perfkit.records import Capture, FfiEstimate, SizeResult
+    from perfkit.records import Capture, Estimate, FfiEstimate, SizeResult
     from perfkit.store import Run
     from perfkit.subject.builder import Builder
-
-    Progress = Callable[[str, float | None], None]
-
+    from perfkit.subject.job import Job
 
 _NATIVE = (*FFI_LAYERS, Layer.COMPUTE, Layer.MATH, Layer.POOL)
 _OTHER_SPEED = 0.05
@@ -59,70 +58,50 @@ _STRAY_SHARE = 0.005
 """Samples whose stack was cut short land in a wrong layer now and then."""
 
 
-def _quiet(_message: str, _fraction: float | None) -> None:
-    return None
-
-
-def diagnose(
+def job_of(
     project: Project,
     workload: str | None,
-    sizes: Sequence[int],
-    *,
     builder: Builder,
     run: Run,
-    verify: bool = False,
-    patience_s: float | None = None,
-    seed: int = 1,
-    gated: bool = True,
-    progress: Progress | None = None,
-) -> Diagnosis:
+    **options: Any,  # noqa: ANN401  # any other field of Job
+) -> Job:
+    """The job of a diagnosis: its parameters are handed over at their starting values.
+
+    Raises:
+        UsageError: there is no such workload.
+        BuildError: the subject does not compile.
+    """
+    name, _ = project.workload(workload)
+    start = assign(project, start_values(project, name))
+    return job_for(project, name, builder, run, assignment=start, **options)
+
+
+def diagnose(job: Job, sizes: Sequence[int], *, verify: bool = False) -> Diagnosis:
     """Split the time of a call by layer at each size, by more than one method.
 
     Args:
-        workload: its name in the config; the first one when None.
         verify: also inject known delays at the boundary, where the config names a `delay_hook`,
             and force both branches of every threshold: what takes builds of its own.
-        patience_s: how long to wait for a machine with room; the config's when None.
-        gated: whether sentinels decide which blocks count; without them the verdict is at best
-            `unchecked`.
 
     Returns:
-        A diagnosis; without room on the machine its verdict is `busy` and it has no sizes.
+        A diagnosis; without room on the machine its verdict is `busy` and it has no sizes, without
+        sentinels at best `unchecked`.
 
     Raises:
         BuildError: the subject does not compile.
         WorkloadError: the workload raised.
         WrongResultError: subject and reference disagree.
     """
-    name, config = project.workload(workload)
-    tell = progress or _quiet
-    tell("building the subject", None)
-    build = builder.build()
-    subject = times.Subject(
-        project=project,
-        name=name,
-        workload=config,
-        build=build,
-        copy=builder.copy(build),
-        assignment=assign(project, start_values(project, name)),
-        threads=worker_threads(project.config.subject.threads),
-        seed=seed,
-        run=run,
-        patience_s=patience_s,
-        progress=tell,
-        gated=gated,
-    )
-    notes = [*build.notes, *times.check_results(subject, sizes)]
-    plan, measured = times.measure_main(subject, sizes)
-    notes += measured.notes
-    report = _measure_report(plan, measured)
-    if measured.verdict is MeasureVerdict.BUSY:
-        return _busy(report, notes, measured)
-    seen = collect(subject, measured, report, sizes, builder, verify=verify, notes=notes)
-    return _conclude(subject, report, measured, seen, notes)
+    verified = check_results(job, sizes, variants_for(job)[:1])
+    measured = times.measure_main(job, sizes)
+    notes = [*job.build.notes, *verified.notes, *measured.report.notes]
+    if measured.report.verdict is MeasureVerdict.BUSY:
+        return _busy(notes, measured)
+    seen = collect(job, measured, sizes, verify=verify, notes=notes)
+    return _conclude(job, measured, seen, notes)
 
 
-def _busy(report: MeasureReport, notes: Sequence[Note], measured: Measurement) -> Diagnosis:
+def _busy(notes: Sequence[Note], measured: Measurement) -> Diagnosis:
     refusal = measured.refusal()
     text = f"{refusal.message}; looks at it, by the cores that were free:\n{refusal.details}"
     busy = Note(id="busy", text=text, remedy=refusal.remedy)
@@ -132,19 +111,14 @@ def _busy(report: MeasureReport, notes: Sequence[Note], measured: Measurement) -
         profilers=(),
         findings=(),
         notes=(*notes, busy),
-        measured=report,
+        measured=measured.report,
     )
 
 
-def _conclude(
-    subject: times.Subject,
-    report: MeasureReport,
-    measured: Measurement,
-    seen: Seen,
-    notes: list[Note],
-) -> Diagnosis:
+def _conclude(job: Job, measured: Measurement, seen: Collected, notes: list[Note]) -> Diagnosis:
     """Estimate, judge and find; pure but for the reading of the sources' function names."""
-    locations = profiles.functions(subject.project.root)
+    report = measured.report
+    locations = profiles.functions(job.project.root)
     splits: list[SizeSplit] = []
     observations: list[Observed] = []
     smallest = min(result.size for result in report.results)
@@ -153,15 +127,15 @@ def _conclude(
         size = result.size
         taken = seen.profiled.get(size)
         sampled = taken.sampled(seen.loop_s) if taken else None
-        readings = _readings(subject.workload, measured, result, report, seen, sampled)
+        readings = _readings(job.workload, measured, result, seen, sampled)
         agreement = judge(readings, result.time_s, sampled=sampled, responses=seen.responses)
-        notes += _agreement_notes(subject.name, size, readings, result.time_s, agreement)
-        notes += _outside_notes(subject.name, size, taken)
-        notes += _speed_notes(subject.name, size, taken)
-        readings_by = {reading.method: reading for reading in readings}
+        notes += _agreement_notes(job.name, size, readings, result.time_s, agreement)
+        notes += _outside_notes(job.name, size, taken)
+        notes += _speed_notes(job.name, size, taken)
+        readings_by = {reading.name: reading for reading in readings}
         splits.append(
             SizeSplit(
-                workload=subject.name,
+                workload=job.name,
                 size=size,
                 call_s=result.time_s,
                 layers=taken.split.layers if taken else (),
@@ -171,18 +145,18 @@ def _conclude(
             )
         )
         observations.append(
-            _observed(subject, result, agreement.ffi, seen, locations, smallest=size == smallest)
+            _observed(job, result, agreement.ffi, seen, locations, smallest=size == smallest)
         )
     verdict = verdict_of(
-        measured.verdict,
+        report.verdict,
         splits,
         seen.captures,
-        slowdown_limit=subject.project.config.profiling.slowdown_limit,
+        slowdown_limit=job.project.config.profiling.slowdown_limit,
     )
     notes += unasked(observations)
-    start = start_values(subject.project, subject.name)
-    tune = subject.project.config.tune
-    crossings = [*against_reference(report.results, measured.noise_floor), *seen.crossings]
+    start = start_values(job.project, job.name)
+    tune = job.project.config.tune
+    crossings = [*against_reference(report.results, report.noise_floor), *seen.crossings]
     return Diagnosis(
         verdict=verdict,
         sizes=tuple(splits),
@@ -191,14 +165,14 @@ def _conclude(
         findings=() if verdict is DiagnoseVerdict.UNTRUSTED else find(observations),
         recommendation=recommend(
             report.results,
-            subject.project.config.parameters_of(subject.name),
+            job.project.config.parameters_of(job.name),
             current=start,
             grid={**tune.extended_grid, **tune.base_grid},
         ),
         notes=merged(notes),
         measured=report,
-        build=audit_build(subject.build, subject.project),
-        model=size_model(subject.name, splits, crossings),
+        build=audit_build(job.build, job.project),
+        model=size_model(job.name, splits, crossings),
     )
 
 
@@ -224,10 +198,10 @@ def _places(places: Iterable[str]) -> str:
 
 
 def _observed(
-    subject: times.Subject,
+    job: Job,
     result: SizeResult,
     ffi: FfiEstimate,
-    seen: Seen,
+    seen: Collected,
     locations: Mapping[str, str],
     *,
     smallest: bool,
@@ -237,7 +211,7 @@ def _observed(
     # Why the reference is faster is only known where it was profiled.
     reference = seen.reference if seen.reference_size == result.size else None
     return Observed(
-        workload=subject.name,
+        workload=job.name,
         size=result.size,
         call_s=result.time_s,
         result=result,
@@ -247,7 +221,7 @@ def _observed(
         design_effect=taken.capture.design_effect if taken else 1.0,
         layers=by_layer(taken.split.layers) if taken else {},
         workers_s=taken.split.workers_s if taken else None,
-        threads=subject.threads,
+        threads=job.threads,
         smallest=smallest,
         gil_held=seen.gil_held.get(result.size),
         branches=seen.branches.get(result.size, ()),
@@ -257,10 +231,10 @@ def _observed(
         reference_stacks=reference.stacks if reference else (),
         # On-CPU samples of the reference's calling thread: the base of its frames' shares.
         reference_samples=float(reference.split.samples) if reference else 0.0,
-        crates=profiles.layers_of(subject.project, subject.build).crates,
+        crates=profiles.layers_of(job.project, job.build).crates,
         grains=tuple(
             name
-            for name, parameter in subject.project.config.parameters_of(subject.name).items()
+            for name, parameter in job.project.config.parameters_of(job.name).items()
             if parameter.kind is Kind.GRAIN
         ),
         locations=locations,
@@ -271,10 +245,9 @@ def _readings(
     workload: Workload,
     measured: Measurement,
     result: SizeResult,
-    report: MeasureReport,
-    seen: Seen,
-    sampled: Sampled | None,
-) -> list[Reading]:
+    seen: Collected,
+    sampled: SampledCall | None,
+) -> list[Estimate]:
     """All estimators' answers at one size."""
     point = measured.at(result.size)
     if workload.twin is None:
@@ -282,7 +255,7 @@ def _readings(
     else:
         twin = estimators.twin(point.absolute(times.TWIN), seen.loop_s, call_s=result.time_s)
     if seen.small.times:
-        main = {other.size: other.time_s for other in report.results}
+        main = {other.size: other.time_s for other in measured.report.results}
         line = estimators.intercept(seen.small.times, seen.loop_s, main=main)
     else:
         line = unavailable(Method.INTERCEPT, seen.small.reason)
@@ -312,11 +285,7 @@ def why_unsampled(size: int, captures: Sequence[Capture]) -> str:
 
 
 def _agreement_notes(
-    name: str,
-    size: int,
-    readings: Sequence[Reading],
-    call_s: Interval,
-    agreement: Agreement,
+    name: str, size: int, readings: Sequence[Estimate], call_s: Interval, agreement: Agreement
 ) -> list[Note]:
     """The disagreement of each pair where nothing is agreed; what the share covers where it is."""
     where = f"{name} at {format_count(size)}"
@@ -334,7 +303,7 @@ def _agreement_notes(
     ]
 
 
-def _timed(seen: Seen, results: Sequence[SizeResult]) -> Seen:
+def _timed(seen: Collected, results: Sequence[SizeResult]) -> Collected:
     """What was profiled, in seconds of the calls that were timed without a profiler."""
     call_s = {result.size: result.time_s.estimate for result in results}
     profiled = {
@@ -410,17 +379,3 @@ def verdict_of(
     if unsplit or not checked or measured is not MeasureVerdict.OK:
         return DiagnoseVerdict.UNCHECKED
     return DiagnoseVerdict.OK
-
-
-def _measure_report(plan: Plan, measured: Measurement) -> MeasureReport:
-    """The timed part as `perfkit measure` reports it."""
-    return MeasureReport(
-        verdict=measured.verdict,
-        noise_floor=measured.noise_floor,
-        results=tuple(size_results(plan, measured)),
-        notes=measured.notes,
-        loaded=measured.loaded,
-        seconds=measured.seconds,
-        effective_cores=measured.effective_cores,
-        foreign_cores=measured.foreign_cores,
-    )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perfkit.config import Backend, Parameter
-from perfkit.diagnose import branches, engine, times
+from perfkit.diagnose import branches, conclude, probes, times
 from perfkit.records import (
     DiagnoseVerdict,
     Estimate,
@@ -35,7 +35,7 @@ def size_split(
     layers: bool = True,
     answers: tuple[str, ...] = ("twin", "sampled_stacks"),
 ) -> SizeSplit:
-    row = LayerTime(layer=Layer.COMPUTE, seconds=1.0, share=1.0, low=0.9, high=1.0)
+    row = LayerTime(layer=Layer.COMPUTE, seconds=1.0, share=around(1.0))
     return SizeSplit(
         workload="w",
         size=size,
@@ -43,12 +43,8 @@ def size_split(
         layers=(row,) if layers else (),
         ffi=FfiEstimate(
             share=None,
-            low=None,
-            high=None,
             agree=agree,
-            estimators=tuple(
-                Estimate(name=name, seconds=0.1, low=0.1, high=0.1) for name in answers
-            ),
+            estimators=tuple(Estimate(name=name, seconds=around(0.1)) for name in answers),
         ),
     )
 
@@ -123,14 +119,14 @@ def refused(size: int, *, slowdown: Interval | None) -> Any:  # noqa: ANN401
 def test_the_verdict_is_the_worst_of_what_stands_behind_any_size(
     measured: MeasureVerdict, splits: list[SizeSplit], captures: list[Any], verdict: DiagnoseVerdict
 ) -> None:
-    assert engine.verdict_of(measured, splits, captures, slowdown_limit=0.02) is verdict
+    assert conclude.verdict_of(measured, splits, captures, slowdown_limit=0.02) is verdict
 
 
 def test_why_there_are_no_samples_is_said() -> None:
-    assert "no profiler" in engine.why_unsampled(1, [])
-    assert "p: r" in engine.why_unsampled(1, [refused(1, slowdown=None)])
+    assert "no profiler" in conclude.why_unsampled(1, [])
+    assert "p: r" in conclude.why_unsampled(1, [refused(1, slowdown=None)])
     taken = SimpleNamespace(size=1, accepted=True, profiler="py-spy", reason="")
-    assert "only perf" in engine.why_unsampled(1, [taken])  # type: ignore[list-item]
+    assert "only perf" in conclude.why_unsampled(1, [taken])  # type: ignore[list-item]
 
 
 def block(call: float, *, valid: bool = True, inner: float | None = None) -> Any:  # noqa: ANN401
@@ -172,11 +168,11 @@ def test_delays_are_paired_within_each_valid_block() -> None:
 
     taken = point(delayed(10.0), delayed(99.0, valid=False), delayed(20.0))
     delays = {"1": 1.0, "3": 3.0}
-    found = times.delay_blocks(taken, times.SUBJECT, delays)
+    found = probes.delay_blocks(taken, times.SUBJECT, delays)
     assert found == [[(1.0, 11.0), (3.0, 13.0)], [(1.0, 21.0), (3.0, 23.0)]]
-    inner = times.delay_blocks(taken, times.INNER, delays)
+    inner = probes.delay_blocks(taken, times.INNER, delays)
     assert inner == [[(1.0, 1.0), (3.0, 3.0)], [(1.0, 1.0), (3.0, 3.0)]]
-    assert min(times.DELAY_FACTORS) > 0
+    assert min(probes.DELAY_FACTORS) > 0
 
 
 def test_the_spread_between_blocks_is_a_share_of_the_time() -> None:
@@ -245,7 +241,7 @@ def test_a_note_that_holds_at_several_sizes_is_said_once() -> None:
         Note(id="a", text="t", where="w at 1k"),
         Note(id="c", text="v"),
     ]
-    assert [(n.id, n.where) for n in engine.merged(notes)] == [
+    assert [(n.id, n.where) for n in conclude.merged(notes)] == [
         ("a", "w at 1k, 10k"),
         ("b", "w"),
         ("c", ""),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perfkit.measure.reading import is_faster, is_slower
+from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.records import TrialOutcome, TuneStatus
 from perfkit.tune.score import UNCHANGED, gain, meets, score
 from perfkit.units import format_count
@@ -48,7 +48,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
+class Ending:
     """How a search ended."""
 
     status: TuneStatus
@@ -94,11 +94,7 @@ def converged(trial: Trial, start: Trial, rules: Rules) -> str | None:
     return None
 
 
-def decide(
-    trials: Sequence[Trial],
-    rules: Rules,
-    noise_floor: float | None,
-) -> Stop | None:
+def decide(trials: Sequence[Trial], rules: Rules, noise_floor: float | None) -> Ending | None:
     """Whether the trials so far end the search; success is judged before this is asked.
 
     Args:
@@ -113,7 +109,9 @@ def decide(
     )
 
 
-def out_of_time(trials: Sequence[Trial], *, limit_s: float | None, elapsed_s: float) -> Stop | None:
+def out_of_time(
+    trials: Sequence[Trial], *, limit_s: float | None, elapsed_s: float
+) -> Ending | None:
     """Whether another trial, as long as the longest so far, and its confirmation would most likely
     end after the time limit.
 
@@ -127,12 +125,12 @@ def out_of_time(trials: Sequence[Trial], *, limit_s: float | None, elapsed_s: fl
     if elapsed_s + longest + confirmation < limit_s:
         return None
     reason = f"the time limit of {limit_s:g} s leaves no room for another trial"
-    return Stop(status=TuneStatus.MAX_ITERATIONS, reason=reason)
+    return Ending(status=TuneStatus.MAX_ITERATIONS, reason=reason)
 
 
-def exhausted(trials: Sequence[Trial]) -> Stop:
+def exhausted(trials: Sequence[Trial]) -> Ending:
     """There is no candidate left."""
-    return Stop(
+    return Ending(
         status=TuneStatus.STAGNATION, reason=f"all candidates were tried ({len(trials) - 1} trials)"
     )
 
@@ -141,18 +139,17 @@ def _main_met(trial: Trial, rules: Rules) -> bool:
     return any(meets(size) is True for size in trial.sizes if size.size == rules.main_size)
 
 
-def _failed(tried: Sequence[Trial], rules: Rules) -> Stop | None:
+def _failed(tried: Sequence[Trial], rules: Rules) -> Ending | None:
     last = tried[-rules.failures :]
     if len(last) < rules.failures or any(trial.outcome not in FAILURES for trial in last):
         return None
     outcomes = ", ".join(trial.outcome for trial in last)
-    return Stop(
-        status=TuneStatus.FAILED,
-        reason=f"{rules.failures} candidates in a row failed ({outcomes})",
+    return Ending(
+        status=TuneStatus.FAILED, reason=f"{rules.failures} candidates in a row failed ({outcomes})"
     )
 
 
-def _no_verdict(tried: Sequence[Trial], rules: Rules) -> Stop | None:
+def _no_verdict(tried: Sequence[Trial], rules: Rules) -> Ending | None:
     last = tried[-rules.failures :]
     if len(last) < rules.failures:
         return None
@@ -161,11 +158,11 @@ def _no_verdict(tried: Sequence[Trial], rules: Rules) -> Stop | None:
         (TrialOutcome.UNTRUSTED, TuneStatus.UNTRUSTED, "identical code measured as different in"),
     ):
         if all(trial.outcome is outcome for trial in last):
-            return Stop(status=status, reason=f"{what} {rules.failures} trials in a row")
+            return Ending(status=status, reason=f"{what} {rules.failures} trials in a row")
     return None
 
 
-def _no_progress(trials: Sequence[Trial], rules: Rules, noise_floor: float | None) -> Stop | None:
+def _no_progress(trials: Sequence[Trial], rules: Rules, noise_floor: float | None) -> Ending | None:
     """Stagnation: the last n measured trials gained nothing. Degradation: they all lost.
 
     A trial that failed or was not measured says nothing about either.
@@ -177,14 +174,14 @@ def _no_progress(trials: Sequence[Trial], rules: Rules, noise_floor: float | Non
     best = best_of(measured[:-count], noise_floor)
     gains = [gain(trial_score(trial), trial_score(best)) for trial in measured[-count:]]
     if all(is_slower(found, noise_floor) for found in gains):
-        return Stop(
+        return Ending(
             status=TuneStatus.DEGRADATION,
             reason=f"{_trials(count)} surely slower than trial {best.iteration}, the best one",
         )
     wanted = 1.0 + rules.stagnation_gain
     if any(is_faster(found, noise_floor) and found.estimate >= wanted for found in gains):
         return None
-    return Stop(
+    return Ending(
         status=TuneStatus.STAGNATION,
         reason=f"{_trials(count)} without a sure gain of {100 * rules.stagnation_gain:g} % "
         f"over trial {best.iteration}, the best one",
@@ -195,10 +192,9 @@ def _trials(count: int) -> str:
     return f"{count} measured trials in a row were" if count > 1 else "a measured trial was"
 
 
-def _used_up(tried: Sequence[Trial], rules: Rules) -> Stop | None:
+def _used_up(tried: Sequence[Trial], rules: Rules) -> Ending | None:
     if len(tried) < rules.max_iterations:
         return None
-    return Stop(
-        status=TuneStatus.MAX_ITERATIONS,
-        reason=f"{len(tried)} trials, the most that were allowed",
+    return Ending(
+        status=TuneStatus.MAX_ITERATIONS, reason=f"{len(tried)} trials, the most that were allowed"
     )

@@ -1,4 +1,4 @@
-"""What `perfkit tune` calls: from options to the loop with everything it needs, and the dry run."""
+"""From the options of `perfkit tune` to the loop with everything it needs, and the dry run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING
 from perfkit import environment
 from perfkit.errors import ConfigError, UsageError
 from perfkit.records import TuneHeader
+from perfkit.subject.job import job_for
 from perfkit.subject.parameters import short_name, start_values
+from perfkit.subject.workloads import workload_files
+from perfkit.tune.ending import Rules
 from perfkit.tune.live import LiveEvaluator, quick_enough
 from perfkit.tune.log import Journal
 from perfkit.tune.loop import Loop, Settings, World
 from perfkit.tune.search import GridSearch
-from perfkit.tune.stop import Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from perfkit.config import Measure, Project, Workload
     from perfkit.records import TuneReport, Value
     from perfkit.store import Run
     from perfkit.subject.builder import Builder
+    from perfkit.subject.job import Job, Progress
     from perfkit.tune.space import Candidate
 
 STRATEGIES = ("grid",)
@@ -88,7 +91,7 @@ def tune_command(
     builder: Builder,
     run: Run,
     resume: bool,
-    progress: Callable[[str, float | None], None],
+    progress: Progress,
     gated: bool = True,
 ) -> TuneReport:
     """Run the loop, or go on with the one that the run directory holds.
@@ -107,27 +110,24 @@ def tune_command(
     begun = time.monotonic()
     name, workload = _workload(project, options)
     start = start_values(project, name)
-    evaluator = LiveEvaluator(
+    progress("building what the search starts from", None)
+    job = job_for(
         project,
         name,
-        start=start,
-        builder=builder,
-        run=run,
+        builder,
+        run,
         settings=_measure(project, options, workload),
         seed=options.seed,
         progress=progress,
         gated=gated,
     )
     journal = Journal(run, lambda params: short_name(project, params))
-    progress("building what the search starts from", None)
-    header = TuneHeader(
-        workload=name, key=_key(project, workload, evaluator.start_build().key), start=start
-    )
+    header = TuneHeader(workload=name, key=_key(job), start=start)
     earlier = journal.resume(header) if resume else ()
     if not resume:
         journal.begin(header)
     loop = Loop(
-        evaluator=evaluator,
+        evaluator=LiveEvaluator(job, start),
         strategy=_search(project, name, start),
         journal=journal,
         settings=Settings(
@@ -206,28 +206,18 @@ def _measure(project: Project, options: TuneOptions, workload: Workload) -> Meas
     )
 
 
-def _key(project: Project, workload: Workload, build_key: str) -> dict[str, str]:
+def _key(job: Job) -> dict[str, str]:
     """What must be the same for two parts of a run to belong together."""
+    project, workload = job.project, job.workload
     parameters = {n: p.model_dump(mode="json") for n, p in project.config.parameters.items()}
     return {
-        "the sources, the toolchain or the flags": build_key,
+        "the sources, the toolchain or the flags": job.build.key,
         "the workload's definition": _digest(workload.model_dump(mode="json")),
-        "the workload's files": _digest(_files(project, workload)),
+        "the workload's files": _digest(workload_files(project, (workload,))),
         "the parameters' definition": _digest(parameters),
         "the machine": environment.fingerprint(project.environ).key,
-        "the number of threads": str(environment.worker_threads(project.config.subject.threads)),
+        "the number of threads": str(job.threads),
     }
-
-
-def _files(project: Project, workload: Workload) -> dict[str, str]:
-    """Hashes of the files that the workload's callables are in; modules are in the build."""
-    found: dict[str, str] = {}
-    for callable_ in (workload.call, workload.setup, workload.reference):
-        place = callable_.rpartition(":")[0] if callable_ is not None else ""
-        path = project.root / place
-        if place.endswith(".py") and path.is_file():
-            found[place] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
 
 
 def _digest(value: object) -> str:

@@ -1,0 +1,218 @@
+"""The whole of `perfkit measure`: which builds and settings, in which order, and one report of it.
+
+What is compared is in `variants.py`, how it is timed in `session.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perfkit.errors import UsageError
+from perfkit.measure import baseline, session
+from perfkit.measure.plan import quick
+from perfkit.measure.variants import same_work, variants_for, verify
+from perfkit.records import MeasureReport, MeasureVerdict, Note, Pattern
+from perfkit.subject.job import job_for
+from perfkit.units import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perfkit.config import Measure, Project
+    from perfkit.measure.results import Measurement
+    from perfkit.records import Build
+    from perfkit.store import Run
+    from perfkit.subject.builder import Builder
+    from perfkit.subject.job import Job, Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureOptions:
+    """The command line of `perfkit measure`.
+
+    Attributes:
+        against: a git revision, a wheel, or another extension file.
+        save_baseline: keep the build that was measured under this name.
+        baseline: compare with the build kept under this name.
+        against_workload: compare with another workload of the same inputs and reference.
+        idle: also call after the thread pool went to sleep.
+        time_limit_s: seconds per size, in place of the config's.
+        patience_s: how long to wait for a machine with room, in place of the config's.
+    """
+
+    workload: str | None = None
+    sizes: tuple[int, ...] | None = None
+    against: str | None = None
+    save_baseline: str | None = None
+    baseline: str | None = None
+    against_workload: str | None = None
+    quick: bool = False
+    idle: bool = False
+    time_limit_s: float | None = None
+    patience_s: float | None = None
+    seed: int = 1
+
+
+def settings_for(project: Project, options: MeasureOptions) -> Measure:
+    """The config's settings with what the command line replaces; the command line wins."""
+    settings = quick(project.config.measure) if options.quick else project.config.measure
+    update: dict[str, float] = {}
+    if options.time_limit_s is not None:
+        update["time_limit_s"] = options.time_limit_s
+    if options.patience_s is not None:
+        update["patience_s"] = options.patience_s
+    return settings.model_copy(update=update)
+
+
+def measure_command(
+    project: Project,
+    options: MeasureOptions,
+    *,
+    builder: Builder,
+    cache: Path,
+    run: Run,
+    progress: Progress,
+) -> MeasureReport:
+    """Build what is asked for, measure it, and keep the build where that is asked for.
+
+    Raises:
+        UsageError: the other build or workload does not exist, or does other work.
+        BuildError: a build failed.
+        WrongResultError: subject and reference disagree.
+        WorkloadError: a workload raises or cannot be timed as it is.
+    """
+    other = options.against_workload
+    names = tuple(project.config.workloads)
+    if options.workload is not None or other is not None:
+        names = (project.workload(options.workload)[0],)
+    if other is not None:
+        same_work(project, names[0], other)  # before anything is built
+    build = builder.build()
+    against = _other(project, options, builder, cache, run)
+    begin = time.monotonic()
+    settings = settings_for(project, options)
+    patterns = (Pattern.HOT, Pattern.IDLE) if options.idle else (Pattern.HOT,)
+    parts = []
+    for name in names:
+        job = job_for(
+            project,
+            name,
+            builder,
+            run,
+            build=build,
+            settings=settings,
+            seed=options.seed,
+            progress=progress,
+        )
+        sizes = project.sizes(name, options.sizes)
+        variants = variants_for(job, against=against, other=other)
+        limit_s = settings.time_limit_s
+        verified = verify(job, sizes, variants, limit_s=limit_s, across_threads=True)
+        measured = session.measure(job, sizes, variants, patterns)
+        parts.append(_one_report(job, measured, verified.notes))
+    report = joined(parts, time.monotonic() - begin)
+    if options.save_baseline is not None:
+        baseline.save(project, cache, options.save_baseline, build)
+    return report
+
+
+def _one_report(job: Job, measured: Measurement, verified: Sequence[Note]) -> MeasureReport:
+    """The report of one workload, with what its results and a busy machine have to say."""
+    notes = (*verified, *measured.report.notes)
+    if measured.report.verdict is MeasureVerdict.BUSY:
+        notes = (*notes, *_no_room(job.name, measured))
+    return dataclasses.replace(measured.report, notes=notes)
+
+
+def joined(parts: Sequence[MeasureReport], seconds: float) -> MeasureReport:
+    """Join the workloads: the worst verdict counts, and a busy one leaves no figures at all.
+
+    Args:
+        seconds: that all of it took.
+    """
+    order = (
+        MeasureVerdict.BUSY,
+        MeasureVerdict.UNTRUSTED,
+        MeasureVerdict.UNCHECKED,
+        MeasureVerdict.OK,
+    )
+    verdict = min((part.verdict for part in parts), key=order.index)
+    floors = [part.noise_floor for part in parts if part.noise_floor is not None]
+    figures = verdict is not MeasureVerdict.BUSY
+    return MeasureReport(
+        verdict=verdict,
+        noise_floor=max(floors) if floors and figures else None,
+        results=tuple(result for part in parts for result in part.results) if figures else (),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        loaded=tuple(module for part in parts for module in part.loaded),
+        seconds=seconds,
+        effective_cores=tuple(cores for part in parts for cores in part.effective_cores),
+        foreign_cores=tuple(cores for part in parts for cores in part.foreign_cores),
+        libraries={name: version for part in parts for name, version in part.libraries.items()},
+    )
+
+
+def _no_room(workload: str, measured: Measurement) -> list[Note]:
+    """What stands in place of figures: how many blocks had room, and why the others had none."""
+    notes = []
+    for point in measured.points:
+        reasons = [block.reason for part in point.sessions for block in part if block.reason]
+        text = f"{point.valid_blocks} of {point.blocks} blocks had room, in {len(point.sessions)} "
+        text += f"of {point.wanted} sets of processes; each of them needs {point.least}"
+        if reasons:
+            text += f" (the last one without: {reasons[-1]})"
+        where = f"{workload} at {format_count(point.size)} ({point.pattern})"
+        remedy = "end what else runs here, or wait longer with --patience 120s"
+        notes.append(Note(id="no_room", text=text, where=where, remedy=remedy))
+    return notes
+
+
+def _other(
+    project: Project, options: MeasureOptions, builder: Builder, cache: Path, run: Run
+) -> Build | None:
+    """The build to compare with: a kept one, a wheel, an extension file, or a git revision."""
+    if options.baseline is not None:
+        return baseline.load(project, cache, options.baseline)
+    if options.against is None:
+        return None
+    path = Path(options.against)
+    if path.suffix == ".whl":
+        return builder.from_wheel(path)
+    if path.suffix in {".so", ".pyd"}:
+        if not path.is_file():
+            message = "there is no such extension file"
+            raise UsageError(message, where=str(path), remedy="name an existing file or revision")
+        return _from_file(project, path, builder, run)
+    return builder.build(source=builder.revision(options.against))
+
+
+def _from_file(project: Project, path: Path, builder: Builder, run: Run) -> Build:
+    """Another extension file in the place of the one in a copy of the present build.
+
+    The Python files around it are those of the working tree: only the extension is compared.
+    """
+    import hashlib
+    import shutil
+
+    present = builder.build()
+    root = run.path("raw/against/root")
+    shutil.copytree(present.root, root)
+    module_file = root / present.module_file.relative_to(present.root)
+    shutil.copyfile(path, module_file)
+    return dataclasses.replace(
+        present,
+        key=f"file-{path.name}",
+        root=root,
+        module_file=module_file,
+        file_sha256=hashlib.sha256(module_file.read_bytes()).hexdigest(),
+        text_sha256="",
+        params={},
+        proofs=(),
+        opt_level="",
+        rustc=(),
+        build_s=0.0,
+    )
