@@ -121,7 +121,7 @@ def known_lines(log: Path) -> list[cargo.RustcLine]:
 
 
 def first_proofs(recipe: Recipe) -> tuple[ParameterProof, ...]:
-    """What is known before the build is loaded: `parameters.prove` says more."""
+    """What is known before the build is loaded: `proving.prove` says more."""
     return (
         *(
             ParameterProof(name=name, value=value, proof=Proof.DEFAULT)
