@@ -19,7 +19,7 @@ import pytest
 from perfkit.config import load_project
 from perfkit.errors import BuildError, ConfigError, SourceError, UsageError
 from perfkit.records import Build, Profile, Proof
-from perfkit.subject import parameters, shadow
+from perfkit.subject import parameters, proving, shadow
 from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
 
@@ -576,7 +576,7 @@ def test_proofs_without_a_getter(
         build = builder.build(params)
         with worker(spec_for(project, build, parameters.assign(project, params))) as running:
             loaded = running.loaded
-        found = parameters.prove(build, loaded, start, params, project=project, known=known)
+        found = proving.prove(build, loaded, start, params, project=project, known=known)
         return {item.name: item.proof for item in found}
 
     assert proof({"CHUNK_BYTES": 16_384}) == {"CHUNK_BYTES": Proof.TEXT}

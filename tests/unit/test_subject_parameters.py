@@ -12,7 +12,7 @@ from perfkit import _engine, sources
 from perfkit.config import Backend, Config, Kind, Parameter, Project
 from perfkit.errors import BuildError, SourceError, SubjectMismatchError, UsageError
 from perfkit.records import Build, LoadedModule, Profile, Proof
-from perfkit.subject import parameters, shadow
+from perfkit.subject import parameters, proving, shadow
 
 if TYPE_CHECKING:
     from perfkit.records import Value
@@ -309,7 +309,7 @@ def proved(
         pid=1,
     )
     wanted = params or build.params
-    return [item.proof for item in parameters.prove(build, loaded, START, wanted, known=known)]
+    return [item.proof for item in proving.prove(build, loaded, START, wanted, known=known)]
 
 
 def test_the_getter_comes_first() -> None:

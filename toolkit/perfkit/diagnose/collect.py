@@ -1,7 +1,7 @@
 """What a diagnosis collects beside the main measurement: small sizes, benches, captures, probes.
 
 Each part may fail by itself: what cannot be had becomes a reading with a reason or a note, never
-the end of the diagnosis. What it all means is judged in `engine.py`.
+the end of the diagnosis. What it all means is judged in `conclude.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Builds kept under a name: `--save-baseline` and `--baseline`.
 
 A build is kept, never its times: times of another day do not compare, but a build can be measured
-again in the same blocks. What a comparison says is in `subject.py`.
+again in the same blocks. What is compared is in `variants.py`.
 """
 
 from __future__ import annotations

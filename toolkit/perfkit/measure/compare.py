@@ -22,7 +22,7 @@ from perfkit.records import (
 from perfkit.run_files import HEADER, MEASUREMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from perfkit.records import SizeResult
     from perfkit.store import Run
@@ -107,15 +107,22 @@ def _report(run: Run) -> MeasureReport:
     return report
 
 
-def _refuse(before: Run, after: Run, differing: list[str], message: str, *, remedy: str) -> None:
+def _differing(
+    first: Mapping[str, object], second: Mapping[str, object], names: Iterable[str], missing: object
+) -> list[str]:
+    """A line for each name whose values differ; `missing` is shown where there is none."""
+    return [
+        f"{name}: {first.get(name, missing)} | {second.get(name, missing)}"
+        for name in names
+        if first.get(name) != second.get(name)
+    ]
+
+
+def _refuse(before: Run, after: Run, differing: list[str], message: str, remedy: str) -> None:
     """Refuse when anything differs, with all of it."""
     if differing:
-        raise UsageError(
-            message,
-            where=f"{before.id} and {after.id}",
-            details="\n".join(differing),
-            remedy=remedy,
-        )
+        where, details = f"{before.id} and {after.id}", "\n".join(differing)
+        raise UsageError(message, where=where, details=details, remedy=remedy)
 
 
 def refuse_other_machines(before: Run, after: Run) -> None:
@@ -125,18 +132,10 @@ def refuse_other_machines(before: Run, after: Run) -> None:
         UsageError: they do not.
     """
     first, second = _fingerprint(before), _fingerprint(after)
-    differing = [
-        f"{name}: {first.get(name)} | {second.get(name)}"
-        for name in sorted({*first, *second} - _IGNORED_FIELDS)
-        if first.get(name) != second.get(name)
-    ]
-    _refuse(
-        before,
-        after,
-        differing,
-        "the runs come from different machines or toolchains",
-        remedy="measure both states here: perfkit measure --against REVISION",
-    )
+    names = sorted({*first, *second} - _IGNORED_FIELDS)
+    message = "the runs come from different machines or toolchains"
+    remedy = "measure both states here: perfkit measure --against REVISION"
+    _refuse(before, after, _differing(first, second, names, None), message, remedy)
 
 
 def refuse_other_work(before: Run, after: Run, workloads: set[str]) -> None:
@@ -148,29 +147,16 @@ def refuse_other_work(before: Run, after: Run, workloads: set[str]) -> None:
     first, second = config_values(before), config_values(after)
     keys = [f"workloads.{name}.{key}" for name in sorted(workloads) for key in _SAME_WORK]
     keys += ["subject.threads", "measure.reference_threads"]
-    differing = [
-        f"{key}: {first.get(key)} | {second.get(key)}"
-        for key in keys
-        if first.get(key) != second.get(key)
-    ]
     named = {str(value).rpartition(":")[0] for key in keys for value in (first.get(key),) if value}
-    files, others = (HEADER.load(run).workload_files for run in (before, after))
-    differing += [
-        f"{file}: {_short(files, file)} | {_short(others, file)}"
-        for file in sorted(named & {*files, *others})
-        if files.get(file) != others.get(file)
-    ]
-    _refuse(
-        before,
-        after,
-        differing,
-        "the runs do different work",
-        remedy="measure both with one config and the same files of workloads",
+    files, others = (
+        {name: digest[:12] for name, digest in HEADER.load(run).workload_files.items()}
+        for run in (before, after)
     )
-
-
-def _short(hashes: Mapping[str, str], file: str) -> str:
-    return hashes[file][:12] if file in hashes else "not known"
+    differing = _differing(first, second, keys, None)
+    differing += _differing(files, others, sorted(named & {*files, *others}), "not known")
+    message = "the runs do different work"
+    remedy = "measure both with one config and the same files of workloads"
+    _refuse(before, after, differing, message, remedy)
 
 
 def _refuse_other_libraries(
@@ -178,18 +164,9 @@ def _refuse_other_libraries(
 ) -> None:
     """The reference's speed is that of its libraries, and of the interpreter that runs it."""
     one, two = ({**_pythons(report), **report.libraries} for report in (first, second))
-    differing = [
-        f"{name}: {one.get(name, 'not loaded')} | {two.get(name, 'not loaded')}"
-        for name in sorted({*one, *two})
-        if one.get(name) != two.get(name)
-    ]
-    _refuse(
-        before,
-        after,
-        differing,
-        "the runs come from different interpreters or libraries",
-        remedy="measure both in one environment",
-    )
+    differing = _differing(one, two, sorted({*one, *two}), "not loaded")
+    message = "the runs come from different interpreters or libraries"
+    _refuse(before, after, differing, message, "measure both in one environment")
 
 
 def _pythons(report: MeasureReport) -> dict[str, str]:

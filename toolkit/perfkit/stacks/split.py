@@ -115,11 +115,6 @@ def split(
     )
 
 
-def ffi_seconds(split_: Split) -> float:
-    """FFI seconds per call."""
-    return sum(split_.seconds(layer) for layer in FFI_LAYERS)
-
-
 def by_layer(rows: Iterable[LayerTime]) -> Mapping[Layer, LayerTime]:
     """The rows by layer."""
     return {row.layer: row for row in rows}

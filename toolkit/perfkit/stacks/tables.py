@@ -34,8 +34,6 @@ FRAME_COLUMNS = (
 LAYER_COLUMNS = ("thread", "layer", "seconds_per_call", "share", "low", "high")
 STACK_COLUMNS = ("stack", "layer", "samples", "share", "low", "high")
 
-Stacks = "Iterable[tuple[Sequence[str], int]]"
-
 
 def frame_table(
     stacks: Iterable[tuple[Sequence[str], int]],

@@ -1,7 +1,7 @@
 """What is proved about a build: that all its sources are in the copy, that the edited crates were
 compiled afresh, by which rustc lines, and that two profiles differ in nothing but what was asked.
 
-What proves a parameter in a loaded module is in `parameters.py`.
+What proves a parameter in a loaded module is in `proving.py`.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _line_of(artifact: cargo.Artifact, name: str, lines: Sequence[RustcLine]) ->
 
 
 def first_proofs(recipe: Recipe) -> tuple[ParameterProof, ...]:
-    """What is known before the build is loaded: `parameters.prove` says more."""
+    """What is known before the build is loaded: `proving.prove` says more."""
     known = ((Proof.DEFAULT, recipe.edits.unchanged), (Proof.UNPROVED, recipe.edits.changed))
     return tuple(
         ParameterProof(name=name, value=value, proof=proof)

@@ -20,7 +20,8 @@ from perfkit.profile.engine import profile
 from perfkit.records import MeasureReport, MeasureVerdict, ModuleFile, Note, Profile, Role
 from perfkit.store import Run
 from perfkit.subject.child import worker
-from perfkit.subject.parameters import assign, prove
+from perfkit.subject.parameters import assign
+from perfkit.subject.proving import prove
 from perfkit.tune import frames, space
 from perfkit.tune.evaluator import NOT_PROFILED, Prepared, TrialProfile
 from perfkit.tune.score import score_floor
