@@ -39,6 +39,7 @@ class Subject:
     workload: str
     size: str
     parameter: str
+    profilers: tuple[str, ...] = ("perf",)
 
     def perfkit(self, *words: str, **environ: str) -> process.Completed:
         """Run a command in the project; any exit code is fine."""
@@ -57,10 +58,28 @@ class Subject:
         assert header["exit_code"] == done.returncode
         return document, run
 
+    def once(self, command: str) -> tuple[dict[str, Any], store.Run]:
+        """The command's run at one size, as quick as it can be: asked once for all tests."""
+        key = (self.root, command)
+        if key not in _LEFT:
+            before = self.dirt()
+            profilers = [word for name in self.profilers for word in ("--profiler", name)]
+            words = {
+                "measure": ("--quick", "--time-limit", "2s", "--patience", "0s"),
+                "profile": ("--duration", "1s", *profilers),
+                "diagnose": ("--quick", "--patience", "0s"),
+            }[command]
+            _LEFT[key] = self.ask(command, "--sizes", self.size, *words)
+            assert self.dirt() == before
+        return _LEFT[key]
+
     def dirt(self) -> str:
         """What git sees as changed or new."""
         env = {"PATH": os.environ["PATH"]}
         return process.run(["git", "status", "--porcelain"], env=env, cwd=self.root).stdout
+
+
+_LEFT: dict[tuple[Path, str], tuple[dict[str, Any], store.Run]] = {}
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +90,7 @@ def workspace(workspace_subject: Path, shared_cache: Path) -> Subject:
         workload="histogram",
         size="100k",
         parameter="PARALLEL_THRESHOLD",
+        profilers=("perf", "py-spy"),
     )
 
 
@@ -98,8 +118,7 @@ def keys(items: Sequence[dict[str, Any]]) -> set[str]:
 
 
 def test_measure(subject: Subject) -> None:
-    before = subject.dirt()
-    document, run = subject.ask("measure", "--quick", "--sizes", subject.size, "--patience", "0s")
+    document, run = subject.once("measure")
     assert document["verdict"] in {"ok", "busy", "untrusted"}
     if document["verdict"] != "busy":
         wanted = {"workload", "size", "time_s", "reference_s", "speedup", "target", "met"}
@@ -113,15 +132,12 @@ def test_measure(subject: Subject) -> None:
         "final_report.md",
         "raw",
     }
-    assert subject.dirt() == before
 
 
 def test_profile(subject: Subject) -> None:
-    before = subject.dirt()
-    words = ("--sizes", subject.size, "--duration", "1s", "--profiler", "perf")
-    document, run = subject.ask("profile", *words, "--profiler", "py-spy")
+    document, run = subject.once("profile")
     captures = document["captures"]
-    assert {capture["profiler"] for capture in captures} == {"perf", "py-spy"}
+    assert {capture["profiler"] for capture in captures} == set(subject.profilers)
     wanted = {"profiler", "workload", "size", "rate_hz", "samples", "unresolved_share", "slowdown"}
     assert keys(captures) >= wanted | {"accepted", "reason", "files"}
     (by_perf,) = (capture for capture in captures if capture["profiler"] == "perf")
@@ -135,13 +151,10 @@ def test_profile(subject: Subject) -> None:
         flame = (run.directory / kinds["flame"]).read_text(encoding="utf-8")
         assert "<svg" in flame
         assert "slowdown" in flame or not capture["slowdown"]
-    assert subject.dirt() == before
 
 
 def test_diagnose(subject: Subject) -> None:
-    before = subject.dirt()
-    words = ("--quick", "--sizes", subject.size, "--patience", "0s")
-    document, run = subject.ask("diagnose", *words)
+    document, run = subject.once("diagnose")
     verdicts = {"ok", "disagree", "distorted", "busy", "unchecked", "untrusted"}
     assert document["verdict"] in verdicts
     for size in document["sizes"]:
@@ -161,12 +174,11 @@ def test_diagnose(subject: Subject) -> None:
     assert ("flame/layers.svg" in pictures) is bool(document["sizes"])
     for picture in pictures:
         assert "<svg" in (run.directory / picture).read_text(encoding="utf-8")
-    assert subject.dirt() == before
 
 
 def test_tune(subject: Subject) -> None:
     before = subject.dirt()
-    words = ("--max-iterations", "1", "--time-limit", "90s", "--patience", "0s")
+    words = ("--max-iterations", "1", "--time-limit", "40s", "--patience", "0s")
     document, run = subject.ask("tune", *words)
     wanted = {"status", "builds", "evaluations", "wall_s", "trials", "best", "confirmed"}
     assert wanted | {"dead_parameters"} <= set(document)
@@ -216,25 +228,31 @@ def test_several_runs_are_one_report_of_both_workloads(bundled: Subject) -> None
 
 def test_what_a_command_left_is_read_by_every_other(workspace: Subject) -> None:
     """Whatever the machine let them answer: a file that another command refuses is a fault."""
+    measured, profiled, diagnosed = (
+        workspace.once(command)[1] for command in ("measure", "profile", "diagnose")
+    )
     quick = ("--quick", "--sizes", workspace.size, "--patience", "0s", "--time-limit", "1s")
-    at = ("--sizes", "10k,100k", "--profiler", "perf", "--duration", "1s")
-    measured = [workspace.ask("measure", *quick)[1] for _ in range(2)]
-    profiled = [workspace.ask("profile", *at)[1] for _ in range(2)]
+    _, other = workspace.ask("measure", *quick)
+    at = ("--sizes", f"10k,{workspace.size}", "--profiler", "perf", "--duration", "1s")
+    _, both = workspace.ask("profile", *at)
     short = ("--max-iterations", "1", "--time-limit", "20s", "--patience", "0s")
     _, tuned = workspace.ask("tune", *short)
     _, again = workspace.ask("tune", "--resume", tuned.id, *short)
     assert again == tuned
-    for runs, refusal in ((measured, "its verdict is"), (profiled, "no two captures to compare")):
-        done = workspace.perfkit("compare", *(run.id for run in runs))
+    for words, refusal in (
+        ((measured.id, other.id), "its verdict is"),
+        ((profiled.id, both.id), "no two captures to compare"),
+        ((both.id, "--sizes", f"10k,{workspace.size}"), "no two captures to compare"),
+    ):
+        done = workspace.perfkit("compare", *words)
         assert done.returncode == ExitCode.GOOD or refusal in done.stderr, done.stderr
-    done = workspace.perfkit("compare", profiled[0].id, "--sizes", "10k,100k")
-    assert done.returncode == ExitCode.GOOD or "no two captures" in done.stderr, done.stderr
-    done = workspace.perfkit("compare", measured[0].id, profiled[0].id)
-    assert done.returncode == ExitCode.USAGE
-    assert "only two measurements or two profiles compare" in done.stderr
+    for run in (profiled, diagnosed, tuned):
+        done = workspace.perfkit("compare", measured.id, run.id)
+        assert done.returncode == ExitCode.USAGE
+        assert "only two measurements or two profiles compare" in done.stderr
     history = json.loads(workspace.perfkit("history", "--format", "json").stdout)
     ended = {line["id"]: line["exit_code"] for line in history["runs"]}
-    for run in (*measured, *profiled, tuned):
+    for run in (measured, other, profiled, both, diagnosed, tuned):
         assert ended[run.id] in ANSWERS
         shown = workspace.perfkit("report", run.id)
         assert shown.returncode == ExitCode.GOOD, shown.stderr

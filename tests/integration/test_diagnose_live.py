@@ -216,7 +216,7 @@ def test_a_call_in_python_is_not_given_a_boundary(
     (split,) = found.sizes
     seconds = estimators(split)["sampled_stacks"].seconds
     assert seconds is not None
-    assert seconds < 0.02 * split.call_s.estimate
+    assert seconds.estimate < 0.02 * split.call_s.estimate
     assert "sequence_conversion" not in by_id(found.findings)
 
 

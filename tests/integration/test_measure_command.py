@@ -243,7 +243,7 @@ def test_a_missing_baseline_never_looks_like_a_pass(place: Place) -> None:
     place.measure(sizes=(50,), save_baseline="before")
     with pytest.raises(UsageError, match=r"did you mean 'before'\?"):
         place.measure(baseline="befor")
-    with pytest.raises(UsageError, match="no name for a baseline"):
+    with pytest.raises(UsageError, match="not a valid name for a baseline"):
         baseline.save(place.project, place.cache, "../up", place.builder.build())
 
 

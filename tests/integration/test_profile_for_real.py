@@ -104,7 +104,7 @@ def test_each_profiler_leaves_a_whole_capture(
         assert capture.slowdown.low <= capture.slowdown.estimate <= capture.slowdown.high
         assert f"{capture.rate_hz:g} samples/s" in picture
     assert (set(capture.pace) == {"interpreter", "arithmetic", "memory"}) is (
-        profiler in {"perf", "py-spy"}
+        profiler in {"perf", "py-spy", "scalene"}
     )
 
 

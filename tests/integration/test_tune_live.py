@@ -117,7 +117,7 @@ def test_a_trial_is_measured_beside_the_start_and_the_reference(
     evaluator.prepare(start)
     prepared = evaluator.prepare({**start, "tables": 2})
     measured = evaluator.measure(prepared, label="trial_001", fresh=False)
-    (size,) = measured.sizes
+    (size,) = measured.results
     assert size.speedup is not None
     assert size.time_s is not None
     assert size.change.low <= size.change.estimate <= size.change.high
