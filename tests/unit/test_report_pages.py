@@ -70,6 +70,28 @@ def test_no_word_is_lost_at_any_width(width: int) -> None:
     assert "48.0 %" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    {
+        "diagnose": ("disagree. ", "41.0 % of the call", "Seen: ", "Do: ", "Check: "),
+        "measure": (
+            "ok. ",
+            "noise floor",
+            "Target missed",
+            "speed-up",
+            "`perfkit diagnose -w price`",
+        ),
+        "profile": ("profiled. ", "slowdown", "Not used", "flame/", "`perfkit diagnose -w price`"),
+    }.items(),
+)
+def test_the_first_screen_answers_what_why_what_to_do_and_how_sure(
+    name: str, answers: tuple[str, ...]
+) -> None:
+    lines = console.render(PAGES[name], width=100, colour=False).splitlines()[:40]
+    screen = " ".join(" ".join(lines).split())
+    assert [answer for answer in answers if answer not in screen] == []
+
+
 def test_colour_only_where_it_is_asked_for() -> None:
     assert "\x1b[" in console.render(PAGES["measure"], width=80, colour=True)
     assert "\x1b[" not in console.render(PAGES["measure"], width=80, colour=False)
