@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from perfkit.cli import options
+from perfkit.cli.options import ConfigOption, Format, FormatOption
 
 app = typer.Typer(
     help="Show the configuration in force, or explain its keys.",
@@ -14,9 +14,7 @@ app = typer.Typer(
 
 
 @app.command()
-def show(
-    config: options.ConfigOption = None, form: options.FormatOption = options.Format.HUMAN
-) -> None:
+def show(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> None:
     """Print each value in force with its origin: file and line, command line, or default."""
     from perfkit.cli.context import emit, open_project
     from perfkit.config import resolved_values
@@ -28,7 +26,7 @@ def show(
 
 
 @app.command()
-def keys(form: options.FormatOption = options.Format.HUMAN) -> None:
+def keys(form: FormatOption = Format.HUMAN) -> None:
     """Explain every key that a config may have."""
     from perfkit.cli.context import emit
     from perfkit.config import describe_keys

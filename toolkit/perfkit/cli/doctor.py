@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from perfkit.cli import options
+from perfkit.cli.options import ConfigOption, Format, FormatOption
 
 
-def doctor(
-    config: options.ConfigOption = None, form: options.FormatOption = options.Format.HUMAN
-) -> None:
+def doctor(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> None:
     """Check tools, permissions and the machine; needs no config.
 
     Exits with 6 if something required is missing, otherwise with 0.

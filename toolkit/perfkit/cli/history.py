@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from perfkit.cli import options
+from perfkit.cli.options import ConfigOption, Format, FormatOption
 
 
-def history(
-    config: options.ConfigOption = None, form: options.FormatOption = options.Format.HUMAN
-) -> None:
+def history(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> None:
     """List the runs of this project with their commands, ends and exit codes."""
     from perfkit import store
     from perfkit.cli.context import emit, open_project
