@@ -223,7 +223,7 @@ def test_several_runs_are_one_report_of_both_workloads(bundled: Subject) -> None
     (step,) = found["steps"]
     assert step["change"] == measured["results"][0]["change"]
     page = bundled.perfkit("report", before.id, after.id).stdout
-    assert f"call_price in the place of {bundled.workload}" in page
+    assert f"call_price in place of {bundled.workload}" in page
 
 
 def test_what_a_command_left_is_read_by_every_other(workspace: Subject) -> None:

@@ -291,4 +291,4 @@ def test_a_stripped_wheel_ends_in_a_page_that_says_what_it_cannot_see(
     if not any(split.layers for split in found.sizes):
         assert unresolved or "not_profiled" in {note.id for note in found.notes}
         assert "No profile could be split" in page
-        assert "Nothing that costs enough" not in page
+        assert "Found nothing that costs enough" not in page

@@ -173,4 +173,4 @@ def test_a_cost_that_is_not_known_is_the_verdict() -> None:
     assert "cost unknown" in shown(once)
     for others in ((count,), (cheap,), (count, cheap)):
         assert "cost unknown" not in shown(*others)
-    assert "What it cost is not known for each" in shown(once, cheap)
+    assert "What profiling cost is not known for all" in shown(once, cheap)

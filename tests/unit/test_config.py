@@ -53,7 +53,7 @@ def test_sizes_and_targets_are_read_as_people_write_them(tmp_path: Path) -> None
 
 def test_every_value_says_where_it_comes_from(tmp_path: Path) -> None:
     project = load(tmp_path, overrides={"measure.width": 0.5})
-    origins = {key: origin for key, _, origin in config.resolved_values(project)}
+    origins = {one.key: one.origin for one in config.resolved_values(project)}
     assert origins["subject.module"] == f"{tmp_path / 'perfkit.toml'}:4"
     assert origins["workloads.sum.sizes"] == f"{tmp_path / 'perfkit.toml'}:11"
     assert origins["workloads.sum.targets.10000"] == f"{tmp_path / 'perfkit.toml'}:12"

@@ -10,8 +10,15 @@ import pytest
 
 from perfkit.errors import StoreError, UsageError
 from perfkit.measure.compare import compare_runs
-from perfkit.records import Interval, LoadedModule, MeasureReport, MeasureVerdict, SizeResult
-from perfkit.run_files import HEADER, MEASUREMENT, ConfigValue, RunHeader
+from perfkit.records import (
+    ConfigValue,
+    Interval,
+    LoadedModule,
+    MeasureReport,
+    MeasureVerdict,
+    SizeResult,
+)
+from perfkit.run_files import HEADER, MEASUREMENT, RunHeader
 from perfkit.store import Run
 
 FINGERPRINT = {"key": "k", "cpu": "A", "cores": 2, "rustc": "1.95"}

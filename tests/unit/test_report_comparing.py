@@ -37,6 +37,6 @@ def test_the_verdict_follows_the_interval(low: float, high: float, word: str, ce
 
 
 def test_the_document_names_both_runs() -> None:
-    document = machine.compare_json(comparison(1.1, 1.2))
+    document = machine.document(comparison(1.1, 1.2))
     assert (document["before"], document["after"]) == ("one", "two")
     assert document["sizes"][0]["differ"] is True

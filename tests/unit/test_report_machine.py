@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 INTERVAL = {"estimate", "low", "high"}
 PROMISED: dict[str, tuple[Document, dict[str, set[str]]]] = {
     "measure": (
-        machine.measure_json(records.MEASURED),
+        machine.document(records.MEASURED),
         {
             "": {"schema_version", "verdict", "noise_floor", "results"},
             "results": {
@@ -35,7 +35,7 @@ PROMISED: dict[str, tuple[Document, dict[str, set[str]]]] = {
         },
     ),
     "profile": (
-        machine.profile_json(records.PROFILED),
+        machine.document(records.PROFILED),
         {
             "": {"schema_version", "captures"},
             "captures": {
@@ -54,7 +54,7 @@ PROMISED: dict[str, tuple[Document, dict[str, set[str]]]] = {
         },
     ),
     "diagnose": (
-        machine.diagnose_json(records.DIAGNOSIS),
+        machine.document(records.DIAGNOSIS),
         {
             "": {"schema_version", "verdict", "sizes", "profilers", "findings"},
             "sizes": {"workload", "size", "call_s", "layers", "ffi"},
@@ -84,7 +84,7 @@ PROMISED: dict[str, tuple[Document, dict[str, set[str]]]] = {
         },
     ),
     "tune": (
-        machine.tune_json(records.TUNED),
+        machine.document(records.TUNED),
         {
             "": {
                 "schema_version",
@@ -113,7 +113,7 @@ PROMISED: dict[str, tuple[Document, dict[str, set[str]]]] = {
         },
     ),
     "doctor": (
-        machine.doctor_json(records.CHECKS),
+        machine.document({"checks": records.CHECKS}),
         {"": {"schema_version", "checks"}, "checks": {"id", "ok", "required", "found", "remedy"}},
     ),
 }
@@ -151,26 +151,26 @@ def test_a_document_survives_json_unchanged(command: str) -> None:
 
 
 def test_files_are_paths_and_their_kinds_stand_beside() -> None:
-    capture = machine.profile_json(records.PROFILED)["captures"][0]
+    capture = machine.document(records.PROFILED)["captures"][0]
     assert capture["files"] == ["flame/price-10000.svg", "raw/perf.data"]
     assert capture["file_kinds"]["raw"] == "raw/perf.data"
-    assert machine.diagnose_json(records.DIAGNOSIS)["profilers"][0] == capture
+    assert machine.document(records.DIAGNOSIS)["profilers"][0] == capture
 
 
 def test_performance_is_the_speedup_by_size() -> None:
-    trials = machine.tune_json(records.TUNED)["trials"]
+    trials = machine.document(records.TUNED)["trials"]
     assert trials[1]["performance"].keys() == {"10000", "100000", "1000000"}
     assert trials[1]["performance"]["10000"] == pytest.approx(558 / 914 * 1.52)
     assert trials[2]["performance"] == {}
 
 
 def test_the_time_of_an_element_is_that_of_a_call_over_its_size() -> None:
-    for result in machine.measure_json(records.MEASURED)["results"]:
+    for result in machine.document(records.MEASURED)["results"]:
         for name in ("estimate", "low", "high"):
             value = result["per_element_s"][name]
             assert value * result["size"] == pytest.approx(result["time_s"][name])
 
 
 def test_what_is_not_known_is_null() -> None:
-    result = machine.measure_json(records.MEASURED)["results"][0]
+    result = machine.document(records.MEASURED)["results"][0]
     assert (result["target"], result["met"], result["change"]) == (None, None, None)

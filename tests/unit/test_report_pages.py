@@ -70,6 +70,28 @@ def test_no_word_is_lost_at_any_width(width: int) -> None:
     assert "48.0 %" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    {
+        "diagnose": ("disagree. ", "41.0 % of the call", "Seen: ", "Do: ", "Check: "),
+        "measure": (
+            "ok. ",
+            "noise floor",
+            "Target missed",
+            "speed-up",
+            "`perfkit diagnose -w price`",
+        ),
+        "profile": ("profiled. ", "slowdown", "Not used", "flame/", "`perfkit diagnose -w price`"),
+    }.items(),
+)
+def test_the_first_screen_answers_what_why_what_to_do_and_how_sure(
+    name: str, answers: tuple[str, ...]
+) -> None:
+    lines = console.render(PAGES[name], width=100, colour=False).splitlines()[:40]
+    screen = " ".join(" ".join(lines).split())
+    assert [answer for answer in answers if answer not in screen] == []
+
+
 def test_colour_only_where_it_is_asked_for() -> None:
     assert "\x1b[" in console.render(PAGES["measure"], width=80, colour=True)
     assert "\x1b[" not in console.render(PAGES["measure"], width=80, colour=False)
@@ -140,13 +162,22 @@ def test_a_diagnosis_says_what_agreed_and_what_did_not() -> None:
     assert "two copies of the same build" in first_sentence(untrusted)
 
 
+@pytest.mark.parametrize("verdict", DiagnoseVerdict)
+def test_every_verdict_of_a_diagnosis_has_its_sentence(verdict: DiagnoseVerdict) -> None:
+    shown = diagnose_page(dataclasses.replace(records.DIAGNOSIS, verdict=verdict)).blocks[0]
+    assert isinstance(shown, Verdict)
+    assert shown.word == verdict.value
+    assert shown.sentence.endswith(".")
+    assert "{" not in shown.sentence
+
+
 def test_no_finding_without_a_profile_is_no_all_clear() -> None:
     quiet = dataclasses.replace(
         records.DIAGNOSIS, findings=(), sizes=tuple(map(bare, records.SPLITS))
     )
     text = markdown.render(diagnose_page(quiet))
-    assert "by the rules that could be asked" in text
-    assert "Nothing that costs enough" not in text
+    assert "from the rules that could run" in text
+    assert "Found nothing that costs enough" not in text
     assert "No profile could be split, so nothing is known about the layers" in text
     assert "No sample fell into" not in text
     untrusted = dataclasses.replace(quiet, verdict=DiagnoseVerdict.UNTRUSTED)
@@ -163,7 +194,7 @@ def test_a_kernel_out_of_sight_is_not_a_kernel_without_page_faults() -> None:
     hidden = markdown.render(
         diagnose_page(dataclasses.replace(records.DIAGNOSIS, sizes=splits, notes=(note,)))
     )
-    assert "was out of sight" in hidden
+    assert "could not be seen" in hidden
     assert not re.search(r"No sample fell into: .*page\\_fault", hidden)
 
 

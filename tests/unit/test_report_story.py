@@ -64,7 +64,13 @@ def test_a_busy_diagnosis_is_shown_as_one_without_a_workload() -> None:
 
 
 def test_the_document_holds_replacements_and_diagnoses() -> None:
-    document = json.loads(json.dumps(machine.story_json(STORIES["story_inside"])))
+    document = json.loads(
+        json.dumps(
+            machine.story_report(
+                story_page(STORIES["story_inside"]), STORIES["story_inside"]
+            ).document
+        )
+    )
     assert [run["command"] for run in document["runs"]] == [
         "diagnose",
         "diagnose",

@@ -18,14 +18,16 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import pydantic.fields
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from perfkit.errors import ConfigError, UsageError
-from perfkit.records import Layer, Value
+from perfkit.records import ConfigValue, Layer, Value
 from perfkit.units import format_count, parse_count
 
 CONFIG_FILE = "perfkit.toml"
 PYPROJECT_FILE = "pyproject.toml"
+COMMAND_LINE = "command line"
+"""The origin of a value that an option set."""
 
 
 class _Closed(BaseModel):
@@ -34,30 +36,26 @@ class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-def _sizes(value: object) -> object:
-    if isinstance(value, list):
-        return [parse_count(item) if isinstance(item, str) else item for item in value]
-    return parse_count(value) if isinstance(value, str) else value
+def _require(holds: bool, message: str) -> None:
+    """Refuse a table of the file with a message, unless something holds."""
+    if not holds:
+        raise ValueError(message)
 
 
-def _targets(value: object) -> object:
-    if isinstance(value, dict):
-        return {parse_count(str(size)): target for size, target in value.items()}
-    return value
-
-
-def _reference_syntax(value: str | None) -> str | None:
+def _reference_syntax(value: str) -> str:
     """`module:function` or `path/to/file.py:function`."""
-    if value is not None:
-        place, _, function = value.rpartition(":")
-        if not place or not function.isidentifier():
-            message = f"{value!r} is neither `module:function` nor `file.py:function`"
-            raise ValueError(message)
+    place, _, function = value.rpartition(":")
+    message = f"{value!r} is neither `module:function` nor `file.py:function`"
+    _require(bool(place) and function.isidentifier(), message)
     return value
 
 
 Callable_ = Annotated[str, pydantic.AfterValidator(_reference_syntax)]
-Size = Annotated[int, Field(ge=1)]
+Size = Annotated[
+    int,
+    pydantic.BeforeValidator(lambda size: parse_count(size) if isinstance(size, str) else size),
+    Field(ge=1),
+]
 
 
 class Subject(_Closed):
@@ -74,13 +72,13 @@ class Subject(_Closed):
     profile: str = Field("release", description="cargo profile that users get")
     python: Path | None = Field(
         None,
-        description="the project's own interpreter; the one that runs perfkit when it is not given",
+        description="the project's interpreter; the one that runs perfkit by default",
     )
     environment: Mapping[str, str] = Field(
         default_factory=dict, description="variables for builds and for the processes that run it"
     )
     pass_environment: tuple[str, ...] = Field(
-        (), description="names of variables handed on from perfkit's own environment"
+        (), description="variables passed on from perfkit's own environment"
     )
     threads: int = Field(
         0, ge=0, description="threads the subject may use; 0 means every core perfkit may use"
@@ -95,9 +93,10 @@ class Subject(_Closed):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Subject:
-        if (self.manifest is None) == (self.wheel is None):
-            message = "name either `manifest`, the crate to build, or `wheel`, one to take as it is"
-            raise ValueError(message)
+        _require(
+            (self.manifest is None) != (self.wheel is None),
+            "name either `manifest`, the crate to build, or `wheel`, one to take as it is",
+        )
         return self
 
 
@@ -146,34 +145,28 @@ class Workload(_Closed):
     main_size: Size | None = Field(
         None, description="the size that matters most; the first one by default"
     )
-    targets: Mapping[int, float] = Field(
-        default_factory=dict, description="wanted speed-up against the reference, by size"
+    targets: Mapping[Size, float] = Field(
+        default_factory=dict, description="target speed-up against the reference, by size"
     )
     tolerance: Tolerance = Field(
         default_factory=Tolerance, description="when subject and reference agree"
     )
 
-    _parse_sizes = field_validator("sizes", "main_size", mode="before")(_sizes)
-    _parse_targets = field_validator("targets", mode="before")(_targets)
-
     @model_validator(mode="after")
     def _sizes_fit(self) -> Workload:
-        if len(set(self.sizes)) != len(self.sizes):
-            message = "sizes names a size twice"
-            raise ValueError(message)
-        if self.main_size is not None and self.main_size not in self.sizes:
-            message = f"main_size {format_count(self.main_size)} is not among sizes"
-            raise ValueError(message)
+        _require(len(set(self.sizes)) == len(self.sizes), "sizes names a size twice")
+        _require(
+            self.main_size is None or self.main_size in self.sizes,
+            f"main_size {format_count(self.first_size)} is not among sizes",
+        )
         for size, target in self.targets.items():
-            if size not in self.sizes:
-                message = f"targets names {format_count(size)}, which is not among sizes"
-                raise ValueError(message)
-            if target <= 0:
-                message = f"the target of {format_count(size)} is not above zero"
-                raise ValueError(message)
-        if self.targets and self.reference is None:
-            message = "targets are speed-ups against a reference, and there is no `reference`"
-            raise ValueError(message)
+            name = format_count(size)
+            _require(size in self.sizes, f"targets names {name}, which is not among sizes")
+            _require(target > 0, f"the target of {name} is not above zero")
+        _require(
+            not self.targets or self.reference is not None,
+            "targets are speed-ups against a reference, and there is no `reference`",
+        )
         return self
 
     @property
@@ -215,52 +208,51 @@ class Parameter(_Closed):
     file: Path | None = Field(None, description="const: the source file that holds it")
     setter: Callable_ | None = Field(None, description="call: `module:function` that takes a value")
     start: Value | None = Field(
-        None, description="value to start from; needed unless it is a const, whose source says it"
+        None, description="starting value; required unless the backend is const"
     )
     short: str | None = Field(None, description="short name for file names; made when not given")
-    priority: int = Field(100, description="order of trying: the lowest first")
+    priority: int = Field(100, description="order of trying: lowest first")
     first_step: Value | None = Field(
         None, description="the first value to recommend when one of its sizes is the worst"
     )
     sizes: tuple[Size, ...] = Field(
-        (), description="the sizes whose time it decides; all of them when empty"
+        (), description="the sizes that it affects; all of them if empty"
     )
     workloads: tuple[str, ...] = Field(
-        (), description="the workloads whose time it decides; all of them when empty"
+        (), description="the workloads that it affects; all of them if empty"
     )
-
-    _parse_sizes = field_validator("sizes", mode="before")(_sizes)
 
     @model_validator(mode="after")
     def _backend_fits(self) -> Parameter:
-        if self.backend is Backend.CALL and self.setter is None:
-            message = "backend `call` needs a `setter`"
-            raise ValueError(message)
-        if self.backend is not Backend.CONST and self.start is None:
-            message = f"backend `{self.backend}` needs `start`: only a const has its own in sources"
-            raise ValueError(message)
-        if self.file is not None and self.backend is not Backend.CONST:
-            message = "`file` belongs to backend `const`"
-            raise ValueError(message)
+        constant = self.backend is Backend.CONST
+        _require(
+            self.backend is not Backend.CALL or self.setter is not None,
+            "backend `call` needs a `setter`",
+        )
+        _require(
+            constant or self.start is not None,
+            f"backend `{self.backend}` needs `start`: only a const has its own in sources",
+        )
+        _require(constant or self.file is None, "`file` belongs to backend `const`")
         return self
 
 
 class Measure(_Closed):
-    """How long and how exactly to measure."""
+    """How long and how precisely to measure."""
 
     width: float = Field(
         0.01, gt=0, description="stop when the half width of every ratio's interval is below this"
     )
     time_limit_s: float = Field(20.0, gt=0, description="seconds per size, at most")
-    min_blocks: int = Field(20, ge=8, description="valid blocks before the width is looked at")
+    min_blocks: int = Field(20, ge=8, description="valid blocks before the width is checked")
     max_blocks: int = Field(2_000, ge=8, description="blocks, at most")
     sessions: int = Field(
         5,
         ge=1,
-        description="sets of fresh processes that share the time; below 3 their own differences "
-        "are hardly seen",
+        description="sets of fresh processes that share the time; below 3, differences between "
+        "processes are hard to see",
     )
-    patience_s: float = Field(30.0, ge=0, description="how long to wait for a machine with room")
+    patience_s: float = Field(30.0, ge=0, description="how long to wait for a quiet machine")
     data_sets: int = Field(
         8, ge=1, description="data sets per size, at most; calls rotate through them"
     )
@@ -272,14 +264,16 @@ class Measure(_Closed):
 class Profiling(_Closed):
     """How to profile."""
 
-    rate_hz: int = Field(997, ge=1, description="samples per second; a prime keeps out of step")
+    rate_hz: int = Field(
+        997, ge=1, description="samples per second; a prime avoids lockstep with the program"
+    )
     duration_s: float = Field(3.0, gt=0, description="seconds under the profiler, per size")
     slowdown_limit: float = Field(
-        0.02, gt=0, description="a profile whose slowdown may be above this is not believed"
+        0.02, gt=0, description="a profile is not used when its slowdown may exceed this"
     )
-    min_samples: int = Field(200, ge=1, description="samples below which there is no table")
+    min_samples: int = Field(200, ge=1, description="with fewer samples there is no table")
     unresolved_limit: float = Field(
-        0.2, gt=0, le=1, description="share of unnamed leaf frames above which there is no table"
+        0.2, gt=0, le=1, description="with a larger share of unnamed leaf frames there is no table"
     )
 
 
@@ -335,25 +329,20 @@ class Config(_Closed):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:
-        for grid in ("base_grid", "extended_grid"):
-            for name in getattr(self.tune, grid):
-                if name not in self.parameters:
-                    message = f"tune.{grid} names {name!r}, which is not among the parameters"
-                    raise ValueError(message + did_you_mean(name, list(self.parameters)))
-        for parameter, name in [
-            (p, n) for p, each in self.parameters.items() for n in each.workloads
-        ]:
-            if name not in self.workloads:
-                message = f"parameters.{parameter} names {name!r}, which is not among the workloads"
-                raise ValueError(message + did_you_mean(name, list(self.workloads)))
-        if self.subject.wheel is not None:
-            constants = [n for n, p in self.parameters.items() if p.backend is Backend.CONST]
-            if constants:
-                message = f"subject.wheel is not built here, so {constants[0]} cannot be a constant"
-                raise ValueError(message)
-        if self.tune.workload is not None and self.tune.workload not in self.workloads:
-            message = f"tune.workload is {self.tune.workload!r}, which is not among the workloads"
-            raise ValueError(message + did_you_mean(self.tune.workload, list(self.workloads)))
+        named = [("tune.base_grid", name, "parameters") for name in self.tune.base_grid]
+        named += [("tune.extended_grid", name, "parameters") for name in self.tune.extended_grid]
+        for key, parameter in self.parameters.items():
+            named += [(f"parameters.{key}", name, "workloads") for name in parameter.workloads]
+            _require(
+                self.subject.wheel is None or parameter.backend is not Backend.CONST,
+                f"subject.wheel is not built here, so {key} cannot be a constant",
+            )
+        if self.tune.workload is not None:
+            named.append(("tune.workload", self.tune.workload, "workloads"))
+        for place, name, what in named:
+            known = self.parameters if what == "parameters" else self.workloads
+            message = f"{place} names {name!r}, which is not among the {what}"
+            _require(name in known, message + did_you_mean(name, list(known)))
         return self
 
     def parameters_of(self, workload: str) -> dict[str, Parameter]:
@@ -496,34 +485,33 @@ def load_project(
         raise ConfigError(message, where=str(file), remedy="name an existing one with --config")
     text = _read(file)
     table = _parse(file, text)
-    prefix = ""
+    lines = _key_lines(text)
     if file.name == PYPROJECT_FILE:
-        prefix = "tool.perfkit."
         table = table.get("tool", {}).get("perfkit", {})
-    origins = {key: str(file) for key in _leaves(table)}
+        lines = {
+            key.removeprefix("tool.perfkit."): line
+            for key, line in lines.items()
+            if key.startswith("tool.perfkit.")
+        }
+    origins = {key: f"{file}:{lines[key]}" if key in lines else str(file) for key in _leaves(table)}
     for key, value in (overrides or {}).items():
         _assign(table, key, value)
-        origins[key] = "command line"
-    lines = _key_lines(text)
-    for key, origin in origins.items():
-        line = lines.get(prefix + key)
-        if line is not None and origin != "command line":
-            origins[key] = f"{file}:{line}"
+        origins[key] = COMMAND_LINE
     origins |= {_plain_target(key): origin for key, origin in origins.items()}
     try:
         config = Config.model_validate(table)
     except pydantic.ValidationError as error:
-        raise _explain(error, file, prefix, lines, origins) from error
+        raise _explain(error, file, lines, origins) from error
     return Project(
         root=file.resolve().parent, file=file, config=config, origins=origins, environ=environ
     )
 
 
-def resolved_values(project: Project) -> list[tuple[str, object, str]]:
-    """Every value in force as (dotted key, value, origin); `default` where it was not set."""
+def resolved_values(project: Project) -> list[ConfigValue]:
+    """Every value in force by its dotted key; its origin is `default` where it was not set."""
     document = project.config.model_dump(mode="json")
     return [
-        (key, value, project.origins.get(key, "default"))
+        ConfigValue(key=key, value=value, origin=project.origins.get(key, "default"))
         for key, value in sorted(_leaves(document).items())
     ]
 
@@ -546,23 +534,23 @@ def describe_keys(model: type[BaseModel] | None = None, prefix: str = "") -> lis
     described: list[Key] = []
     for name, field in (model or Config).model_fields.items():
         inner = _inner_model(field.annotation)
-        if inner is not None and inner is not LayerRule:
-            named = "NAME." if _is_named_table(field.annotation) else ""
-            described.extend(describe_keys(inner, f"{prefix}{name}.{named}"))
+        if inner is not None:
+            below = _BELOW.get(typing.get_origin(field.annotation), ".")
+            described += describe_keys(inner, f"{prefix}{name}{below}")
             continue
-        if inner is LayerRule:
-            described.extend(describe_keys(inner, f"{prefix}{name}[]."))
-            continue
-        default = None if field.is_required() else _default_text(field)
         described.append(
             Key(
                 name=f"{prefix}{name}",
                 type=_type_text(field.annotation),
-                default=default,
+                default=None if field.is_required() else _default_text(field),
                 description=field.description or "",
             )
         )
     return described
+
+
+_BELOW: Mapping[object, str] = {Mapping: ".NAME.", tuple: "[]."}
+"""What joins a key to those of its table, where a config has several such tables."""
 
 
 def _default_text(field: pydantic.fields.FieldInfo) -> str:
@@ -663,12 +651,27 @@ def _assign(table: dict[str, Any], key: str, value: object) -> None:
 def _explain(
     error: pydantic.ValidationError,
     file: Path,
-    prefix: str,
     lines: Mapping[str, int],
     origins: Mapping[str, str],
 ) -> ConfigError:
     """The first fault with its line and what was probably meant, the others below it."""
-    faults = [_fault(item, file, prefix, lines, origins) for item in error.errors()]
+    faults = []
+    for item in error.errors():
+        marks = ("function-", "[key]")  # pydantic's own, which no file has
+        location = [str(part) for part in item["loc"] if not str(part).startswith(marks)]
+        key = ".".join(location)
+        message = str(item["msg"]).removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = f"there is no key `{location[-1]}`"
+            message += did_you_mean(location[-1], _known_keys(location[:-1]))
+        elif item["type"] == "missing":
+            message = f"the key `{location[-1]}` is missing"
+        place = COMMAND_LINE
+        if origins.get(key) != COMMAND_LINE:
+            above = (".".join(location[:length]) for length in range(len(location), 0, -1))
+            line = next((lines[name] for name in above if name in lines), None)
+            place = str(file) if line is None else f"{file}:{line}"
+        faults.append((place, f"{key}: {message}" if key else message))
     (where, message), *others = faults
     return ConfigError(
         message,
@@ -678,59 +681,19 @@ def _explain(
     )
 
 
-def _fault(
-    item: Any,  # noqa: ANN401  # pydantic's ErrorDetails
-    file: Path,
-    prefix: str,
-    lines: Mapping[str, int],
-    origins: Mapping[str, str],
-) -> tuple[str, str]:
-    location = [str(part) for part in item["loc"] if not str(part).startswith("function-")]
-    key = ".".join(location)
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        message = f"there is no key `{location[-1]}`"
-        message += did_you_mean(location[-1], _known_keys(location[:-1]))
-    elif item["type"] == "missing":
-        message = f"the key `{location[-1]}` is missing"
-    if origins.get(key) == "command line":
-        return "command line", f"{key}: {message}"
-    names = list(location)
-    while names and prefix + ".".join(names) not in lines:
-        names.pop()
-    line = lines.get(prefix + ".".join(names)) if names else None
-    place = f"{file}:{line}" if line is not None else str(file)
-    return place, f"{key}: {message}" if key else message
-
-
 def _known_keys(location: Sequence[str]) -> list[str]:
-    """The legal keys of the table at a location, found by walking the model's types."""
-    model: type[BaseModel] = Config
-    parts = list(location)
-    while parts:
-        field = model.model_fields.get(parts.pop(0))
-        if field is None:
-            return []
-        inner = _inner_model(field.annotation)
-        if inner is None:
-            return []
-        model = inner
-        if _is_named_table(field.annotation) and parts:
-            parts.pop(0)  # the user's own name of the workload or parameter
-    return list(model.model_fields)
+    """The legal keys of the table at a location, where a name of the user's matches any."""
+    known: dict[str, None] = {}
+    for key in describe_keys():
+        parts = key.name.replace("[].", ".NAME.").split(".")
+        above, below = parts[: len(location)], parts[len(location) :]
+        if below and all(part in ("NAME", at) for part, at in zip(above, location, strict=True)):
+            known[below[0]] = None
+    return list(known)
 
 
 def _inner_model(annotation: object) -> type[BaseModel] | None:
+    """The table that a key takes, also as one of several or as an optional one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for argument in typing.get_args(annotation):
-        found = _inner_model(argument)
-        if found is not None:
-            return found
-    return None
-
-
-def _is_named_table(annotation: object) -> bool:
-    return typing.get_origin(annotation) is not None and issubclass(
-        typing.get_origin(annotation) or object, Mapping
-    )
+    return next(filter(None, map(_inner_model, typing.get_args(annotation))), None)

@@ -134,7 +134,7 @@ def fingerprint(environ: Mapping[str, str]) -> Fingerprint:
         usable_cores=usable_cores(),
         quota_cores=quota_cores(),
         memory_bytes=psutil.virtual_memory().total,
-        governor=_first_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        governor=governor(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         implementation=sys.implementation.name,
@@ -171,20 +171,23 @@ def thread_environment(threads: int) -> dict[str, str]:
     return {**dict.fromkeys(THREAD_VARIABLES, str(threads)), "OMP_WAIT_POLICY": "passive"}
 
 
+def governor() -> str | None:
+    """What chooses the first core's clock frequency; None where that is not visible."""
+    lines = _lines(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"))
+    return lines[0].strip() if lines else None
+
+
 def _cpu_model() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return platform.processor() or "unknown"
-    for line in text.splitlines():
+    for line in _lines(Path("/proc/cpuinfo")):
         name, _, value = line.partition(":")
         if name.strip() == "model name":
             return value.strip()
     return platform.processor() or "unknown"
 
 
-def _first_line(path: Path) -> str | None:
+def _lines(path: Path) -> list[str]:
+    """The lines of a file of the system's; none where it cannot be read."""
     try:
-        return path.read_text(encoding="ascii").splitlines()[0]
-    except (OSError, IndexError):
-        return None
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []

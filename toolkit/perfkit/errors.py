@@ -115,27 +115,9 @@ class ToolError(PerfkitError):
 class ToolFailedError(ToolError):
     """A program ended with a code other than the ones that mean success."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        returncode: int,
-        where: str = "",
-        remedy: str = "",
-        details: str = "",
-    ) -> None:
-        super().__init__(message, where=where, remedy=remedy, details=details)
-        self.returncode = returncode
-
 
 class ToolKilledError(ToolError):
     """A program was ended by a signal."""
-
-    def __init__(
-        self, message: str, *, signal: int, where: str = "", remedy: str = "", details: str = ""
-    ) -> None:
-        super().__init__(message, where=where, remedy=remedy, details=details)
-        self.signal = signal
 
 
 class ToolTimedOutError(ToolError):
@@ -171,8 +153,8 @@ class NoVerdictError(PerfkitError):
 
 
 class MachineBusyError(NoVerdictError):
-    """The machine had no room for the measurement."""
+    """The machine was too busy to measure."""
 
 
 class CaptureError(NoVerdictError):
-    """A profile was taken but cannot be believed: empty, unresolved, distorted."""
+    """A profile was taken but cannot be trusted: empty, unresolved, distorted."""

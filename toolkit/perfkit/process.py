@@ -2,7 +2,7 @@
 
 Argument lists only, never a shell. Five things can go wrong and are five different errors: the
 program is missing, it failed, it was killed by a signal, it took too long, or its output is
-unreadable (raised by whoever reads it). Every child gets a process group of its own, so that a
+unreadable (raised by whoever reads it). Every child gets its own process group, so that a
 time-out or an interrupt ends its grandchildren too.
 """
 
@@ -143,14 +143,8 @@ def run(
     with contextlib.ExitStack() as stack:
         file = streams.stdout
         sink = stack.enter_context(file.open("wb")) if file is not None else subprocess.PIPE
-        process = _popen(
-            words,
-            env=env,
-            cwd=cwd,
-            stdout=sink,
-            stderr=subprocess.PIPE,
-            pass_fds=pass_fds,
-        )
+        pipe = subprocess.PIPE
+        process = _popen(words, env=env, cwd=cwd, stdout=sink, stderr=pipe, pass_fds=pass_fds)
         output, errors = _communicate(process, words, timeout_s, streams)
     completed = Completed(
         argv=words,
@@ -179,9 +173,9 @@ def check(completed: Completed, ok_codes: Sequence[int] = (0,)) -> None:
     if code < 0:
         name = signal.Signals(-code).name
         message = f"`{completed.argv[0]}` was ended by {name}"
-        raise ToolKilledError(message, signal=-code, where=command, details=details)
+        raise ToolKilledError(message, where=command, details=details)
     message = f"`{completed.argv[0]}` ended with exit code {code}"
-    raise ToolFailedError(message, returncode=code, where=command, details=details)
+    raise ToolFailedError(message, where=command, details=details)
 
 
 class Child:
@@ -251,14 +245,7 @@ def started(
         elif stdout is not None:
             out = stdout
         err = stack.enter_context(stderr.open("ab")) if stderr else subprocess.DEVNULL
-        process = _popen(
-            words,
-            env=env,
-            cwd=cwd,
-            stdout=out,
-            stderr=err,
-            pass_fds=pass_fds,
-        )
+        process = _popen(words, env=env, cwd=cwd, stdout=out, stderr=err, pass_fds=pass_fds)
         child = Child(process, words)
         try:
             yield child

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 SCHEMA_VERSION = 1
 """Version of the documents for programs (`--format json`). History: 1, the first."""
@@ -58,6 +59,15 @@ class Interval:
     high: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigValue:
+    """One value of the config in force, and where it comes from: `default`, `file:line`, …"""
+
+    key: str
+    value: Any
+    origin: str = ""
+
+
 class Profile(StrEnum):
     """Which build: as the user ships it, or the same with symbols and frame pointers."""
 
@@ -66,9 +76,11 @@ class Profile(StrEnum):
 
 
 class Proof(StrEnum):
-    """What stands behind a parameter's value in a build."""
+    """How a parameter's value in a build is known."""
 
-    GETTER = "getter"  # the built module says so itself; whether more than its getter reads it, not
+    GETTER = (
+        "getter"  # the built module says so itself; whether anything else reads it is not known
+    )
     TEXT = "text"  # compiled afresh, and the machine code differs from the unedited build
     DEAD = "dead"  # compiled afresh, and the machine code is the same: the value reaches nothing
     DEFAULT = "default"  # the value is the one in the user's own sources; nothing was edited
@@ -190,7 +202,7 @@ class SizeResult:
 
 
 class MeasureVerdict(StrEnum):
-    """Whether the measured figures may be believed."""
+    """Whether the measured figures can be trusted."""
 
     OK = "ok"
     BUSY = "busy"
@@ -253,7 +265,7 @@ class RunComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """One profiler's raw output, with what it cost and whether it may be believed.
+    """One profiler's raw output, with what it cost and whether it can be trusted.
 
     Attributes:
         profiler: `perf`, `py-spy`, `cargo-flamegraph`, `scalene`, `callgrind`.
@@ -328,7 +340,7 @@ class Estimate:
     Attributes:
         name: a `Method` of `diagnose/estimators.py`, or what answered to an injected delay.
         seconds: per call, or None with a `reason`.
-        reason: why there is no answer, or what is to know about it.
+        reason: why there is no answer, or what to know about it.
     """
 
     name: str
@@ -361,7 +373,7 @@ class QuantityName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """Seconds per call of something that stands beside the FFI, or why it is not known.
+    """Seconds per call of something that is kept apart from the FFI, or why it is not known.
 
     Attributes:
         basis: what the figure was made from and what it covers; why there is none where it is None.
@@ -520,7 +532,7 @@ class Finding:
 
 
 class DiagnoseVerdict(StrEnum):
-    """Whether the split may be believed."""
+    """Whether the split can be trusted."""
 
     OK = "ok"
     DISAGREE = "disagree"
@@ -637,7 +649,7 @@ class ModuleFile:
     """A built extension that is handed over.
 
     Attributes:
-        path: where it lies in perfkit's cache, until `perfkit cache clean`.
+        path: where it is in perfkit's cache, until `perfkit cache clean`.
         sha256: of the file.
     """
 
@@ -650,7 +662,7 @@ class TuneReport:
     """Everything one tuning run found out.
 
     Attributes:
-        confirmed: the winner, measured afresh after the search.
+        confirmed: the winner, measured again after the search.
     """
 
     status: TuneStatus
@@ -668,7 +680,7 @@ class TuneReport:
     start_params: Mapping[str, Value] | None = None
     best_iteration: int | None = None  # 0 is the starting build
     best_build: ModuleFile | None = None  # with the best parameters; those of other backends apart
-    noise_floor: float | None = None  # of scores, as a fraction; None while no A/A stands behind
+    noise_floor: float | None = None  # of scores, as a fraction; None without an A/A
 
 
 Result = MeasureReport | Diagnosis | TuneReport | ProfileReport

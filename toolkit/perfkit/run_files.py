@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from perfkit import store
 from perfkit.errors import StoreError, UsageError
 from perfkit.records import (
+    ConfigValue,
     Diagnosis,
     MeasureReport,
     ProfileReport,
@@ -38,21 +39,12 @@ REPORT_FILE = "final_report.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigValue:
-    """One value of the config in force, and where it comes from."""
-
-    key: str
-    value: Any
-    origin: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunHeader:
     """What `run.json` says: how the run began, and how it ended once it has.
 
     Attributes:
         id: the directory's name.
-        started: in ISO 8601, as `ended` is; that is None while the run goes on, or when it was
+        started: in ISO 8601, as `ended` is; that is None while the run lasts, or when it was
             killed.
         workload_files: hashes of the files that workloads name, by path.
         fingerprint: of the machine and the toolchain, with its `key`; `toolkit` in it is the

@@ -15,11 +15,11 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import filelock
 import platformdirs
@@ -29,17 +29,20 @@ from perfkit.records import RUN_VERSION
 
 RUN_FILE = "run.json"
 Record = TypeVar("Record")
+Shape = Callable[[object, dict[str, Any]], dict[str, Any]]
 
 _SUBDIRECTORIES = ("raw", "stacks", "flame", "tables", "iterations")
 
 
-def to_json(value: object) -> Any:  # noqa: ANN401  # the JSON types
+def to_json(value: object, *, shape: Shape = lambda _, fields: fields) -> Any:  # noqa: ANN401  # JSON
     """A record as JSON types: dataclasses to objects, paths and enums to strings.
 
+    Args:
+        shape: what becomes of a record and its fields, which are JSON already.
+
     Raises:
-        TypeError: for a value that has no place in a record, or a number that JSON cannot hold
-        (NaN, infinity): a figure that
-            is not known is None.
+        TypeError: a value has no place in a record, or is a number that JSON cannot hold (NaN,
+            infinity): a figure that is not known is None.
     """
     if isinstance(value, Enum):
         return value.value
@@ -51,15 +54,14 @@ def to_json(value: object) -> Any:  # noqa: ANN401  # the JSON types
             raise TypeError(message)
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
+        names = (field.name for field in dataclasses.fields(value))
+        return shape(value, {name: to_json(getattr(value, name), shape=shape) for name in names})
     if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
+        return {str(key): to_json(item, shape=shape) for key, item in value.items()}
     if isinstance(value, Path):
         return value.as_posix()
     if isinstance(value, Sequence | set | frozenset):
-        return [to_json(item) for item in value]
+        return [to_json(item, shape=shape) for item in value]
     message = f"{type(value).__name__} has no place in a record"
     raise TypeError(message)
 
@@ -102,20 +104,16 @@ def from_json(record: type[Record], value: object, *, where: str = "") -> Record
 
 def _guessed(read: Any, value: Any) -> str | None:  # noqa: ANN401  # the JSON types
     """The place of a key that is not in the file and whose default says more than "not known"."""
+    if isinstance(read, list) and isinstance(value, list):
+        read, value = dict(enumerate(read)), dict(enumerate(value))
     if isinstance(read, dict) and isinstance(value, dict):
         for key, item in read.items():
-            if key not in value:
-                if item in (None, [], {}, ""):
-                    continue
-                return f".{key}"
-            found = _guessed(item, value[key])
+            if key in value:
+                found = _guessed(item, value[key])
+            else:
+                found = None if item in (None, [], {}, "") else ""
             if found is not None:
                 return f".{key}{found}"
-    elif isinstance(read, list) and isinstance(value, list):
-        for number, (item, given) in enumerate(zip(read, value, strict=True)):
-            found = _guessed(item, given)
-            if found is not None:
-                return f".{number}{found}"
     return None
 
 
@@ -132,20 +130,32 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with _refused(path, "cannot be written", "free space or choose --output"):
+        try:
+            _write_synced(temporary, "wb", data)
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def _write_synced(path: Path, mode: Literal["wb", "ab"], data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open(mode) as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def _refused(path: Path, what: str, remedy: str = "") -> Iterator[None]:
+    """Turn the system's refusal to write into an error that says what to do."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        yield
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        message = f"cannot be written: {error.strerror}"
-        raise StoreError(
-            message, where=str(path), remedy="free space or choose --output"
-        ) from error
+        message = f"{what}: {error.strerror or error}"
+        raise StoreError(message, where=str(path), remedy=remedy) from error
 
 
 def append_line(path: Path, value: object) -> None:
@@ -155,15 +165,8 @@ def append_line(path: Path, value: object) -> None:
         StoreError: the journal cannot be written.
     """
     line = json.dumps(to_json(value), ensure_ascii=False) + "\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as stream:
-            stream.write(line.encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        message = f"cannot be appended to: {error.strerror}"
-        raise StoreError(message, where=str(path), remedy="free space on the disk") from error
+    with _refused(path, "cannot be appended to", "free space on the disk"):
+        _write_synced(path, "ab", line.encode())
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401  # the JSON types
@@ -265,13 +268,10 @@ def create_run(profiles: Path, command: str, header: Mapping[str, object]) -> Ru
     stamp = datetime.now(UTC)
     name = f"{stamp:%Y%m%dT%H%M%S}-{command}-{secrets.token_hex(2)}"
     directory = profiles / name
-    try:
+    with _refused(directory, "cannot be made"):
         for folder in _SUBDIRECTORIES:
             (directory / folder).mkdir(parents=True)
         (directory / ".gitignore").write_text("*\n", encoding="utf-8")
-    except OSError as error:
-        message = f"cannot be made: {error.strerror}"
-        raise StoreError(message, where=str(directory)) from error
     run = Run(directory=directory)
     began = {"id": name, "command": command, "started": stamp.isoformat()}
     run.write_record(RUN_FILE, {**began, **header})
@@ -340,22 +340,18 @@ def project_lock(cache: Path, root: Path, command: str) -> Iterator[None]:
     place = cache / "projects" / project_key(root)
     holder = place / "holder.json"
     lock = filelock.FileLock(place / "lock")
-    try:
+    remedy = "name a folder that can be written in PERFKIT_CACHE_DIR"
+    with _refused(place, "the cache cannot be used", remedy), contextlib.suppress(filelock.Timeout):
         place.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
-    except filelock.Timeout as error:
+    if not lock.is_locked:
         who = "another perfkit"
         with contextlib.suppress(OSError, ValueError, KeyError):
             told = json.loads(holder.read_text(encoding="utf-8"))
             who = f"`perfkit {told['command']}` (process {told['pid']})"
         message = f"{who} is already working on this project"
-        raise ProjectLockedError(
-            message, where=str(root), remedy="wait until it has ended, then run this again"
-        ) from error
-    except OSError as error:
-        message = f"the cache cannot be used: {error.strerror or error}"
-        remedy = "name a folder that can be written in PERFKIT_CACHE_DIR"
-        raise StoreError(message, where=str(place), remedy=remedy) from error
+        remedy = "wait for it to finish, then try again"
+        raise ProjectLockedError(message, where=str(root), remedy=remedy)
     try:
         write_whole(holder, dump_json({"command": command, "pid": os.getpid()}))
         yield
@@ -377,7 +373,7 @@ def every_project_lock(cache: Path) -> Iterator[None]:
                 stack.enter_context(lock.acquire(blocking=False))
             except filelock.Timeout as error:
                 message = "another perfkit is working with a build of the cache"
-                remedy = "wait until it has ended, then run this again"
+                remedy = "wait for it to finish, then try again"
                 raise ProjectLockedError(message, where=str(place.parent), remedy=remedy) from error
         yield
 

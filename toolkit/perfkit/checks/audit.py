@@ -64,7 +64,7 @@ def bench_flags(bench: Sequence[str], build: Sequence[str], module: str) -> tupl
     """In which flags a bench's copies of the subject's crates differ from the extension's.
 
     Every crate that both compile is compared. LTO happens where a program is linked: a library
-    inside a bench carries no `lto` of its own, and the one on the bench's line, which is the last,
+    inside a bench carries no `lto`, and the one on the bench's line, which is the last,
     holds for all of it.
 
     Args:
@@ -131,28 +131,26 @@ def audit(
     line = subject_line(build.rustc, build.module)
     if line is None:
         unknown = "not known: the extension was not built here, so there are no rustc lines"
-        checks = [_judged("build.flags", unknown, remedy="build it from its sources")]
+        checks = [stated("build.flags", unknown, ok=False, remedy="build it from its sources")]
     else:
         checks = [*_optimisation(line), *_codegen(line)]
     if binary is not None:
         checks += _symbols(binary)
     abi3 = ".abi3." in build.module_file.name
     found = "abi3: one wheel for many Pythons" if abi3 else "for one version of Python only"
-    checks.append(fact("build.abi3", found))
+    checks.append(stated("build.abi3", found))
     if threads:
-        checks.append(fact("build.threads", f"threads under perfkit: {_pools(threads)}"))
+        checks.append(stated("build.threads", f"threads under perfkit: {_pools(threads)}"))
     quota = "no quota" if quota_cores is None else f"{quota_cores:g} cores"
-    checks.append(fact("build.quota", f"CPU quota of the control group: {quota}"))
+    checks.append(stated("build.quota", f"CPU quota of the control group: {quota}"))
     return tuple(checks)
 
 
-def fact(identifier: str, found: str) -> Check:
-    """What is so, and neither good nor bad."""
-    return Check(id=identifier, ok=True, required=False, found=found, remedy="")
-
-
-def _judged(identifier: str, found: str, *, ok: bool = False, remedy: str) -> Check:
-    return Check(id=identifier, ok=ok, required=False, found=found, remedy="" if ok else remedy)
+def stated(
+    identifier: str, found: str, *, ok: bool = True, remedy: str = "", required: bool = False
+) -> Check:
+    """One line of a report: what is so, and the remedy if something is to be done."""
+    return Check(id=identifier, ok=ok, required=required, found=found, remedy="" if ok else remedy)
 
 
 def _pools(variables: Mapping[str, str]) -> str:
@@ -165,7 +163,7 @@ def _pools(variables: Mapping[str, str]) -> str:
 
 
 def _optimisation(line: RustcLine) -> Iterator[Check]:
-    yield _judged(
+    yield stated(
         "build.optimised",
         f"opt-level {line.opt_level}",
         ok=line.opt_level in _OPTIMISED,
@@ -174,33 +172,34 @@ def _optimisation(line: RustcLine) -> Iterator[Check]:
     )
     if line.debug_assertions:
         remedy = "remove `debug-assertions = true` from the profile"
-        yield _judged("build.debug_assertions", "debug assertions are compiled in", remedy=remedy)
+        found = "debug assertions are compiled in"
+        yield stated("build.debug_assertions", found, ok=False, remedy=remedy)
     elif line.overflow_checks:
         remedy = "remove `overflow-checks = true` from the profile, or measure without it"
-        found = "every addition is checked for overflow"
-        yield _judged("build.overflow_checks", found, remedy=remedy)
+        found = "overflow checks are compiled in"
+        yield stated("build.overflow_checks", found, ok=False, remedy=remedy)
 
 
 def _codegen(line: RustcLine) -> Iterator[Check]:
     remedy = f'try `lto = "thin"` in [profile.release]; {_MEASURED}'
-    yield _judged("build.lto", f"LTO {line.lto}", ok=line.lto != "off", remedy=remedy)
+    yield stated("build.lto", f"LTO {line.lto}", ok=line.lto != "off", remedy=remedy)
     units = line.codegen_units
     found = f"{units} codegen unit{'s' if units > 1 else ''}"
     remedy = f"try `codegen-units = 1` in [profile.release]; {_MEASURED}"
-    yield _judged("build.codegen_units", found, ok=units == 1, remedy=remedy)
+    yield stated("build.codegen_units", found, ok=units == 1, remedy=remedy)
     cpu = line.codegen.get("target-cpu")
     found = f"target-cpu {cpu}" if cpu else "the baseline of the target, which every machine has"
-    yield fact("build.target_cpu", found)
-    yield fact("build.panic", f"panic = {line.codegen.get('panic', 'unwind')}")
+    yield stated("build.target_cpu", found)
+    yield stated("build.panic", f"panic = {line.codegen.get('panic', 'unwind')}")
     frames = line.is_on("force-frame-pointers")
     pointers = "are kept" if frames else "are not kept: perf unwinds by DWARF"
-    yield fact("build.frame_pointers", f"frame pointers {pointers}")
+    yield stated("build.frame_pointers", f"frame pointers {pointers}")
 
 
 def _symbols(binary: BinaryFacts) -> Iterator[Check]:
     stripped = "stripped: profiles name exported functions only"
-    found = stripped if binary.stripped else "symbols are there"
+    found = stripped if binary.stripped else "symbols are present"
     remedy = "perfkit's profiling build keeps them; `strip = false` does so for others"
-    yield _judged("build.symbols", found, ok=not binary.stripped, remedy=remedy)
-    lines = "are there" if binary.debug_info else "are not there: frames have no file and line"
-    yield fact("build.debug_info", f"debug info: line tables {lines}")
+    yield stated("build.symbols", found, ok=not binary.stripped, remedy=remedy)
+    lines = "are present" if binary.debug_info else "are missing: frames have no file and line"
+    yield stated("build.debug_info", f"debug info: line tables {lines}")

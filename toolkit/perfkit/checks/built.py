@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from perfkit import _engine, environment, store
-from perfkit.checks.audit import BinaryFacts, audit, fact
+from perfkit.checks.audit import BinaryFacts, audit, stated
 from perfkit.subject import cache as builds
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def last_build(project: Project) -> tuple[Check, ...]:
     cache = store.cache_directory(project.environ)
     found = builds.newest(builds.project_folder(project, cache) / "builds")
     if found is None:
-        text = "perfkit has built nothing here yet: `perfkit measure` does"
-        return (fact("build.last", text),)
+        text = "perfkit has not built anything here yet; `perfkit measure` does"
+        return (stated("build.last", text),)
     build, seconds = found
     made = datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
-    text = f"of {made}; what is below holds for it, whatever was edited since"
-    return (fact("build.last", text), *audit_build(build, project))
+    text = f"{made}; the checks below describe it, not later edits"
+    return (stated("build.last", text), *audit_build(build, project))

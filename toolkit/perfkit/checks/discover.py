@@ -240,12 +240,11 @@ def _constants(texts: Mapping[Path, str]) -> Iterator[FoundConstant]:
             continue
         # A file that is not Rust by itself (a template, an include) holds no parameter.
         with contextlib.suppress(_engine.EngineInputError):
-            sites += [(file, site) for site in _engine.list_constants(text)]
-    sites = [
-        (file, site)
-        for file, site in sites
-        if site.kind == "const" and _INTEGERS.fullmatch(site.type)
-    ]
+            sites += [
+                (file, site)
+                for site in _engine.list_constants(text)
+                if site.kind == "const" and _INTEGERS.fullmatch(site.type)
+            ]
     counts = Counter(site.name for _, site in sites)
     for file, site in sites:
         yield FoundConstant(

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 
 from perfkit import environment, process
 from perfkit.checks import permissions
+from perfkit.checks.audit import stated
 from perfkit.checks.built import last_build
 from perfkit.checks.system import SystemFacts, read_facts
 from perfkit.errors import ToolError, ToolMissingError
-from perfkit.records import Check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from perfkit.config import Project
+    from perfkit.records import Check
 
 _VERSION_LIMIT_S = 30.0
 _OLDEST_PYTHON = (3, 9)
@@ -45,13 +46,15 @@ def doctor(project: Project | None, environ: Mapping[str, str]) -> tuple[Check, 
     facts = read_facts(system=platform.system())
     perf = _perf(environ, facts)
     py_spy = _py_spy(environ, facts)
+    name = f"{platform.python_implementation()} {platform.python_version()}"
     checks = [
-        _python(),
-        *_toolchain(environ),
+        stated("python", f"{name}, {sys.executable}", required=True),
+        *(_tool(tool, environ, required=True) for tool in ("rustc", "cargo", "maturin")),
+        _tool("git", environ),
         *perf,
         *py_spy,
         _any_profiler([*perf, *py_spy]),
-        *_optional_tools(environ),
+        *(_tool(tool, environ) for tool in ("cargo-flamegraph", "scalene", "valgrind")),
         *machine(environ, facts),
     ]
     if project is not None:
@@ -59,10 +62,13 @@ def doctor(project: Project | None, environ: Mapping[str, str]) -> tuple[Check, 
     return tuple(checks)
 
 
-def find_beside(name: str, environ: Mapping[str, str]) -> Path | None:
-    """A program of perfkit's own environment, which need not be on PATH, else the one on PATH."""
+_BESIDE = ("maturin", "py-spy", "scalene")
+"""Programs that are installed with perfkit, so they need not be on PATH."""
+
+
+def _find(name: str, environ: Mapping[str, str]) -> Path | None:
     beside = Path(sys.executable).parent / name
-    if beside.is_file() and os.access(beside, os.X_OK):
+    if name in _BESIDE and os.access(beside, os.X_OK):
         return beside
     return process.find_program(name, environ)
 
@@ -70,17 +76,6 @@ def find_beside(name: str, environ: Mapping[str, str]) -> Path | None:
 def all_required_ok(checks: tuple[Check, ...]) -> bool:
     """Whether nothing that is required is missing: the exit code of `perfkit doctor`."""
     return all(check.ok for check in checks if check.required)
-
-
-def _check(
-    identifier: str, found: str, *, ok: bool = True, remedy: str = "", required: bool = False
-) -> Check:
-    return Check(id=identifier, ok=ok, required=required, found=found, remedy="" if ok else remedy)
-
-
-def _python() -> Check:
-    name = f"{platform.python_implementation()} {platform.python_version()}"
-    return _check("python", f"{name}, {sys.executable}", required=True)
 
 
 _VERSION_WORDS = {"cargo-flamegraph": ("flamegraph", "--version")}
@@ -101,48 +96,34 @@ def _version(program: Path, environ: Mapping[str, str]) -> tuple[bool, str]:
     return True, said
 
 
-def _tool(
-    identifier: str, program: Path | None, environ: Mapping[str, str], *, required: bool = False
-) -> Check:
-    install = process.INSTALL_LINES.get(identifier, f"install {identifier}")
-    if program is None:
-        return _check(identifier, "not installed", ok=False, remedy=install, required=required)
-    ok, said = _version(program, environ)
-    return _check(identifier, said, ok=ok, remedy=install, required=required)
-
-
-def _toolchain(environ: Mapping[str, str]) -> list[Check]:
-    rust = [
-        _tool(name, process.find_program(name, environ), environ, required=True)
-        for name in ("rustc", "cargo")
-    ]
-    maturin = _tool("maturin", find_beside("maturin", environ), environ, required=True)
-    git = _tool("git", process.find_program("git", environ), environ)
-    return [*rust, maturin, git]
+def _tool(name: str, environ: Mapping[str, str], *, required: bool = False) -> Check:
+    program = _find(name, environ)
+    ok, found = (False, "not installed") if program is None else _version(program, environ)
+    install = process.INSTALL_LINES.get(name, f"install {name}")
+    return stated(name, found, ok=ok, remedy=install, required=required)
 
 
 def _perf(environ: Mapping[str, str], facts: SystemFacts) -> list[Check]:
     if facts.system != "Linux":
         text = f"perf is a Linux tool; this is {facts.system}: py-spy profiles here"
-        return [_check("perf", text, ok=False, remedy="use a Linux machine for Rust frames")]
-    program = process.find_program("perf", environ)
-    installed = _tool("perf", program, environ)
+        return [stated("perf", text, ok=False, remedy="use a Linux machine for Rust frames")]
+    program, installed = _find("perf", environ), _tool("perf", environ)
     if program is None or not installed.ok:
         return [installed]
     refused = permissions.probe_perf(program, environ, facts)
     if refused is not None:
         return [installed, _refused("perf.permitted", refused)]
-    permitted = _check("perf.permitted", "can sample by the software clock (cpu-clock)")
-    kernel = _check(
+    permitted = stated("perf.permitted", "can sample by the software clock (cpu-clock)")
+    kernel = stated(
         "perf.kernel",
-        "frames of the kernel are visible"
+        "kernel frames are visible"
         if facts.sees_kernel
-        else "frames of the kernel are hidden: page faults count where they happen, without a name",
+        else "kernel frames are hidden: page faults are counted where they happen, without a name",
         ok=facts.sees_kernel,
         remedy="sudo sysctl kernel.perf_event_paranoid=1",
     )
     counts = permissions.probe_counters(program, environ)
-    counters = _check(
+    counters = stated(
         "perf.counters",
         "hardware counters are available"
         if counts
@@ -154,13 +135,12 @@ def _perf(environ: Mapping[str, str], facts: SystemFacts) -> list[Check]:
 
 
 def _py_spy(environ: Mapping[str, str], facts: SystemFacts) -> list[Check]:
-    program = find_beside("py-spy", environ)
-    installed = _tool("py-spy", program, environ)
+    program, installed = _find("py-spy", environ), _tool("py-spy", environ)
     if program is None or not installed.ok:
         return [installed]
     refused = permissions.probe_py_spy(program, environ, facts)
     if refused is None:
-        return [installed, _check("py-spy.permitted", "can read the stacks of another process")]
+        return [installed, stated("py-spy.permitted", "can read the stacks of another process")]
     if refused.id == "ptrace_scope" and facts.ptrace_scope == 1:
         more = "; py-spy can still read a program that it starts"
         return [installed, _refused("py-spy.attach", refused, more)]
@@ -169,36 +149,22 @@ def _py_spy(environ: Mapping[str, str], facts: SystemFacts) -> list[Check]:
 
 def _refused(identifier: str, why: permissions.NotPermitted, more: str = "") -> Check:
     said = f" ({why.said})" if why.said else ""
-    return _check(identifier, f"{why.meaning}{said}{more}", ok=False, remedy=why.remedy)
+    return stated(identifier, f"{why.meaning}{said}{more}", ok=False, remedy=why.remedy)
 
 
 def _any_profiler(checks: list[Check]) -> Check:
     """At least one profiler must work; the default one is perf."""
-    by_id = {check.id: check for check in checks}
-    working = []
-    if by_id.get("perf.permitted", _MISSING).ok:
-        working.append("perf")
+    found = {check.id for check in checks if check.ok or check.id == "py-spy.attach"}
     # Refused attaching (`py-spy.attach`) still leaves launching, which is what perfkit does.
-    if by_id.get("py-spy.permitted", _MISSING).ok or "py-spy.attach" in by_id:
-        working.append("py-spy")
-    return _check(
+    py_spy = found & {"py-spy.permitted", "py-spy.attach"}
+    working = [*(["perf"] if "perf.permitted" in found else []), *(["py-spy"] if py_spy else [])]
+    return stated(
         "profiler",
         f"{' and '.join(working)} can be used" if working else "no profiler can be used",
         ok=bool(working),
-        remedy="fix perf or py-spy as told above; one of them is enough",
+        remedy="fix perf or py-spy as described above; one of them is enough",
         required=True,
     )
-
-
-_MISSING = Check(id="", ok=False, required=False, found="", remedy="")
-
-
-def _optional_tools(environ: Mapping[str, str]) -> list[Check]:
-    return [
-        _tool("cargo-flamegraph", process.find_program("cargo-flamegraph", environ), environ),
-        _tool("scalene", find_beside("scalene", environ), environ),
-        _tool("valgrind", process.find_program("valgrind", environ), environ),
-    ]
 
 
 def machine(
@@ -213,47 +179,36 @@ def machine(
     """
     cores = environment.usable_cores()
     quota = environment.quota_cores()
-    limited = quota is not None and quota < cores
     where = "container" if facts.container else "machine"
-    text = f"{cores} usable of {os.cpu_count()} in this {where}"
-    checks = [
-        _check(
+    text = f"{cores} usable of {os.cpu_count()} on this {where}"
+    busy = os.getloadavg()[0] if load is None else load
+    governor = environment.governor()
+    pools = {name: environ[name] for name in environment.THREAD_VARIABLES if name in environ}
+    shown = ", ".join(f"{name}={value}" for name, value in pools.items())
+    return [
+        stated(
             "cores",
             text if quota is None else f"{text}; the control group allows {quota:g}",
-            ok=not limited,
+            ok=quota is None or quota >= cores,
             remedy="give the container whole cores (docker: --cpus), or set subject.threads",
-        )
-    ]
-    busy = os.getloadavg()[0] if load is None else load
-    checks.append(
-        _check(
+        ),
+        stated(
             "load",
             f"{busy:.2f} over the last minute on {cores} cores",
             ok=busy <= _QUIET_LOAD * cores,
             remedy="stop other programs; `perfkit measure` answers `busy` instead of guessing",
-        )
-    )
-    governor = _governor()
-    checks.append(
-        _check(
+        ),
+        stated(
             "governor",
             governor if governor is not None else "not visible, as in most virtual machines",
             ok=governor in {None, "performance"},
             remedy="sudo cpupower frequency-set -g performance",
-        )
-    )
-    pools = {name: environ[name] for name in environment.THREAD_VARIABLES if name in environ}
-    shown = ", ".join(f"{name}={value}" for name, value in pools.items())
-    threads = f"set in the environment: {shown}; perfkit sets its own" if pools else "none is set"
-    return [*checks, _check("thread-variables", threads)]
-
-
-def _governor() -> str | None:
-    path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError:
-        return None
+        ),
+        stated(
+            "thread-variables",
+            f"set in the environment: {shown}; perfkit sets its own" if pools else "none is set",
+        ),
+    ]
 
 
 def _subject(project: Project) -> list[Check]:
@@ -262,7 +217,7 @@ def _subject(project: Project) -> list[Check]:
     key = "subject.manifest" if subject.wheel is None else "subject.wheel"
     origin = project.manifest if subject.wheel is None else project.resolve(subject.wheel)
     checks = [
-        _check(
+        stated(
             key,
             str(origin),
             ok=origin.is_file(),
@@ -274,7 +229,7 @@ def _subject(project: Project) -> list[Check]:
         checks.append(_interpreter(project.resolve(subject.python), project))
     if subject.profile in {"dev", "debug", "test"}:
         checks.append(
-            _check(
+            stated(
                 "subject.profile",
                 f"the cargo profile `{subject.profile}` is not optimised",
                 ok=False,
@@ -285,14 +240,14 @@ def _subject(project: Project) -> list[Check]:
 
 
 def _interpreter(python: Path, project: Project) -> Check:
-    identifier = "subject.python"
-    remedy = f"correct subject.python in {project.file.name}"
-    if not python.is_file():
-        found = f"{python} does not exist"
-        return _check(identifier, found, ok=False, remedy=remedy, required=True)
-    ok, said = _version(python, project.environ)
+    ok, said = (False, "")
+    if python.is_file():
+        ok, said = _version(python, project.environ)
     match = re.search(r"(\d+)\.(\d+)", said) if ok else None
-    new_enough = match is not None and (int(match[1]), int(match[2])) >= _OLDEST_PYTHON
-    return _check(
-        identifier, f"{said}, {python}", ok=ok and new_enough, remedy=remedy, required=True
+    return stated(
+        "subject.python",
+        f"{said}, {python}" if python.is_file() else f"{python} does not exist",
+        ok=match is not None and (int(match[1]), int(match[2])) >= _OLDEST_PYTHON,
+        remedy=f"correct subject.python in {project.file.name}",
+        required=True,
     )

@@ -47,20 +47,18 @@ def refusal(profiler: str, stderr: str, facts: SystemFacts) -> NotPermitted:
     The words are those of `perfkit.profile.messages`; where several causes have the same words, the
     settings of the machine tell them apart.
     """
-    found = messages.find(profiler, stderr)
-    found = messages.entry(profiler, _cause(found.id, facts)) if found is not None else None
     said = telling_line(stderr)
-    if found is None:
+    known = messages.find(profiler, stderr)
+    if known is None:
         meaning = "refused for a reason that perfkit does not know"
         return NotPermitted(id="", meaning=meaning, remedy="see the tool's own words", said=said)
+    found = messages.entry(profiler, _cause(known.id, facts))
     settings = {
-        "paranoid": f"kernel.perf_event_paranoid is {facts.perf_event_paranoid}",
-        "ptrace_scope": f"kernel.yama.ptrace_scope is {facts.ptrace_scope}",
+        "paranoid": f": kernel.perf_event_paranoid is {facts.perf_event_paranoid}",
+        "ptrace_scope": f": kernel.yama.ptrace_scope is {facts.ptrace_scope}",
     }
-    because = f": {settings[found.id]}" if found.id in settings else ""
-    return NotPermitted(
-        id=found.id, meaning=f"{found.message}{because}", remedy=found.remedy, said=said
-    )
+    meaning = found.message + settings.get(found.id, "")
+    return NotPermitted(id=found.id, meaning=meaning, remedy=found.remedy, said=said)
 
 
 def _cause(found: str, facts: SystemFacts) -> str:
@@ -78,6 +76,16 @@ def _cause(found: str, facts: SystemFacts) -> str:
             return found
 
 
+def _tried(program: Path, environ: Mapping[str, str], *words: object) -> process.Completed:
+    """A program run with some words, however it ended."""
+    return process.run(
+        [program, *map(str, words)],
+        env={**environ, "LC_ALL": "C"},
+        timeout_s=_PROBE_LIMIT_S,
+        ok_codes=None,
+    )
+
+
 def probe_perf(
     program: Path, environ: Mapping[str, str], facts: SystemFacts
 ) -> NotPermitted | None:
@@ -88,24 +96,13 @@ def probe_perf(
     """
     with tempfile.TemporaryDirectory(prefix="perfkit-doctor-") as folder:
         data = Path(folder) / "perf.data"
-        done = process.run(
-            # Not quiet: with -q perf does not say that the locked-memory limit refused it.
-            [
-                *_words(program, "record", "-e", "cpu-clock", "-F", _PROBE_RATE_HZ, "-o", data),
-                *_TARGET,
-            ],
-            env={**environ, "LC_ALL": "C"},
-            timeout_s=_PROBE_LIMIT_S,
-            ok_codes=None,
-        )
+        # Not quiet: with -q perf does not say that the locked-memory limit refused it.
+        words = ("record", "-e", "cpu-clock", "-F", _PROBE_RATE_HZ, "-o", data, *_TARGET)
+        done = _tried(program, environ, *words)
         # The file decides: perf hands on the exit code of the program it ran.
         if done.returncode == 0 and data.is_file() and data.stat().st_size > 0:
             return None
     return refusal("perf", done.stderr, facts)
-
-
-def _words(*words: object) -> list[str]:
-    return [str(word) for word in words]
 
 
 def probe_counters(program: Path, environ: Mapping[str, str]) -> bool:
@@ -118,14 +115,9 @@ def probe_counters(program: Path, environ: Mapping[str, str]) -> bool:
     """
     with tempfile.TemporaryDirectory(prefix="perfkit-doctor-") as folder:
         counts = Path(folder) / "counts.csv"
-        process.run(
-            [*_words(program, "stat", "-x", ",", "-e", "instructions:u", "-o", counts), *_TARGET],
-            env={**environ, "LC_ALL": "C"},
-            timeout_s=_PROBE_LIMIT_S,
-            ok_codes=None,
-        )
-        text = counts.read_text(encoding="utf-8") if counts.is_file() else ""
-    return counts_instructions(text)
+        words = ("stat", "-x", ",", "-e", "instructions:u", "-o", counts, *_TARGET)
+        _tried(program, environ, *words)
+        return counts.is_file() and counts_instructions(counts.read_text(encoding="utf-8"))
 
 
 def counts_instructions(text: str) -> bool:
@@ -154,12 +146,7 @@ def probe_py_spy(
             os.close(write_end)
             write_end = -1
             os.read(read_end, 1)  # the child's word that it runs; empty when it died
-            done = process.run(
-                [program, "dump", "--pid", str(child.pid)],
-                env={**environ, "LC_ALL": "C"},
-                timeout_s=_PROBE_LIMIT_S,
-                ok_codes=None,
-            )
+            done = _tried(program, environ, "dump", "--pid", child.pid)
     finally:
         os.close(read_end)
         if write_end >= 0:

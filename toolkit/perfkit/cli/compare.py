@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from perfkit.cli.options import ConfigOption, Format, FormatOption, OutputOption, SizesOption
+from perfkit.cli import options
 
 
 def compare(
@@ -14,10 +14,10 @@ def compare(
     after: Annotated[
         str | None, typer.Argument(metavar="RUN", help="The later run; none with --sizes.")
     ] = None,
-    sizes: SizesOption = None,
-    config: ConfigOption = None,
-    form: FormatOption = Format.HUMAN,
-    output: OutputOption = None,
+    sizes: options.SizesOption = None,
+    config: options.ConfigOption = None,
+    form: options.FormatOption = options.Format.HUMAN,
+    output: options.OutputOption = None,
 ) -> None:
     """Compare two measured runs, two profiled runs, or two sizes of one profiled run.
 
@@ -36,7 +36,6 @@ def compare(
     from perfkit.measure.compare import compare_runs
     from perfkit.profile import compare as profiles
     from perfkit.report import comparing, machine
-    from perfkit.report.page import Report
     from perfkit.run_files import MEASUREMENT, comparable_file
 
     check_output(output, (".json", ".md", ".txt", ".svg"))
@@ -49,8 +48,7 @@ def compare(
     svg = output is not None and output.suffix == ".svg"
     if comparable_file(first, second) is MEASUREMENT and sizes is None and not svg:
         comparison = compare_runs(first, second)
-        page = comparing.compare_page(comparison)
-        report = Report(page=page, document=machine.compare_json(comparison))
+        report = machine.report_of(comparing.compare_page(comparison), comparison)
         emit(report, form=form, output=output)
         return
     pairs, notes = (
@@ -64,5 +62,5 @@ def compare(
             tell(f"Wrote {profiles.draw(pair, name)}")
         return
     found = profiles.compare_pairs(pairs, notes, first.id, second.id)
-    page = comparing.compare_profiles_page(found)
-    emit(Report(page=page, document=machine.compare_json(found)), form=form, output=output)
+    report = machine.report_of(comparing.compare_profiles_page(found), found)
+    emit(report, form=form, output=output)

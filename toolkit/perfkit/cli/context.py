@@ -94,27 +94,32 @@ def working(
         context = Context(project=project, cache=cache, run=run, builder=builder, progress=progress)
         try:
             yield context
-        except KeyboardInterrupt:
-            _close(run, ExitCode.INTERRUPTED, "interrupted")
-            tell(f"Interrupted. What was collected is in {run.directory}")
-            raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
-        except PerfkitError as error:
-            refused = resume is not None and error.exit_code is ExitCode.USAGE
-            if not refused:  # a run that was not resumed keeps its own end
-                _close(run, error.exit_code, str(error))
-            raise
-        except typer.Exit as leaving:
-            _close(run, leaving.exit_code, "")
-            raise
-        except SystemExit as leaving:  # SIGTERM, by `cli.app`
-            code = leaving.code if isinstance(leaving.code, int) else int(ExitCode.ERROR)
-            _close(run, code, "ended from outside")
-            raise
-        except BaseException as error:  # a fault of perfkit's own
-            _close(run, ExitCode.ERROR, f"internal error: {error!r}")
+        except BaseException as failure:
+            refused = isinstance(failure, PerfkitError) and failure.exit_code is ExitCode.USAGE
+            if resume is None or not refused:  # a run that was not resumed keeps its own end
+                _close(run, *_ending(failure))
+            if isinstance(failure, KeyboardInterrupt):
+                tell(f"Interrupted. What was collected is in {run.directory}")
+                raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
             raise
         else:
             _close(run, ExitCode.GOOD, "")
+
+
+def _ending(failure: BaseException) -> tuple[int, str]:
+    """The exit code of a command that ended early, and what `run.json` says about it."""
+    match failure:
+        case KeyboardInterrupt():
+            return ExitCode.INTERRUPTED, "interrupted"
+        case PerfkitError():
+            return failure.exit_code, str(failure)
+        case typer.Exit():
+            return failure.exit_code, ""
+        case SystemExit():  # SIGTERM, by `cli.app`
+            code = failure.code
+            return code if isinstance(code, int) else ExitCode.ERROR, "ended from outside"
+        case _:
+            return ExitCode.ERROR, f"internal error: {failure!r}"
 
 
 def header(project: Project) -> dict[str, object]:
@@ -126,10 +131,7 @@ def header(project: Project) -> dict[str, object]:
         "argv": sys.argv[1:],
         "project": project.root,
         "config_file": project.file,
-        "config": [
-            {"key": key, "value": value, "origin": origin}
-            for key, value, origin in resolved_values(project)
-        ],
+        "config": resolved_values(project),
         "workload_files": workload_files(project, project.config.workloads.values()),
         "fingerprint": {"key": fingerprint.key, **store.to_json(fingerprint)},
         "load_average": list(os.getloadavg()),

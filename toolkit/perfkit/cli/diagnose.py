@@ -6,21 +6,12 @@ from typing import Annotated
 
 import typer
 
-from perfkit.cli.options import (
-    ConfigOption,
-    Format,
-    FormatOption,
-    OutputOption,
-    PatienceOption,
-    SeedOption,
-    SizesOption,
-    WorkloadOption,
-)
+from perfkit.cli import options
 
 
 def diagnose(
-    workload: WorkloadOption = None,
-    sizes: SizesOption = None,
+    workload: options.WorkloadOption = None,
+    sizes: options.SizesOption = None,
     verify: Annotated[
         bool,
         typer.Option(
@@ -32,16 +23,16 @@ def diagnose(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer blocks, shorter captures and wider intervals.")
     ] = False,
-    patience: PatienceOption = None,
-    seed: SeedOption = 1,
-    config: ConfigOption = None,
-    form: FormatOption = Format.HUMAN,
-    output: OutputOption = None,
+    patience: options.PatienceOption = None,
+    seed: options.SeedOption = 1,
+    config: options.ConfigOption = None,
+    form: options.FormatOption = options.Format.HUMAN,
+    output: options.OutputOption = None,
 ) -> None:
     """Split the time of a call by layer at each size, by more than one method.
 
-    Ends with 0 when the split may be believed; with 4 when the methods disagree or the FFI cost is
-    known at no size, when the profile is distorted, the times cannot be trusted, or the machine was
+    Exits with 0 if the split can be trusted, and with 4 if the methods disagree, the FFI cost is
+    not known at any size, the profile is distorted, the times cannot be trusted, or the machine was
     busy. The report then says which and why.
     """
     from perfkit.cli.context import check_output, emit, working

@@ -10,7 +10,7 @@ from perfkit.cli.options import ConfigOption, Format, FormatOption
 def doctor(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> None:
     """Check tools, permissions and the machine; needs no config.
 
-    Ends with 6 when something required is missing, else with 0.
+    Exits with 6 if something required is missing, otherwise with 0.
     """
     import os
     from pathlib import Path
@@ -22,7 +22,6 @@ def doctor(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> No
     from perfkit.errors import ExitCode
     from perfkit.report import machine
     from perfkit.report.doctoring import doctor_page
-    from perfkit.report.page import Report
 
     environ = dict(os.environ)
     here = Path.cwd()
@@ -30,7 +29,6 @@ def doctor(config: ConfigOption = None, form: FormatOption = Format.HUMAN) -> No
     if config or find_config(here) or embedded_default():
         project = load_project(start=here, environ=environ, path=config)
     checks = examine(project, environ)
-    report = Report(page=doctor_page(checks), document=machine.doctor_json(checks))
-    emit(report, form=form, output=None)
+    emit(machine.report_of(doctor_page(checks), {"checks": checks}), form=form, output=None)
     if not all_required_ok(checks):
         raise typer.Exit(int(ExitCode.MISSING))

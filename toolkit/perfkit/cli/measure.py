@@ -6,22 +6,12 @@ from typing import Annotated
 
 import typer
 
-from perfkit.cli.options import (
-    ConfigOption,
-    Format,
-    FormatOption,
-    OutputOption,
-    PatienceOption,
-    SeedOption,
-    SizesOption,
-    TimeLimitOption,
-    WorkloadOption,
-)
+from perfkit.cli import options
 
 
 def measure(
-    workload: WorkloadOption = None,
-    sizes: SizesOption = None,
+    workload: options.WorkloadOption = None,
+    sizes: options.SizesOption = None,
     against: Annotated[
         str | None,
         typer.Option(
@@ -51,16 +41,16 @@ def measure(
     idle: Annotated[
         bool, typer.Option("--idle", help="Also call after the thread pool went to sleep.")
     ] = False,
-    time_limit: TimeLimitOption = None,
-    patience: PatienceOption = None,
-    seed: SeedOption = 1,
-    config: ConfigOption = None,
-    form: FormatOption = Format.HUMAN,
-    output: OutputOption = None,
+    time_limit: options.TimeLimitOption = None,
+    patience: options.PatienceOption = None,
+    seed: options.SeedOption = 1,
+    config: options.ConfigOption = None,
+    form: options.FormatOption = options.Format.HUMAN,
+    output: options.OutputOption = None,
 ) -> None:
     """Measure the time per call at each size, with intervals, against the reference.
 
-    Ends with 0 when every target is met, 3 when one is missed or the change is a regression, 4 when
+    Exits with 0 if every target is met, 3 if one is missed or the change is a regression, and 4 if
     the machine was too busy or the figures cannot be trusted.
     """
     import dataclasses
@@ -81,8 +71,8 @@ def measure(
     several = [option for option, value in given.items() if value is not None]
     if len(several) > 1:
         message = f"{' and '.join(several)} each name what to compare with"
-        raise UsageError(message, remedy="give one of them")
-    options = MeasureOptions(
+        raise UsageError(message, remedy="give only one of them")
+    asked = MeasureOptions(
         workload=workload,
         sizes=sizes,
         against=against,
@@ -98,7 +88,7 @@ def measure(
     with working("measure", config=config, workload=workload) as context:
         report = measure_command(
             context.project,
-            options,
+            asked,
             builder=context.builder,
             cache=context.cache,
             run=context.run,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -48,19 +48,21 @@ def parse_sizes(text: str) -> Sizes:
     """Read `1k,10k,1M` as sizes.
 
     Raises:
-        typer.BadParameter: one of them is not a size, or is named twice.
+        ValueError: one of them is not a size, or is named twice.
     """
-    try:
-        sizes = [parse_count(word) for word in text.split(",") if word.strip()]
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    sizes = Sizes(parse_count(word) for word in text.split(",") if word.strip())
     if not sizes:
         message = "no size is named; write 1k,10k,1M"
-        raise typer.BadParameter(message)
+        raise ValueError(message)
     if len(set(sizes)) != len(sizes):
         message = f"{text!r} names a size twice"
-        raise typer.BadParameter(message)
-    return Sizes(sizes)
+        raise ValueError(message)
+    return sizes
+
+
+def _time(*names: str, text: str) -> Any:  # noqa: ANN401  # what typer takes
+    """An option that takes a duration."""
+    return typer.Option(*names, metavar="TIME", parser=_or_usage(parse_duration), help=text)
 
 
 ConfigOption = Annotated[
@@ -68,7 +70,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Config file; else the nearest perfkit.toml or [tool.perfkit], upward.",
+        help="Config file; by default the nearest perfkit.toml or [tool.perfkit] here or above.",
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="Form of the report.")]
@@ -88,7 +90,10 @@ WorkloadOption = Annotated[
 SizesOption = Annotated[
     Sizes | None,
     typer.Option(
-        "--sizes", metavar="N,N,…", parser=parse_sizes, help="Input sizes, such as 1k,10k,1M."
+        "--sizes",
+        metavar="N,N,…",
+        parser=_or_usage(parse_sizes),
+        help="Input sizes, such as 1k,10k,1M.",
     ),
 ]
 RateOption = Annotated[
@@ -98,32 +103,14 @@ RateOption = Annotated[
     ),
 ]
 DurationOption = Annotated[
-    float | None,
-    typer.Option(
-        "-d",
-        "--duration",
-        metavar="TIME",
-        parser=_or_usage(parse_duration),
-        help="Time under the profiler, such as 3s.",
-    ),
+    float | None, _time("-d", "--duration", text="Time under the profiler, such as 3s.")
 ]
 TimeLimitOption = Annotated[
-    float | None,
-    typer.Option(
-        "--time-limit",
-        metavar="TIME",
-        parser=_or_usage(parse_duration),
-        help="Stop after this long, such as 60s or 10m.",
-    ),
+    float | None, _time("--time-limit", text="Stop after this long, such as 60s or 10m.")
 ]
 PatienceOption = Annotated[
     float | None,
-    typer.Option(
-        "--patience",
-        metavar="TIME",
-        parser=_or_usage(parse_duration),
-        help="How long to wait for a machine with room; 0s answers at once.",
-    ),
+    _time("--patience", text="How long to wait for a quiet machine; 0s answers at once."),
 ]
 SeedOption = Annotated[
     int, typer.Option("--seed", help="Seed of the inputs and of the order of measurement.")

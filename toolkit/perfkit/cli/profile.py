@@ -6,16 +6,7 @@ from typing import Annotated
 
 import typer
 
-from perfkit.cli.options import (
-    ConfigOption,
-    DurationOption,
-    Format,
-    FormatOption,
-    OutputOption,
-    RateOption,
-    SizesOption,
-    WorkloadOption,
-)
+from perfkit.cli import options
 
 
 def profile(
@@ -23,8 +14,8 @@ def profile(
         list[str] | None,
         typer.Argument(metavar="[-- COMMAND…]", help="A Python command instead of a workload."),
     ] = None,
-    workload: WorkloadOption = None,
-    sizes: SizesOption = None,
+    workload: options.WorkloadOption = None,
+    sizes: options.SizesOption = None,
     profiler: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,8 +24,8 @@ def profile(
             help="A profiler, such as perf, py-spy or callgrind; may be repeated.",
         ),
     ] = None,
-    rate: RateOption = None,
-    duration: DurationOption = None,
+    rate: options.RateOption = None,
+    duration: options.DurationOption = None,
     module: Annotated[
         str | None,
         typer.Option(
@@ -53,15 +44,15 @@ def profile(
             "--export", metavar="KIND", help="Also write speedscope or csv; may be repeated."
         ),
     ] = None,
-    config: ConfigOption = None,
-    form: FormatOption = Format.HUMAN,
-    output: OutputOption = None,
+    config: options.ConfigOption = None,
+    form: options.FormatOption = options.Format.HUMAN,
+    output: options.OutputOption = None,
 ) -> None:
     """Profile the configured workloads, a Python command, a module or a process.
 
-    Ends with 0 when each workload and size has a capture that may be believed (every capture, where
-    --profiler names them), else with 4; 6 when a tool or a permission is missing. The exit code of
-    a COMMAND is handed on.
+    Exits with 0 if each workload and size has a capture that can be trusted (with --profiler: if
+    every capture can), otherwise with 4, or with 6 if a tool or a permission is missing. The exit
+    code of a COMMAND is passed on.
     """
     from perfkit.checks.built import audit_build
     from perfkit.cli.context import check_output, emit, working
@@ -75,8 +66,8 @@ def profile(
     given = [name for name, value in (("--pid", pid), ("COMMAND", command or module)) if value]
     if len(given) > 1:
         message = "--pid and COMMAND both name what to profile"
-        raise UsageError(message, remedy="give one of them")
-    options = ProfileOptions(
+        raise UsageError(message, remedy="give only one of them")
+    asked = ProfileOptions(
         workload=workload,
         sizes=sizes,
         profilers=tuple(profiler) if profiler else None,
@@ -88,7 +79,7 @@ def profile(
     with working("profile", config=config, workload=workload) as context:
         outcome = profile_command(
             context.project,
-            options,
+            asked,
             target=target,
             builder=context.builder,
             run=context.run,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from perfkit.cli.options import ConfigOption, Format, FormatOption, OutputOption
+from perfkit.cli import options
 
 
 def report(
@@ -17,14 +17,14 @@ def report(
     path: Annotated[
         bool, typer.Option("--path", help="Print the path of the report, and nothing else.")
     ] = False,
-    config: ConfigOption = None,
-    form: FormatOption = Format.HUMAN,
-    output: OutputOption = None,
+    config: options.ConfigOption = None,
+    form: options.FormatOption = options.Format.HUMAN,
+    output: options.OutputOption = None,
 ) -> None:
     """Show the report of a run again; nothing is built or measured.
 
-    Several runs become one report: each diagnosis in short, and where one workload takes the place
-    of another, what the findings promised beside what was gained.
+    Several runs become one report: each diagnosis in short, and where one workload replaces
+    another, what the findings promised beside what was gained.
     """
     from perfkit import store
     from perfkit.cli.context import check_output, emit, open_project

@@ -6,54 +6,44 @@ from typing import Annotated
 
 import typer
 
-from perfkit.cli.options import (
-    ConfigOption,
-    Format,
-    FormatOption,
-    OutputOption,
-    PatienceOption,
-    SeedOption,
-    TimeLimitOption,
-    WorkloadOption,
-)
+from perfkit.cli import options
 
 
 def tune(
-    workload: WorkloadOption = None,
+    workload: options.WorkloadOption = None,
     max_iterations: Annotated[
-        int | None, typer.Option("--max-iterations", min=1, help="Trials at the most.")
+        int | None, typer.Option("--max-iterations", min=1, help="Maximum number of trials.")
     ] = None,
-    time_limit: TimeLimitOption = None,
+    time_limit: options.TimeLimitOption = None,
     strategy: Annotated[
         str, typer.Option("--strategy", help="How candidates are chosen: grid.")
     ] = "grid",
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="RUN", help="Go on with an interrupted run.")
+        str | None, typer.Option("--resume", metavar="RUN", help="Resume an interrupted run.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List what would be tried; build nothing.")
     ] = False,
-    patience: PatienceOption = None,
-    seed: SeedOption = 1,
-    config: ConfigOption = None,
-    form: FormatOption = Format.HUMAN,
-    output: OutputOption = None,
+    patience: options.PatienceOption = None,
+    seed: options.SeedOption = 1,
+    config: options.ConfigOption = None,
+    form: options.FormatOption = options.Format.HUMAN,
+    output: options.OutputOption = None,
 ) -> None:
     """Tune the parameters of the config: edit a copy, rebuild, prove, measure, converge.
 
-    The sources are never edited. Ends with 0 for success or when the start is kept, 3 when it
-    stopped with targets missed, 4 when the machine was busy or the figures cannot be trusted.
+    The sources are never edited. Exits with 0 on success or if the start is kept, 3 if it stopped
+    with targets missed, and 4 if the machine was busy or the figures cannot be trusted.
     """
     from perfkit.cli.context import check_output, emit, open_project, working
     from perfkit.cli.verdicts import tune_code
     from perfkit.report import finished, machine
-    from perfkit.report.page import Report
     from perfkit.report.tuning import plan_page
     from perfkit.tune.log import resumable
     from perfkit.tune.setup import TuneOptions, plan_command, tune_command
 
     check_output(output)
-    options = TuneOptions(
+    asked = TuneOptions(
         workload=workload,
         max_iterations=max_iterations,
         time_limit_s=time_limit,
@@ -62,15 +52,14 @@ def tune(
         seed=seed,
     )
     if dry_run:
-        plan = plan_command(open_project(config), options)
-        planned = Report(page=plan_page(plan), document=machine.plan_json(plan))
-        emit(planned, form=form, output=output)
+        plan = plan_command(open_project(config), asked)
+        emit(machine.report_of(plan_page(plan), plan), form=form, output=output)
         return
     earlier = None if resume is None else lambda profiles: resumable(profiles, resume)
     with working("tune", config=config, workload=workload, resume=earlier) as context:
         report = tune_command(
             context.project,
-            options,
+            asked,
             builder=context.builder,
             run=context.run,
             resume=resume is not None,

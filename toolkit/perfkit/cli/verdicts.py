@@ -32,20 +32,20 @@ def measure_code(report: MeasureReport) -> ExitCode:
 
 
 def profile_code(captures: Sequence[Capture], *, named: bool) -> ExitCode:
-    """Whether every capture that was asked for may be believed.
+    """Whether every capture that was asked for can be trusted.
 
     Args:
-        named: the profilers were named: each of their captures was asked for. Else one that may be
-            believed was, of every workload and size.
+        named: the profilers were named: each of their captures was asked for. Else one that can be
+            trusted is enough for each workload and size.
     """
-    believed = {(capture.workload, capture.size) for capture in captures if capture.accepted}
+    trusted = {(capture.workload, capture.size) for capture in captures if capture.accepted}
     asked = {(capture.workload, capture.size) for capture in captures}
-    good = all(capture.accepted for capture in captures) if named else asked == believed
+    good = all(capture.accepted for capture in captures) if named else asked == trusted
     return ExitCode.GOOD if captures and good else ExitCode.NO_VERDICT
 
 
 def diagnose_code(diagnosis: Diagnosis) -> ExitCode:
-    """4 when the split cannot be believed, its estimators disagree, or the FFI cost is known
+    """4 when the split cannot be trusted, its estimators disagree, or the FFI cost is known
     nowhere.
     """
     match diagnosis.verdict:

@@ -131,9 +131,7 @@ def failure(
     remedy = "run the command above by itself"
     if returncode is not None and returncode != 0:
         message = f"{profiler} ended with exit code {returncode} and left no capture"
-        return ToolFailedError(
-            message, returncode=returncode, where=where, remedy=remedy, details=details
-        )
+        return ToolFailedError(message, where=where, remedy=remedy, details=details)
     return CaptureError(message, where=where, remedy=remedy, details=details)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perfkit.report.notes import notes_blocks
-from perfkit.report.page import Block, Heading, Page, Table, Tone, Verdict, columns
+from perfkit.report.endings import ending
+from perfkit.report.page import Block, Heading, Page, Table, Tone, Verdict, table
 from perfkit.report.words import ratio_interval, seconds, time_interval
 from perfkit.units import format_count
 
@@ -19,16 +19,22 @@ MOST_FRAMES = 15
 
 def compare_page(comparison: RunComparison) -> Page:
     """One row per size that both runs measured."""
-    table = Table(
-        columns=columns("<workload", "size", "pattern", "before", "after", "after / before", "<"),
-        rows=tuple(_row(size) for size in comparison.sizes),
-        caption=(
-            "Speed-ups against the reference, each measured interleaved within its own run, with "
-            "95 % intervals. The change is their ratio, widened by the larger noise floor."
-        ),
+    sizes = table(
+        comparison.sizes,
+        {
+            "<workload": lambda size: size.workload,
+            "size": lambda size: format_count(size.size),
+            "pattern": lambda size: size.pattern.value,
+            "before": lambda size: ratio_interval(size.before),
+            "after": lambda size: ratio_interval(size.after),
+            "after / before": lambda size: ratio_interval(size.change),
+            "<": _reading,
+        },
+        caption="Speed-ups against the reference, each measured interleaved within its own run, "
+        "with 95 % intervals. The change is their ratio, widened by the larger noise floor.",
     )
     title = f"{comparison.before} and {comparison.after}"
-    return Page(title=title, blocks=(_verdict(comparison), table, *notes_blocks(comparison.notes)))
+    return Page(title=title, blocks=(_verdict(comparison), sizes, *ending(comparison.notes)))
 
 
 def compare_profiles_page(comparison: ProfileComparison) -> Page:
@@ -40,76 +46,68 @@ def compare_profiles_page(comparison: ProfileComparison) -> Page:
     title = f"{comparison.before} and {comparison.after}"
     if comparison.before == comparison.after:
         title = comparison.before
-    return Page(title=title, blocks=(*blocks, *notes_blocks(comparison.notes)))
+    return Page(title=title, blocks=(*blocks, *ending(comparison.notes)))
 
 
 def _profiles_verdict(comparison: ProfileComparison) -> Verdict:
     marked = [row for pair in comparison.captures for row in pair.frames if row.significant]
     if not marked:
-        return Verdict(
-            word="no difference",
-            tone=Tone.GOOD,
-            sentence="No frame changed beyond its interval.",
-        )
+        return _unchanged("No frame changed beyond its interval.")
     first = max(marked, key=lambda row: abs(row.change.estimate))
     slower = first.change.estimate > 0
-    return Verdict(
-        word="changed",
-        tone=Tone.BAD if slower else Tone.GOOD,
-        sentence=(
-            f"{len(marked)} frames changed, most of all `{first.frame}`: "
-            f"{'more' if slower else 'less'} by {seconds(abs(first.change.estimate))}."
-        ),
+    return _changed(
+        f"{len(marked)} frames changed, most of all `{first.frame}`: "
+        f"{'more' if slower else 'less'} by {seconds(abs(first.change.estimate))}.",
+        worse=slower,
     )
 
 
 def _frames(pair: ComparedCaptures) -> Table:
-    return Table(
-        columns=columns("<frame", "before", "after", "change", "<"),
-        rows=tuple(_frame(row) for row in (pair.whole, *pair.frames[:MOST_FRAMES])),
-        caption=(
-            f"CPU time of all threads per {pair.per}, each frame's own. During the later capture "
-            f"perfkit's fixed work (interpreter, arithmetic, memory) took "
-            f"{ratio_interval(pair.pace)} of the time that it took during the earlier one. The "
-            "change is at the earlier pace; its 95 % interval holds every pace between, with room "
-            "for what two processes of one build differ. At most one in twenty marked frames is "
-            "marked by chance."
-        ),
+    return table(
+        (pair.whole, *pair.frames[:MOST_FRAMES]),
+        {
+            "<frame": lambda row: row.frame,
+            "before": lambda row: seconds(row.before_s),
+            "after": lambda row: seconds(row.after_s),
+            "change": lambda row: time_interval(row.change),
+            "<": _frame_reading,
+        },
+        caption=f"CPU time of all threads per {pair.per}, each frame's self time. During the "
+        "later capture, perfkit's fixed work (interpreter, arithmetic, memory) took "
+        f"{ratio_interval(pair.pace)} of the time that it took during the earlier one. The "
+        "change is corrected to the earlier speed; its 95 % interval covers every speed in between "
+        "and what two processes of one build differ by. At most one in twenty marked frames is "
+        "marked by chance.",
     )
 
 
-def _frame(row: FrameDifference) -> tuple[str, ...]:
-    says = ("more" if row.change.estimate > 0 else "less") if row.significant else "no difference"
-    return row.frame, seconds(row.before_s), seconds(row.after_s), time_interval(row.change), says
+def _frame_reading(row: FrameDifference) -> str:
+    if not row.significant:
+        return "no difference"
+    return "more" if row.change.estimate > 0 else "less"
 
 
 def _verdict(comparison: RunComparison) -> Verdict:
     differing = [size for size in comparison.sizes if size.differ]
     if not differing:
-        return Verdict(
-            word="no difference",
-            tone=Tone.GOOD,
-            sentence="At no size is the change beyond the intervals and the noise floor.",
-        )
+        return _unchanged("No size changed beyond the intervals and the noise floor.")
     slower = [size for size in differing if size.change.high < 1]
-    return Verdict(
-        word="changed",
-        tone=Tone.BAD if slower else Tone.GOOD,
-        sentence=(
-            f"{len(differing)} of {len(comparison.sizes)} sizes changed against the reference, "
-            f"{len(slower)} of them for the worse."
-        ),
+    return _changed(
+        f"{len(differing)} of {len(comparison.sizes)} sizes changed against the reference, "
+        f"{len(slower)} of them for the worse.",
+        worse=bool(slower),
     )
 
 
-def _row(size: ComparedSize) -> tuple[str, ...]:
-    says = ("faster" if size.change.low > 1 else "slower") if size.differ else "no difference"
-    return (
-        size.workload,
-        format_count(size.size),
-        size.pattern.value,
-        ratio_interval(size.before),
-        ratio_interval(size.after),
-        ratio_interval(size.change),
-        says,
-    )
+def _unchanged(sentence: str) -> Verdict:
+    return Verdict(word="no difference", tone=Tone.GOOD, sentence=sentence)
+
+
+def _changed(sentence: str, *, worse: bool) -> Verdict:
+    return Verdict(word="changed", tone=Tone.BAD if worse else Tone.GOOD, sentence=sentence)
+
+
+def _reading(size: ComparedSize) -> str:
+    if not size.differ:
+        return "no difference"
+    return "faster" if size.change.low > 1 else "slower"

@@ -6,12 +6,12 @@ with the size is in `sizes.py`; everything else is in `diagnosis.json`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from functools import partial
+from typing import TYPE_CHECKING
 
 from perfkit.records import FFI_LAYERS, DiagnoseVerdict, Layer, MeasureVerdict
-from perfkit.report.building import build_blocks
+from perfkit.report.endings import ending
 from perfkit.report.measuring import measure_table
-from perfkit.report.notes import notes_blocks
 from perfkit.report.page import (
     Block,
     Bullets,
@@ -21,10 +21,11 @@ from perfkit.report.page import (
     Table,
     Tone,
     Verdict,
-    columns,
+    by_workload,
+    points,
 )
 from perfkit.report.profiling import capture_table
-from perfkit.report.sizes import apart_table, model_blocks
+from perfkit.report.sizes import apart_table, by_size, model_blocks
 from perfkit.report.words import (
     UNKNOWN,
     joined,
@@ -37,9 +38,9 @@ from perfkit.report.words import (
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from perfkit.records import Diagnosis, Finding, LayerTime, Recommendation, SizeSplit
+    from perfkit.records import Diagnosis, Finding, Recommendation, SizeSplit
 
 LAYERS_PICTURE = "flame/layers.svg"
 TIMES_PICTURE = "flame/times.svg"
@@ -52,38 +53,30 @@ _FRAMES_PER_FINDING = 2
 
 def diagnose_page(diagnosis: Diagnosis) -> Page:
     """The report of `perfkit diagnose`."""
-    blocks: list[Block] = [_verdict(diagnosis)]
-    blocks += _findings(diagnosis)
+    blocks: list[Block] = [_verdict(diagnosis), *_findings(diagnosis)]
     blocks += boundary_blocks(diagnosis.sizes)
     if diagnosis.recommendation is not None:
         blocks += [Heading(text="Where to look first"), _first_look(diagnosis.recommendation)]
-    for name in dict.fromkeys(split.workload for split in diagnosis.sizes):
-        splits = [split for split in diagnosis.sizes if split.workload == name]
+    hidden = any(note.id == "kernel_unseen" for note in diagnosis.notes)
+    for name, splits in by_workload(diagnosis.sizes).items():
         blocks += [
             Heading(text=f"Where the time of a call goes: {name}"),
-            _split(diagnosis, splits),
+            split_table(splits, kernel_hidden=hidden),
+            *apart_table(splits),
+            Heading(text=f"How sure: the FFI cost of {name}"),
+            *_ffi_blocks(splits),
         ]
-        blocks += apart_table(splits)
-        blocks += [Heading(text=f"How sure: the FFI cost of {name}"), *_ffi_blocks(splits)]
     if diagnosis.model is not None:
         blocks += model_blocks(diagnosis.model)
     if diagnosis.profilers:
         blocks += [Heading(text="Profilers"), capture_table(diagnosis.profilers)]
     if diagnosis.measured is not None:
-        results = diagnosis.measured.results
-        for name in dict.fromkeys(result.workload for result in results):
-            own = [result for result in results if result.workload == name]
-            table = measure_table(own, diagnosis.measured)
-            blocks += [Heading(text=f"Against the reference: {name}"), table]
-    blocks += notes_blocks(diagnosis.notes)
-    blocks += build_blocks(diagnosis.build)
-    blocks += _pictures(diagnosis)
+        for name, results in by_workload(diagnosis.measured.results).items():
+            found = measure_table(results, diagnosis.measured)
+            blocks += [Heading(text=f"Against the reference: {name}"), found]
+    blocks += ending(diagnosis.notes, diagnosis.build)
+    blocks += points("Pictures, relative to the run directory", _pictures(diagnosis))
     return Page(title="perfkit diagnose", blocks=tuple(blocks))
-
-
-def _split(diagnosis: Diagnosis, splits: Sequence[SizeSplit]) -> Table:
-    hidden = any(note.id == "kernel_unseen" for note in diagnosis.notes)
-    return split_table(splits, kernel_hidden=hidden)
 
 
 def split_table(splits: Sequence[SizeSplit], *, kernel_hidden: bool = False) -> Table:
@@ -92,74 +85,84 @@ def split_table(splits: Sequence[SizeSplit], *, kernel_hidden: bool = False) -> 
     Args:
         kernel_hidden: whether a capture could not see the kernel's own time.
     """
-    rows = [("call", *(time_interval(split.call_s) for split in splits))]
-    titles = ("<layer", *(format_count(split.size) for split in splits))
+    rows: dict[str, Callable[[SizeSplit], str]] = {"call": lambda one: time_interval(one.call_s)}
     if not any(split.layers for split in splits):
         caption = "No profile could be split, so nothing is known about the layers."
-        return Table(columns=columns(*titles), rows=tuple(rows), caption=caption)
-    absent = []
-    for layer in Layer:
-        times = [_layer(split, layer) for split in splits]
-        if all(time is None or (time.share.estimate == 0 and time.seconds == 0) for time in times):
-            absent.append(layer)
-            continue
-        rows.append((layer.value, *(_layer_cell(time) for time in times)))
+        return by_size("layer", splits, rows, caption=caption)
+    seen = {
+        time.layer
+        for split in splits
+        for time in split.layers
+        if time.share.estimate != 0 or time.seconds != 0
+    }
+    rows |= {layer.value: partial(_layer_cell, layer) for layer in Layer if layer in seen}
     if any(split.workers_s is not None for split in splits):
-        cells = (seconds(split.workers_s) for split in splits)
-        rows.append(("other threads on a CPU", *cells))
+        rows["other threads on a CPU"] = lambda one: seconds(one.workers_s)
     caption = (
         "Shares of the wall clock of one call on the calling thread, with 95 % intervals; nothing "
         "is rescaled. The layers of a size are counted in one profile."
     )
     if kernel_hidden:
-        caption += " The kernel's own time, page faults included, was out of sight: see `waiting`."
-        absent = [layer for layer in absent if layer is not Layer.PAGE_FAULT]
+        caption += " The kernel's own time, page faults included, could not be seen: see `waiting`."
+        seen.add(Layer.PAGE_FAULT)
+    absent = [layer for layer in Layer if layer not in seen]
     if absent:
         caption += f" No sample fell into: {', '.join(absent)}."
-    return Table(columns=columns(*titles), rows=tuple(rows), caption=caption)
+    return by_size("layer", splits, rows, caption=caption)
+
+
+def _layer_cell(layer: Layer, split: SizeSplit) -> str:
+    return share_interval(next((t.share for t in split.layers if t.layer is layer), None))
+
+
+_VERDICTS: Mapping[DiagnoseVerdict, tuple[Tone, str]] = {
+    DiagnoseVerdict.OK: (
+        Tone.GOOD,
+        "At every size two independent ways of measuring it agree on the FFI cost. The layers are "
+        "counted in one accepted profile per size, and the timing passed its own checks.",
+    ),
+    DiagnoseVerdict.UNCHECKED: (Tone.CAUTION, "Not every check was possible: {missing}."),
+    DiagnoseVerdict.DISAGREE: (
+        Tone.CAUTION,
+        "No verdict on the FFI cost at {unknown}: the independent ways of measuring it "
+        "disagree there. All of them are shown below.",
+    ),
+    DiagnoseVerdict.DISTORTED: (
+        Tone.BAD,
+        "No split at {unsplit}: the profiler's cost could not be shown to stay below its limit. "
+        "The other figures are valid.",
+    ),
+    DiagnoseVerdict.UNTRUSTED: (
+        Tone.BAD,
+        "No verdict: two copies of the same build were measured as different, so none of the times "
+        "can be trusted.",
+    ),
+    DiagnoseVerdict.BUSY: (
+        Tone.BAD,
+        "No verdict: the machine was too busy to measure.",
+    ),
+}
 
 
 def _verdict(diagnosis: Diagnosis) -> Verdict:
-    verdict = diagnosis.verdict
-    unsplit = _sizes(split for split in diagnosis.sizes if not split.layers)
+    tone, sentence = _VERDICTS[diagnosis.verdict]
+    unsplit = _unsplit(diagnosis)
     unknown = _sizes(split for split in diagnosis.sizes if not split.ffi.agree)
-    tone = Tone.BAD
-    match verdict:
-        case DiagnoseVerdict.OK:
-            tone = Tone.GOOD
-            sentence = (
-                "At every size two independent ways of measuring it agree on the FFI cost. The "
-                "layers are counted in one accepted profile per size, and the timing passed its "
-                "own checks."
-            )
-        case DiagnoseVerdict.UNCHECKED:
-            tone = Tone.CAUTION
-            sentence = _unchecked(diagnosis, unsplit, unknown)
-        case DiagnoseVerdict.DISAGREE:
-            tone = Tone.CAUTION
-            sentence = (
-                f"No verdict on the FFI cost at {unknown}: the independent ways of measuring it "
-                "do not agree there. All of them are shown below."
-            )
-        case DiagnoseVerdict.DISTORTED:
-            sentence = (
-                f"No split at {unsplit}: what the profiler cost was not shown to be below its "
-                "limit. The other figures stand."
-            )
-        case DiagnoseVerdict.UNTRUSTED:
-            sentence = (
-                "No verdict: two copies of the same build were measured as different, so none of "
-                "the times may be believed."
-            )
-        case DiagnoseVerdict.BUSY:
-            sentence = "No verdict: the machine had no room for the measurement."
-        case _:
-            assert_never(verdict)
-    return Verdict(word=verdict.value, tone=tone, sentence=sentence)
+    missing = _unchecked(diagnosis, unsplit, unknown)
+    return Verdict(
+        word=diagnosis.verdict.value,
+        tone=tone,
+        sentence=sentence.format(unsplit=unsplit, unknown=unknown, missing=missing),
+    )
 
 
 def _sizes(splits: Iterable[SizeSplit]) -> str:
     return joined(dict.fromkeys(format_count(split.size) for split in splits))
+
+
+def _unsplit(diagnosis: Diagnosis) -> str:
+    """The sizes that have no profile to split."""
+    return _sizes(split for split in diagnosis.sizes if not split.layers)
 
 
 def _unchecked(diagnosis: Diagnosis, unsplit: str, unknown: str) -> str:
@@ -172,43 +175,38 @@ def _unchecked(diagnosis: Diagnosis, unsplit: str, unknown: str) -> str:
     measured = diagnosis.measured
     if measured is not None and measured.verdict is not MeasureVerdict.OK:
         missing.append("nothing shows that the machine was quiet while it was timed")
-    return f"Not every check was possible: {'; '.join(missing) or 'see the notes'}."
+    return "; ".join(missing) or "see the notes"
 
 
 def _findings(diagnosis: Diagnosis) -> list[Block]:
-    unsplit = _sizes(split for split in diagnosis.sizes if not split.layers)
+    unsplit = _unsplit(diagnosis)
     if not diagnosis.findings:
-        text = "Nothing that costs enough to be named was found."
+        text = "Found nothing that costs enough to report."
         if diagnosis.verdict in (DiagnoseVerdict.BUSY, DiagnoseVerdict.UNTRUSTED):
             text = "Findings are withheld together with the verdict."
         elif unsplit:
             text = (
-                f"None, by the rules that could be asked. Most rules read a profile, and at "
-                f"{unsplit} there was none that can be split, so much may have gone unseen there."
+                "None from the rules that could run. Most rules need a profile, and there was none "
+                f"to split at {unsplit}, so problems there may have gone unnoticed."
             )
         return [Heading(text="Findings"), Paragraph(text=text)]
     shown = diagnosis.findings[:FINDINGS_ON_THE_PAGE]
     rest = len(diagnosis.findings) - len(shown)
-    blocks: list[Block] = [
-        Heading(text="Findings, by what fixing each would gain"),
-        Bullets(items=tuple(_finding(finding) for finding in shown), ordered=True),
-    ]
-    more = []
-    if rest:
-        more.append(f"{rest} more in diagnosis.json.")
+    more = [f"{rest} more in diagnosis.json."] if rest else []
     if unsplit:
         more.append(
-            f"At {unsplit} there was no profile that can be split: most rules were not asked there."
+            f"There was no profile to split at {unsplit}, so most rules could not run there."
         )
-    if more:
-        blocks.append(Paragraph(text=" ".join(more)))
-    return blocks
+    return [
+        Heading(text="Findings, by what fixing each would gain"),
+        Bullets(items=tuple(map(_finding, shown)), ordered=True),
+        *([Paragraph(text=" ".join(more))] if more else []),
+    ]
 
 
 def boundary_blocks(splits: Sequence[SizeSplit]) -> list[Block]:
     """Whether the boundary is the problem, in a sentence for each size at which that is known."""
-    told = tuple(text for split in splits if (text := _boundary(split)))
-    return [Heading(text="The boundary"), Bullets(items=told)] if told else []
+    return points("The boundary", filter(None, map(_boundary, splits)))
 
 
 def _boundary(split: SizeSplit) -> str:
@@ -230,22 +228,18 @@ def _boundary(split: SizeSplit) -> str:
     return f"{text}, most of it {most.layer} ({percent(most.share.estimate)})."
 
 
-def _pictures(diagnosis: Diagnosis) -> list[Block]:
+def _pictures(diagnosis: Diagnosis) -> Iterator[str]:
     """Every picture of the run, by what it shows."""
-    items = []
     if diagnosis.sizes:
-        items.append(f"where the time goes: {LAYERS_PICTURE}")
+        yield f"where the time goes: {LAYERS_PICTURE}"
     if diagnosis.measured is not None and diagnosis.measured.results:
-        items.append(f"time against size: {TIMES_PICTURE}")
+        yield f"time against size: {TIMES_PICTURE}"
     for capture in diagnosis.profilers:
         if "flame" in capture.files:
             size = "" if capture.size is None else f" at {format_count(capture.size)}"
             used = "" if capture.accepted else ", not used"
             path = capture.files["flame"].as_posix()
-            items.append(f"flame graph{size} ({capture.profiler}{used}): {path}")
-    if not items:
-        return []
-    return [Heading(text="Pictures, relative to the run directory"), Bullets(items=tuple(items))]
+            yield f"flame graph{size} ({capture.profiler}{used}): {path}"
 
 
 def _finding(finding: Finding) -> str:
@@ -272,45 +266,34 @@ def _first_look(recommendation: Recommendation) -> Paragraph:
     return Paragraph(text=text)
 
 
-def _layer(split: SizeSplit, layer: Layer) -> LayerTime | None:
-    return next((time for time in split.layers if time.layer is layer), None)
-
-
-def _layer_cell(time: LayerTime | None) -> str:
-    return UNKNOWN if time is None else share_interval(time.share)
-
-
 def _ffi_blocks(splits: Sequence[SizeSplit]) -> list[Block]:
     """Every estimator's answer, agreeing or not, and the reason where one has none."""
-    names = dict.fromkeys(e.name for split in splits for e in split.ffi.estimators)
-    rows = [
-        (
-            "known share of the call",
-            *(_known_share(split) for split in splits),
-        )
-    ]
+    rows: dict[str, Callable[[SizeSplit], str]] = {"known share of the call": _known_share}
     if any(split.ffi.agreeing for split in splits):
-        rows.append(("agreed by", *(",\n".join(s.ffi.agreeing) or UNKNOWN for s in splits)))
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for name in names:
-        cells = []
-        for split in splits:
-            found = next((e for e in split.ffi.estimators if e.name == name), None)
-            cells.append(time_interval(found.seconds) if found else UNKNOWN)
-            if found is not None and found.reason:
-                reasons.setdefault((name, found.reason), []).append(format_count(split.size))
-        rows.append((name, *cells))
-    titles = ("<estimator", *(format_count(split.size) for split in splits))
+        rows["agreed by"] = lambda split: ",\n".join(split.ffi.agreeing) or UNKNOWN
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for split in splits:
+        for one in split.ffi.estimators:
+            rows[one.name] = partial(_estimate_cell, one.name)
+            found = reasons.setdefault(one.name, {})
+            if one.reason:
+                found.setdefault(one.reason, []).append(format_count(split.size))
     caption = (
         "Seconds per call by each estimator, with its interval. The FFI is glue, conversions and "
         "GIL; an answer that includes the output's allocation and release says so below. A share "
         "is known only where two independent ones agree over what both cover."
     )
-    blocks: list[Block] = [Table(columns=columns(*titles), rows=tuple(rows), caption=caption)]
-    if reasons:
-        told = (f"{name} at {', '.join(at)}: {why}" for (name, why), at in reasons.items())
-        blocks.append(Bullets(items=tuple(told)))
-    return blocks
+    told = tuple(
+        f"{name} at {', '.join(sizes)}: {reason}"
+        for name, found in reasons.items()
+        for reason, sizes in found.items()
+    )
+    shown = by_size("estimator", splits, rows, caption=caption)
+    return [shown, Bullets(items=told)] if told else [shown]
+
+
+def _estimate_cell(name: str, split: SizeSplit) -> str:
+    return time_interval(next((e.seconds for e in split.ffi.estimators if e.name == name), None))
 
 
 def _known_share(split: SizeSplit) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perfkit.report.page import Block, Bullets, Heading, Page, Table, Tone, Verdict, columns
+from perfkit.report.page import Page, Tone, Verdict, points, table
 from perfkit.report.words import joined
 
 if TYPE_CHECKING:
@@ -17,28 +17,25 @@ def doctor_page(checks: Sequence[Check]) -> Page:
     """The report of `perfkit doctor`."""
     missing = [check for check in checks if not check.ok and check.required]
     limited = [check for check in checks if not check.ok and not check.required]
+    named = joined(check.id for check in missing or limited)
     if missing:
-        which = joined(check.id for check in missing)
-        sentence = f"Required, but missing: {which}."
-        verdict = Verdict(word="not ready", tone=Tone.BAD, sentence=sentence)
+        verdict = Verdict(
+            word="not ready", tone=Tone.BAD, sentence=f"Required, but missing: {named}."
+        )
     elif limited:
-        which = joined(check.id for check in limited)
-        sentence = f"Everything required was found. Missing or limited: {which}."
+        sentence = f"Everything required was found. Missing or limited: {named}."
         verdict = Verdict(word="ready", tone=Tone.CAUTION, sentence=sentence)
     else:
         verdict = Verdict(word="ready", tone=Tone.GOOD, sentence="Everything was found.")
-    rows = tuple(
-        (
-            "ok" if check.ok else ("MISSING" if check.required else "limited"),
-            check.id,
-            check.found,
-        )
-        for check in checks
+    found = table(
+        checks,
+        {"<": _state, "<check": lambda check: check.id, "<found": lambda check: check.found},
     )
-    blocks: list[Block] = [verdict, Table(columns=columns("<", "<check", "<found"), rows=rows)]
-    remedies = tuple(
-        f"{check.id}: {check.remedy}" for check in (*missing, *limited) if check.remedy
-    )
-    if remedies:
-        blocks += [Heading(text="To do"), Bullets(items=remedies)]
-    return Page(title="perfkit doctor", blocks=tuple(blocks))
+    to_do = (f"{check.id}: {check.remedy}" for check in (*missing, *limited) if check.remedy)
+    return Page(title="perfkit doctor", blocks=(verdict, found, *points("To do", to_do)))
+
+
+def _state(check: Check) -> str:
+    if check.ok:
+        return "ok"
+    return "MISSING" if check.required else "limited"

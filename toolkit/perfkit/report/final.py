@@ -30,8 +30,8 @@ def final_report(report: TuneReport) -> str:
         parts += [
             f"\n![Speed-up by trial]({PICTURE_FILE})\n",
             "\n## All iterations\n\n`speedup` is reference time over subject time, `change` the "
-            "starting build's time over the trial's; estimates, their intervals are in "
-            "`iteration_summary.jsonl`. Seconds for the rest.\n",
+            "starting build's time over the trial's; these are estimates, and their intervals are "
+            "in `iteration_summary.jsonl`. Seconds for the rest.\n",
             f"\n```text\n{table}\n```\n",
         ]
     return "".join(parts)
@@ -42,17 +42,12 @@ def iterations_frame(report: TuneReport) -> pd.DataFrame:
     import pandas as pd
 
     sizes = sorted({size.size for trial in report.trials for size in trial.sizes})
-    names = list(report.start_params or {})
-    rows = []
-    for trial in report.trials:
-        line = summary(trial)
-        row = {"iteration": trial.iteration, "stage": trial.stage, "outcome": line["outcome"]}
-        row |= {name: trial.params.get(name) for name in names}
-        for figure in ("speedup", "change"):
-            row |= {
-                f"{figure} {format_count(size)}": line.get(f"{figure}_{size}") for size in sizes
-            }
-        rows.append({**row, "build_s": trial.build_s, "bench_s": trial.bench_s})
-    columns = ["iteration", "stage", "outcome", *names]
-    columns += [f"{figure} {format_count(s)}" for figure in ("speedup", "change") for s in sizes]
-    return pd.DataFrame(rows, columns=[*columns, "build_s", "bench_s"])
+    figures = {
+        f"{figure}_{size}": f"{figure} {format_count(size)}"
+        for figure in ("speedup", "change")
+        for size in sizes
+    }
+    names = report.start_params or {}
+    columns = ["iteration", "stage", "outcome", *names, *figures, "build_s", "bench_s"]
+    rows = pd.DataFrame([{**summary(trial), **trial.params} for trial in report.trials])
+    return rows.reindex(columns=columns).rename(columns=figures)

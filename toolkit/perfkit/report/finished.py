@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from perfkit import run_files
 from perfkit.diagnose.promises import Chapter, tell, workloads_of
 from perfkit.errors import StoreError
 from perfkit.measure.compare import config_values, refuse_other_machines, refuse_other_work
+from perfkit.records import Diagnosis, MeasureReport, ProfileReport, TuneReport
 from perfkit.report import diagnosis, final, machine, markdown, measuring, tuning
-from perfkit.report.page import Paragraph, Report
+from perfkit.report.page import Paragraph
 from perfkit.report.profiling import profile_page
 from perfkit.report.story import story_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from perfkit.records import Diagnosis, MeasureReport, Result, TuneReport
-    from perfkit.report.page import Document, Page
+    from perfkit.records import Result
+    from perfkit.report.page import Page, Report
     from perfkit.run_files import RecordFile
     from perfkit.store import Run
 
@@ -34,76 +35,55 @@ class ResultKind:
     """One kind of result: where it is kept, and what it looks like.
 
     Attributes:
-        page: for people.
-        document: for programs.
-        draw: pictures by their names in the run directory.
+        page: for people; programs get `machine.document`.
         text: what `final_report.md` holds, where that is more than the page.
     """
 
     file: RecordFile[Any]
     page: Callable[[Any], Page]
-    document: Callable[[Any], Document]
-    draw: Callable[[Any], Mapping[str, bytes]] = lambda _: {}
     text: Callable[[Any], str] | None = None
 
 
-def _measure_pictures(report: MeasureReport) -> dict[str, bytes]:
-    from perfkit.report import pictures  # here and below: matplotlib is slow to import
-
-    return {"times.svg": pictures.times(report)}
-
-
-def _diagnose_pictures(found: Diagnosis) -> dict[str, bytes]:
-    from perfkit.report import pictures
-
-    drawn = {diagnosis.LAYERS_PICTURE: pictures.layers(found)} if found.sizes else {}
-    if found.measured is not None and found.measured.results:
-        drawn[diagnosis.TIMES_PICTURE] = pictures.times(found.measured)
-    return drawn
-
-
-def _tune_pictures(report: TuneReport) -> dict[str, bytes]:
-    from perfkit.report import pictures
-
-    return {final.PICTURE_FILE: pictures.iterations(report)}
-
-
 KINDS = (
-    ResultKind(
-        file=run_files.MEASUREMENT,
-        page=measuring.measure_page,
-        document=machine.measure_json,
-        draw=_measure_pictures,
-    ),
-    ResultKind(file=run_files.PROFILE, page=profile_page, document=machine.profile_json),
-    ResultKind(
-        file=run_files.DIAGNOSIS,
-        page=diagnosis.diagnose_page,
-        document=machine.diagnose_json,
-        draw=_diagnose_pictures,
-    ),
-    ResultKind(
-        file=run_files.TUNING,
-        page=tuning.tune_page,
-        document=machine.tune_json,
-        draw=_tune_pictures,
-        text=final.final_report,
-    ),
+    ResultKind(file=run_files.MEASUREMENT, page=measuring.measure_page),
+    ResultKind(file=run_files.PROFILE, page=profile_page),
+    ResultKind(file=run_files.DIAGNOSIS, page=diagnosis.diagnose_page),
+    ResultKind(file=run_files.TUNING, page=tuning.tune_page, text=final.final_report),
 )
+
+
+def _drawn(result: Result) -> dict[str, bytes]:
+    """Pictures of a result, by their names in the run directory; a profile has its own already."""
+    if isinstance(result, ProfileReport):
+        return {}
+    from perfkit.report import pictures  # here: matplotlib is slow to import
+
+    match result:
+        case MeasureReport():
+            return {"times.svg": pictures.times(result)}
+        case TuneReport():
+            return {final.PICTURE_FILE: pictures.iterations(result)}
+        case Diagnosis():
+            drawn = {diagnosis.LAYERS_PICTURE: pictures.layers(result)} if result.sizes else {}
+            if result.measured is not None and result.measured.results:
+                drawn[diagnosis.TIMES_PICTURE] = pictures.times(result.measured)
+            return drawn
+        case _:
+            assert_never(result)
 
 
 def keep(run: Run, result: Result) -> Report:
     """Write a run's result, its report and its pictures; what is shown also says where they are."""
     kind = _kind(result)
     kind.file.save(run, result)
-    text = markdown.render(kind.page(result)) if kind.text is None else kind.text(result)
+    page = kind.page(result)
+    text = markdown.render(page) if kind.text is None else kind.text(result)
     run.write(run_files.REPORT_FILE, text)
-    for name, picture in kind.draw(result).items():
+    for name, picture in _drawn(result).items():
         run.write(name, picture)
     where = Paragraph(text=f"All files are in {run.directory}")
-    page = kind.page(result)
     page = dataclasses.replace(page, blocks=(*page.blocks, where))
-    return Report(page=page, document=kind.document(result))
+    return machine.report_of(page, result)
 
 
 def load(run: Run) -> Report:
@@ -113,8 +93,7 @@ def load(run: Run) -> Report:
         StoreError: the run ended before it had one, or another perfkit wrote it.
     """
     result = _result(run)
-    kind = _kind(result)
-    return Report(page=kind.page(result), document=kind.document(result))
+    return machine.report_of(_kind(result).page(result), result)
 
 
 def load_several(runs: Sequence[Run]) -> Report:
@@ -140,7 +119,7 @@ def load_several(runs: Sequence[Run]) -> Report:
         for run, result in zip(runs, results, strict=True)
     ]
     story = tell(chapters)
-    return Report(page=story_page(story), document=machine.story_json(story))
+    return machine.story_report(story_page(story), story)
 
 
 def report_file(run: Run) -> Path:

@@ -11,42 +11,22 @@ from typing import TYPE_CHECKING, assert_never
 
 from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.records import MeasureVerdict, Pattern
-from perfkit.report.building import build_blocks
-from perfkit.report.notes import notes_blocks
-from perfkit.report.page import (
-    Block,
-    Bullets,
-    Heading,
-    Page,
-    Table,
-    Tone,
-    Verdict,
-    columns,
-)
-from perfkit.report.words import (
-    UNKNOWN,
-    joined,
-    percent,
-    ratio_interval,
-    seconds,
-    time_interval,
-)
+from perfkit.report.endings import ending
+from perfkit.report.page import Heading, Page, Tone, Verdict, by_workload, points, table
+from perfkit.report.words import UNKNOWN, joined, percent, ratio_interval, seconds, time_interval
 from perfkit.units import format_count, format_ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from perfkit.records import (
-        Interval,
-        LoadedModule,
-        MeasureReport,
-        SizeResult,
-    )
+    from perfkit.diagnose.promises import Gain
+    from perfkit.records import Interval, MeasureReport, SizeResult
+    from perfkit.report.page import Block, Table
 
 _SPEEDUP_BASE = (
-    "Each: per element, the time of a call over its size. Speed-up is reference time over subject "
-    "time, from the ratios block by block. Brackets: 95 % interval. A target is met by the lower "
-    "bound. Blocks: undisturbed of all."
+    "Each: the time per element. Speed-up is reference time over subject time, from the ratios of "
+    "the blocks. Brackets: 95 % interval. A target is met when the lower bound reaches it. Blocks: "
+    "undisturbed out of all."
 )
 _CHANGE_BASE = (
     " Change is {other}'s time over {this}'s: above 1x {this} is faster; nothing inside the noise "
@@ -57,26 +37,30 @@ _CHANGE_BASE = (
 def measure_page(report: MeasureReport) -> Page:
     """The report of `perfkit measure`."""
     blocks: list[Block] = [measure_verdict(report)]
-    if report.verdict is MeasureVerdict.BUSY and report.foreign_cores:
+    busy = report.verdict is MeasureVerdict.BUSY
+    if busy and report.foreign_cores:
         title = "Cores that other programs used, by the system's count"
         blocks += _cores_blocks(title, "cores used", report.foreign_cores)
-    elif report.verdict is MeasureVerdict.BUSY and report.effective_cores:
+    elif busy and report.effective_cores:
         title = "Room on the machine, by perfkit's own fixed work"
         blocks += _cores_blocks(title, "cores free", report.effective_cores)
-    for name in dict.fromkeys(result.workload for result in report.results):
-        results = [result for result in report.results if result.workload == name]
-        if report.verdict is MeasureVerdict.BUSY:
-            blocks += [Heading(text=name), _blocks_table(results)]
-            continue
-        blocks += [Heading(text=name), measure_table(results, report)]
-    blocks += notes_blocks(report.notes)
-    blocks += build_blocks(report.build)
-    blocks += _loaded_blocks(report.loaded)
+    for name, results in by_workload(report.results).items():
+        shown = _blocks_table(results) if busy else measure_table(results, report)
+        blocks += [Heading(text=name), shown]
+    blocks += ending(report.notes, report.build)
+    blocks += points(  # each file once, however many processes loaded it
+        "What ran",
+        (
+            f"{one.module} from {one.path.as_posix()} (sha256 {one.sha256[:12]}, "
+            f"Python {one.python})"
+            for one in report.loaded
+        ),
+    )
     return Page(title="perfkit measure", blocks=tuple(blocks))
 
 
 def measure_verdict(report: MeasureReport) -> Verdict:
-    """Whether the figures may be believed, and which targets were met."""
+    """Whether the figures can be trusted, and which targets were met."""
     tone = Tone.BAD
     match report.verdict:
         case MeasureVerdict.OK:
@@ -85,18 +69,19 @@ def measure_verdict(report: MeasureReport) -> Verdict:
             sentence = _floor_sentence(report.noise_floor)
             if missed:
                 which = joined(f"{r.workload} at {format_count(r.size)}" for r in missed)
-                sentence += f" Target missed: {which}."
+                names = dict.fromkeys(f"`perfkit diagnose -w {r.workload}`" for r in missed)
+                sentence += f" Target missed: {which}. To see why: {joined(names)}."
         case MeasureVerdict.UNCHECKED:
             tone = Tone.CAUTION
             sentence = (
-                "No sentinel and no comparison of identical code stands behind these figures: a "
-                "busy machine would not have been noticed."
+                "These figures have neither a sentinel nor a comparison of identical code: a busy "
+                "machine would not have been noticed."
             )
         case MeasureVerdict.BUSY:
             valid = sum(result.valid_blocks for result in report.results)
             total = sum(result.blocks for result in report.results)
             counted = f" ({valid} of {total} blocks were undisturbed)" if total else ""
-            sentence = f"No verdict: the machine had no room for the measurement{counted}."
+            sentence = f"No verdict: the machine was too busy to measure{counted}."
         case MeasureVerdict.UNTRUSTED:
             sentence = "No verdict: identical copies of the build measured as different."
         case _:
@@ -112,30 +97,36 @@ def measure_table(results: Sequence[SizeResult], report: MeasureReport) -> Table
         report: that they are from: what its verdict does not carry is withheld.
     """
     with_change = any(result.change is not None for result in results)
-    with_contended = any(result.contended_speedup is not None for result in results)
-    with_pattern = any(result.pattern is not Pattern.HOT for result in results)
-    titles = ["size", "time per call", "reference", "speed-up", "target", "met"]
-    titles += ["contended speed-up"] if with_contended else []
-    titles += ["change", "<reading"] if with_change else []
-    rows = []
-    for result in results:
-        size = format_count(result.size)
-        row = [
-            f"{size}\n{result.pattern}" if with_pattern else size,
-            f"{time_interval(result.time_s)}\n{seconds(result.time_s.estimate / result.size)} each",
-            time_interval(result.reference_s),
-            ratio_interval(result.speedup),
-            format_ratio(result.target) if result.target is not None else UNKNOWN,
-            met_text(result.target, result.met),
-        ]
-        row += [ratio_interval(result.contended_speedup)] if with_contended else []
-        if with_change:
-            reading = _reading(result, report)
-            row += [ratio_interval(result.change), reading]
-        row.append(f"{result.valid_blocks}/{result.blocks}")
-        rows.append(tuple(row))
+    cells: dict[str, Callable[[SizeResult], str]] = {
+        "size": size_cell(results),
+        "time per call": lambda one: (
+            f"{time_interval(one.time_s)}\n{seconds(one.time_s.estimate / one.size)} each"
+        ),
+        "reference": lambda one: time_interval(one.reference_s),
+        "speed-up": lambda one: ratio_interval(one.speedup),
+        "target": target_text,
+        "met": lambda one: met_text(one.target, one.met),
+    }
+    if any(result.contended_speedup is not None for result in results):
+        cells["contended speed-up"] = lambda one: ratio_interval(one.contended_speedup)
+    if with_change:
+        cells["change"] = lambda one: ratio_interval(one.change)
+        cells["<reading"] = lambda one: _reading(one, report)
+    cells["blocks"] = lambda one: f"{one.valid_blocks}/{one.blocks}"
     caption = _SPEEDUP_BASE + (_change_base(results[0]) if with_change else "")
-    return Table(columns=columns(*titles, "blocks"), rows=tuple(rows), caption=caption)
+    return table(results, cells, caption=caption)
+
+
+def size_cell(results: Sequence[SizeResult | Gain]) -> Callable[[SizeResult | Gain], str]:
+    """What shows a result's size; with how calls follow each other if any are not back to back."""
+    if all(result.pattern is Pattern.HOT for result in results):
+        return lambda one: format_count(one.size)
+    return lambda one: f"{format_count(one.size)}\n{one.pattern}"
+
+
+def target_text(result: SizeResult) -> str:
+    """The target of a size, `–` where there is none."""
+    return UNKNOWN if result.target is None else format_ratio(result.target)
 
 
 def _change_base(result: SizeResult) -> str:
@@ -166,7 +157,7 @@ def change_text(change: Interval | None, noise_floor: float | None) -> str:
 
 
 def _reading(result: SizeResult, report: MeasureReport) -> str:
-    """A change in a word, or `withheld` where nothing stands behind the figures."""
+    """A change in a word, or `withheld` where nothing supports the figures."""
     if result.change is not None and report.verdict is not MeasureVerdict.OK:
         return "withheld"
     floor = result.noise_floor if result.noise_floor is not None else report.noise_floor
@@ -174,48 +165,36 @@ def _reading(result: SizeResult, report: MeasureReport) -> str:
 
 
 def _blocks_table(results: Sequence[SizeResult]) -> Table:
-    """What a busy machine leaves to say: how many blocks were undisturbed, and no figure."""
-    rows = tuple(
-        (format_count(result.size), str(result.valid_blocks), str(result.blocks))
-        for result in results
+    """All that a busy machine lets perfkit say: how many blocks were undisturbed, and no figure."""
+    return table(
+        results,
+        {
+            "size": lambda one: format_count(one.size),
+            "undisturbed blocks": lambda one: str(one.valid_blocks),
+            "blocks": lambda one: str(one.blocks),
+        },
     )
-    return Table(columns=columns("size", "undisturbed blocks", "blocks"), rows=rows)
 
 
 def _cores_blocks(title: str, what: str, found: Sequence[float]) -> list[Block]:
     """A histogram of cores by block, in steps of a quarter core."""
     counts = Counter(math.floor(4 * cores) for cores in found)
     widest = max(counts.values())
-    rows = tuple(
-        (
-            f"{step / 4:.2f} to {(step + 1) / 4:.2f}",
-            str(count),
-            "#" * math.ceil(30 * count / widest),
-        )
-        for step, count in sorted(counts.items())
+    histogram = table(
+        sorted(counts.items()),
+        {
+            what: lambda bar: f"{bar[0] / 4:.2f} to {(bar[0] + 1) / 4:.2f}",
+            "blocks": lambda bar: str(bar[1]),
+            "<": lambda bar: "#" * math.ceil(30 * bar[1] / widest),
+        },
     )
-    table = Table(columns=columns(what, "blocks", "<"), rows=rows)
-    return [Heading(text=title), table]
+    return [Heading(text=title), histogram]
 
 
 def _floor_sentence(noise_floor: float | None) -> str:
     if noise_floor is None:
-        return "The machine had room."
+        return "The machine was quiet enough."
     return (
-        f"The machine had room, and identical copies of the build differ by no more than "
+        f"The machine was quiet enough, and identical copies of the build differ by at most "
         f"{percent(noise_floor)} of the time of a call (the noise floor)."
     )
-
-
-def _loaded_blocks(loaded: Sequence[LoadedModule]) -> list[Block]:
-    """Which binaries ran: each file once, however many processes loaded it."""
-    items = tuple(
-        dict.fromkeys(
-            f"{module.module} from {module.path.as_posix()} (sha256 {module.sha256[:12]}, "
-            f"Python {module.python})"
-            for module in loaded
-        )
-    )
-    if not items:
-        return []
-    return [Heading(text="What ran"), Bullets(items=items)]

@@ -1,14 +1,17 @@
-"""A report as a list of blocks, before it has a form.
+"""A report as a list of blocks, before it has a form, and the few ways in which pages are built.
 
-Each command's content is made once (`perfkit.report.pages`); console and Markdown render the same
-blocks. Nothing here knows what a block is about.
+Each command's page is made once; console and Markdown render the same blocks. Nothing here knows
+what a block is about.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class Tone(StrEnum):
@@ -98,3 +101,36 @@ def columns(*titles: str) -> tuple[Column, ...]:
     return tuple(
         Column(title=title.removeprefix("<"), right=not title.startswith("<")) for title in titles
     )
+
+
+Item = TypeVar("Item")
+
+
+def table(
+    items: Iterable[Item], cells: Mapping[str, Callable[[Item], str]], *, caption: str = ""
+) -> Table:
+    """One row per item; `cells` has each column's title (see `columns`) and what it shows."""
+    rows = tuple(tuple(cell(item) for cell in cells.values()) for item in items)
+    return Table(columns=columns(*cells), rows=rows, caption=caption)
+
+
+def points(title: str, items: Iterable[str], *, ordered: bool = False) -> list[Block]:
+    """Short points under a heading, each one once; nothing where there are none."""
+    found = tuple(dict.fromkeys(items))
+    return [Heading(text=title), Bullets(items=found, ordered=ordered)] if found else []
+
+
+class _OfWorkload(Protocol):
+    @property
+    def workload(self) -> str: ...
+
+
+Figures = TypeVar("Figures", bound=_OfWorkload)
+
+
+def by_workload(items: Iterable[Figures]) -> dict[str, list[Figures]]:
+    """What belongs to each workload, in the order of the first of each."""
+    found: dict[str, list[Figures]] = {}
+    for item in items:
+        found.setdefault(item.workload, []).append(item)
+    return found

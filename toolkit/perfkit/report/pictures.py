@@ -9,18 +9,20 @@ be told apart with any kind of colour blindness. What the figures mean is not kn
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from perfkit.records import FFI_LAYERS, Layer, Pattern, TrialOutcome
-from perfkit.report.words import seconds, time_interval
-from perfkit.units import format_count
+from perfkit.report.page import by_workload
+from perfkit.report.words import time_interval
+from perfkit.units import format_count, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from matplotlib.axes import Axes
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
         MeasureReport,
         SizeResult,
         SizeSplit,
-        Trial,
         TuneReport,
     )
 
@@ -39,17 +40,24 @@ _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
     "font.size": 10,
+    "axes.prop_cycle": cycler(
+        color=("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+    ),
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "errorbar.capsize": 3,
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "hatch.linewidth": 0.7,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 5,
     "figure.constrained_layout.use": True,
 }
-
-_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 _LAYER_LOOKS: dict[Layer, tuple[str, str]] = {
@@ -73,43 +81,46 @@ _SMALLEST_LABELLED_SHARE = 0.06
 def times(report: MeasureReport) -> bytes:
     """Time per call against size, subject and reference, and the speed-up with its targets.
 
-    Both axes of the upper panels are logarithmic; one column of panels per workload.
+    Both axes of the upper panels are logarithmic; one column of panels per workload. Calls that
+    follow each other alone: the idle pattern is another question.
     """
-    groups = _by_workload(report.results)
+    groups = by_workload(one for one in report.results if one.pattern is Pattern.HOT)
     if not groups:
         return _empty("No figure was measured")
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(2, len(groups), squeeze=False, sharex="col")
-        for column, (name, results) in enumerate(groups):
-            _draw_times(panels[0][column], name, results)
-            _draw_speedups(panels[1][column], results)
-            _size_axis(panels[1][column], [result.size for result in results])
+        for (upper, lower), (name, found) in zip(panels.T, groups.items(), strict=True):
+            results = sorted(found, key=lambda one: one.size)
+            _draw_times(upper, name, results)
+            _draw_speedups(lower, results)
 
     return _picture(draw, width=max(6.4, 5.2 * len(groups)), height=6.8)
 
 
 def iterations(report: TuneReport) -> bytes:
     """Speed-up by trial: against the reference with the targets, and against the starting build."""
-    measured = [trial for trial in report.trials if trial.sizes]
-    if not measured:
+    found = [(trial, one) for trial in report.trials for one in trial.sizes]
+    if not found:
         return _empty("No trial was measured")
-    sizes = sorted({size.size for trial in measured for size in trial.sizes})
-    with_reference = any(size.speedup for trial in measured for size in trial.sizes)
+    sizes = sorted({one.size for _, one in found})
+    with_reference = any(one.speedup for _, one in found)
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(2 if with_reference else 1, 1, squeeze=False, sharex=True)
+        rows = figure.subplots(2 if with_reference else 1, 1, squeeze=False, sharex=True)
+        panels = [row[0] for row in rows]
         for number, size in enumerate(sizes):
+            # Sizes stand a little beside each other, so that no interval hides another.
+            own = [(t.iteration + 0.06 * number, one) for t, one in found if one.size == size]
+            label = f"n = {format_count(size)}"
+            _line(panels[-1], [(place, one.change) for place, one in own], number, label)
             if with_reference:
-                _draw_trials(panels[0][0], measured, size, number, "speedup")
-            _draw_trials(panels[-1][0], measured, size, number, "change")
-        _finish_trials([row[0] for row in panels], report, with_reference=with_reference)
-        figure.legend(
-            *panels[-1][0].get_legend_handles_labels(),
-            loc="outside upper center",
-            ncols=min(len(sizes), 6),
-            frameon=False,
-        )
+                _line(panels[0], [(place, one.speedup) for place, one in own], number, label)
+                for target in {one.target for _, one in own if one.speedup} - {None}:
+                    panels[0].axhline(target, color=f"C{number}", linewidth=1.0, linestyle=":")
+        _finish_trials(panels, report, with_reference=with_reference)
+        handles, labels = panels[-1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(sizes), 6))
 
     height = 6.8 if with_reference else 4.0
     return _picture(draw, width=max(6.4, 0.55 * len(report.trials) + 3), height=height)
@@ -123,28 +134,27 @@ def layers(diagnosis: Diagnosis) -> bytes:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for row, split in enumerate(splits):
-            _draw_split(axes, len(splits) - 1 - row, split)
-        axes.set_yticks(range(len(splits) - 1, -1, -1), [_split_label(split) for split in splits])
-        axes.set_ylim(-0.6, len(splits) - 0.4)
-        axes.set_xlim(0, max(1.0, *(_total_share(split) for split in splits)))
+        upward = splits[::-1]
+        for place, split in enumerate(upward):
+            _draw_split(axes, place, split)
+        axes.set_yticks(range(len(upward)), list(map(_split_label, upward)))
+        axes.set_ylim(-0.6, len(upward) - 0.4)
+        totals = [sum(time.share.estimate for time in split.layers) for split in splits]
+        axes.set_xlim(0, max(1.0, *totals))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
         axes.set_xlabel(
             "share of the wall clock of one call, on the calling thread; ±: 95 % interval"
         )
         axes.grid(visible=False, axis="y")
-        axes.set_title(
-            f"Where the time of a call goes (verdict: {diagnosis.verdict})", loc="left", fontsize=11
-        )
+        axes.set_title(f"Where the time of a call goes (verdict: {diagnosis.verdict})")
         handles, labels = axes.get_legend_handles_labels()
         known = dict(zip(labels, handles, strict=True))
-        shown = [layer for layer in Layer if _label(layer) in known]
+        shown = [label for label in map(_label, Layer) if label in known]
         figure.legend(
-            [known[_label(layer)] for layer in shown],
-            [_label(layer) for layer in shown],
+            [known[label] for label in shown],
+            shown,
             loc="outside lower center",
             ncols=5,
-            frameon=False,
             handlelength=1.6,
             handleheight=1.1,
         )
@@ -152,7 +162,7 @@ def layers(diagnosis: Diagnosis) -> bytes:
     return _picture(draw, width=8.6, height=1.9 + 0.62 * len(splits))
 
 
-def _picture(draw: Callable[[Figure], None], *, width: float, height: float) -> bytes:
+def _picture(draw: Callable[[Figure], object], *, width: float, height: float) -> bytes:
     """Draw in perfkit's own settings, whatever the user's matplotlibrc says."""
     stream = io.BytesIO()
     with mpl.rc_context():
@@ -165,86 +175,59 @@ def _picture(draw: Callable[[Figure], None], *, width: float, height: float) -> 
 
 
 def _empty(text: str) -> bytes:
-    def draw(figure: Figure) -> None:
-        figure.text(0.5, 0.5, text, ha="center", va="center", color="#555555")
-
-    return _picture(draw, width=4.0, height=1.2)
-
-
-def _by_workload(results: Sequence[SizeResult]) -> list[tuple[str, list[SizeResult]]]:
-    """Hot results by workload, by size: the idle pattern is another question."""
-    hot = [result for result in results if result.pattern is Pattern.HOT]
-    names = dict.fromkeys(result.workload for result in hot)
-    return [
-        (name, sorted((r for r in hot if r.workload == name), key=lambda result: result.size))
-        for name in names
-    ]
-
-
-def _errors(
-    points: Sequence[tuple[float, Interval]],
-) -> tuple[list[float], list[float], list[list[float]]]:
-    """Positions, estimates, and the distances to both bounds as matplotlib wants them."""
-    return (
-        [position for position, _ in points],
-        [interval.estimate for _, interval in points],
-        [
-            [interval.estimate - interval.low for _, interval in points],
-            [interval.high - interval.estimate for _, interval in points],
-        ],
+    return _picture(
+        lambda figure: figure.text(0.5, 0.5, text, ha="center", va="center", color="#555555"),
+        width=4.0,
+        height=1.2,
     )
 
 
 def _line(
     axes: Axes,
-    points: Sequence[tuple[float, Interval]],
+    points: Iterable[tuple[float, Interval | None]],
     number: int,
     label: str,
-    *,
-    dashed: bool = False,
+    style: str = "-",
 ) -> None:
-    if not points:
-        return
-    positions, estimates, errors = _errors(points)
-    axes.errorbar(
-        positions,
-        estimates,
-        yerr=errors,
-        label=label,
-        color=_LINES[number % len(_LINES)],
-        marker=_MARKERS[number % len(_MARKERS)],
-        linestyle="--" if dashed else "-",
-        markersize=5,
-        linewidth=1.4,
-        capsize=3,
-    )
+    """One series with its intervals; a point without a figure is left out."""
+    known = [(place, found) for place, found in points if found is not None]
+    if known:
+        axes.errorbar(
+            [place for place, _ in known],
+            [found.estimate for _, found in known],
+            yerr=[
+                [found.estimate - found.low for _, found in known],
+                [found.high - found.estimate for _, found in known],
+            ],
+            label=label,
+            color=f"C{number}",
+            marker=_MARKERS[number % len(_MARKERS)],
+            linestyle=style,
+        )
 
 
 def _draw_times(axes: Axes, name: str, results: Sequence[SizeResult]) -> None:
     sizes = [result.size for result in results]
     axes.set_xlim(min(sizes) / 1.4, max(sizes) * 1.4)  # also where one size has no range
     _line(axes, [(result.size, result.time_s) for result in results], 0, "subject")
-    references = [(r.size, r.reference_s) for r in results if r.reference_s is not None]
-    _line(axes, references, 1, "reference", dashed=True)
+    _line(axes, [(result.size, result.reference_s) for result in results], 1, "reference", "--")
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short_seconds(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_seconds(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel("time per call")
-    axes.set_title(f"{name} (bars: 95 % interval)", loc="left", fontsize=11)
-    axes.legend(frameon=False)
+    axes.set_title(f"{name} (bars: 95 % interval)")
+    axes.legend()
 
 
 def _draw_speedups(axes: Axes, results: Sequence[SizeResult]) -> None:
-    points = [(r.size, r.speedup) for r in results if r.speedup is not None]
-    if not points:
-        axes.text(0.5, 0.5, "no reference", transform=axes.transAxes, ha="center", color="#555555")
-    _line(axes, points, 0, "speed-up against the reference")
+    """Speed-ups with their targets, above an axis of sizes."""
+    sizes = [result.size for result in results]
+    _line(axes, [(r.size, r.speedup) for r in results], 0, "speed-up against the reference")
     targets = [(r.size, r.target) for r in results if r.target is not None]
     if targets:
         axes.plot(
-            [size for size, _ in targets],
-            [target for _, target in targets],
+            *zip(*targets, strict=True),
             linestyle="none",
             marker="_",
             markersize=18,
@@ -256,8 +239,14 @@ def _draw_speedups(axes: Axes, results: Sequence[SizeResult]) -> None:
     axes.axhline(1.0, color="#777777", linewidth=1.0)
     _ratio_axis(axes)
     axes.set_ylabel("speed-up (reference / subject)")
-    if points:
-        axes.legend(frameon=False)
+    if any(result.speedup is not None for result in results):
+        axes.legend()
+    else:
+        axes.text(0.5, 0.5, "no reference", transform=axes.transAxes, ha="center", color="#555555")
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(sizes, [format_count(size) for size in sizes])
+    axes.set_xlabel("size n")
 
 
 def _ratio_axis(axes: Axes) -> None:
@@ -267,80 +256,36 @@ def _ratio_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
 
 
-def _size_axis(axes: Axes, sizes: Sequence[int]) -> None:
-    axes.set_xscale("log")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(list(sizes), [format_count(size) for size in sizes])
-    axes.set_xlabel("size n")
-
-
-def _short_seconds(value: float) -> str:
-    text = seconds(value)
-    number, _, unit = text.partition(" ")
-    return f"{float(number):g} {unit}"
-
-
-def _draw_trials(
-    axes: Axes,
-    trials: Sequence[Trial],
-    size: int,
-    number: int,
-    figure: Literal["speedup", "change"],
-) -> None:
-    """One size's line; trials stand a little beside each other so that no interval hides one."""
-    points: list[tuple[float, Interval]] = []
-    target = None
-    for trial in trials:
-        for entry in trial.sizes:
-            interval = entry.speedup if figure == "speedup" else entry.change
-            if entry.size == size and interval is not None:
-                points.append((trial.iteration + 0.06 * number, interval))
-                target = entry.target
-    _line(axes, points, number, f"n = {format_count(size)}")
-    if figure == "speedup" and target is not None:
-        axes.axhline(target, color=_LINES[number % len(_LINES)], linewidth=1.0, linestyle=":")
-
-
 def _finish_trials(panels: Sequence[Axes], report: TuneReport, *, with_reference: bool) -> None:
-    bottom = panels[-1]
-    if with_reference:
-        panels[0].set_ylabel("against the reference")
-        panels[0].set_title(
-            "Speed-up by trial (bars: 95 % interval; dotted: targets by size)",
-            loc="left",
-            fontsize=11,
-        )
-    else:
-        bottom.set_title("Speed-up by trial (bars: 95 % interval)", loc="left", fontsize=11)
+    """Titles, axes, and a mark at each trial that failed."""
+    top, bottom = panels[0], panels[-1]
+    dotted = "; dotted: targets by size" if with_reference else ""
+    top.set_title(f"Speed-up by trial (bars: 95 % interval{dotted})")
+    top.set_ylabel("against the reference")
     bottom.axhline(1.0, color="#777777", linewidth=1.0)
     bottom.set_ylabel("against the starting build")
     bottom.set_xlabel("trial (0 is the starting build against a copy of itself)")
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
+    failed = [trial for trial in report.trials if trial.outcome is not TrialOutcome.OK]
     for axes in panels:
         _ratio_axis(axes)
-        for trial in report.trials:
-            if trial.outcome is not TrialOutcome.OK:
-                axes.axvline(trial.iteration, color="#bbbbbb", linewidth=6, alpha=0.4, zorder=0)
-    for trial in report.trials:
-        if trial.outcome is not TrialOutcome.OK:
-            bottom.annotate(
-                trial.outcome.replace("_", " "),
-                (trial.iteration, 0.03),
-                xycoords=("data", "axes fraction"),
-                rotation=90,
-                ha="center",
-                va="bottom",
-                fontsize=8,
-                color="#444444",
-            )
+        for trial in failed:
+            axes.axvline(trial.iteration, color="#bbbbbb", linewidth=6, alpha=0.4, zorder=0)
+    for trial in failed:
+        bottom.annotate(
+            trial.outcome.replace("_", " "),
+            (trial.iteration, 0.03),
+            xycoords=("data", "axes fraction"),
+            rotation=90,
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            color="#444444",
+        )
 
 
 def _label(layer: Layer) -> str:
     return f"{layer} (FFI)" if layer in FFI_LAYERS else layer.value
-
-
-def _total_share(split: SizeSplit) -> float:
-    return sum(time.share.estimate for time in split.layers)
 
 
 def _split_label(split: SizeSplit) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perfkit.report.building import build_blocks
-from perfkit.report.notes import notes_blocks
-from perfkit.report.page import Block, Bullets, Heading, Page, Table, Tone, Verdict, columns
+from perfkit.report.endings import ending
+from perfkit.report.page import Block, Page, Table, Tone, Verdict, points, table
 from perfkit.report.words import UNKNOWN, joined, percent, percent_interval
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from perfkit.records import Capture, ProfileReport
 
@@ -20,63 +19,65 @@ COUNTS = "instructions"
 """The clock of a capture that counts: what counting costs changes no count."""
 
 
+_CELLS: Mapping[str, Callable[[Capture], str]] = {
+    "<profiler": lambda capture: capture.profiler,
+    "<workload": lambda capture: capture.workload,
+    "size": lambda capture: UNKNOWN if capture.size is None else format_count(capture.size),
+    "rate": lambda capture: (
+        f"{capture.rate_hz:g} Hz\n{capture.clock} clock" if capture.rate_hz else UNKNOWN
+    ),
+    "samples": lambda capture: str(capture.samples),
+    "unresolved": lambda capture: percent(capture.unresolved_share),
+    "slowdown": lambda capture: percent_interval(capture.slowdown),
+    "<used": lambda capture: _used(capture),
+}
+_CAPTION = (
+    "Unresolved: share of the samples whose innermost frame has no name. Slowdown: profiled time "
+    "over bare time, minus one, with its 95 % interval; – means not measured."
+)
+
+
 def profile_page(report: ProfileReport) -> Page:
     """The report of `perfkit profile`."""
     captures = report.captures
-    rows = tuple(_capture_row(capture) for capture in captures)
-    table = Table(
-        columns=columns(
-            "<profiler", "<workload", "size", "rate", "samples", "unresolved", "slowdown", "<used"
+    blocks: list[Block] = [_profile_verdict(report), table(captures, _CELLS, caption=_CAPTION)]
+    blocks += points(
+        "Not used, and why",
+        (f"{one.profiler}, {_place(one)}: {one.reason}" for one in captures if not one.accepted),
+    )
+    blocks += points(
+        "Files, relative to the run directory",
+        (
+            f"{kind}: {path.as_posix()}"
+            for capture in captures
+            for kind, path in sorted(capture.files.items())
         ),
-        rows=rows,
-        caption=(
-            "Unresolved: share of the samples whose innermost frame has no name. Slowdown: "
-            "profiled time over bare time, minus one, with its 95 % interval; – was not measured."
-        ),
     )
-    blocks: list[Block] = [_profile_verdict(captures), table]
-    refused = tuple(
-        f"{capture.profiler}, {_place(capture)}: {capture.reason}"
-        for capture in captures
-        if not capture.accepted
-    )
-    if refused:
-        blocks += [Heading(text="Not used, with the reason"), Bullets(items=refused)]
-    blocks += notes_blocks([note for capture in captures for note in capture.notes])
-    blocks += build_blocks(report.build)
-    files = tuple(
-        f"{kind}: {path.as_posix()}"
-        for capture in captures
-        for kind, path in sorted(capture.files.items())
-    )
-    if files:
-        blocks += [Heading(text="Files, relative to the run directory"), Bullets(items=files)]
+    blocks += ending([note for one in captures for note in one.notes], report.build)
     return Page(title="perfkit profile", blocks=tuple(blocks))
 
 
 def capture_table(captures: Sequence[Capture]) -> Table:
-    """What each profiler saw and what it cost, without the files: for other reports."""
-    return Table(
-        columns=columns("<profiler", "size", "samples", "unresolved", "slowdown", "<used"),
-        rows=tuple(
-            (row[0], *row[2:3], *row[4:]) for row in (_capture_row(capture) for capture in captures)
-        ),
-        caption="Unresolved: share of samples without a name. Slowdown: profiled over bare time, "
-        "minus one.",
-    )
+    """What each profiler saw and what it cost: for a report that names its workload elsewhere."""
+    cells = {title: cell for title, cell in _CELLS.items() if title not in {"<workload", "rate"}}
+    return table(captures, cells, caption=_CAPTION)
 
 
-def _profile_verdict(captures: Sequence[Capture]) -> Verdict:
+def _profile_verdict(report: ProfileReport) -> Verdict:
+    captures = report.captures
     used = [capture for capture in captures if capture.accepted]
     if not captures:
         return Verdict(word="nothing", tone=Tone.BAD, sentence="No profiler could be started.")
     if not used:
-        sentence = "No capture can be believed; no table is made from them."
+        sentence = "No capture can be trusted, so there are no tables."
         return Verdict(word="withheld", tone=Tone.BAD, sentence=sentence)
     names = joined(dict.fromkeys(capture.profiler for capture in used))
     unknown = [capture for capture in used if _cost_unknown(capture)]
-    cost = " What it cost is not known for each of them." if unknown else ""
+    cost = " What profiling cost is not known for all of them." if unknown else ""
     all_unknown = len(unknown) == len(used)
+    if report.build:  # a workload of the config, which can be diagnosed
+        workloads = dict.fromkeys(f"`perfkit diagnose -w {capture.workload}`" for capture in used)
+        cost += f" For what is slow, why, and what to do: {joined(workloads)}."
     return Verdict(
         word="cost unknown" if all_unknown else "profiled",
         tone=Tone.CAUTION if unknown or len(used) < len(captures) else Tone.GOOD,
@@ -87,19 +88,6 @@ def _profile_verdict(captures: Sequence[Capture]) -> Verdict:
 def _cost_unknown(capture: Capture) -> bool:
     """Whether a capture's times may be any times those of the call alone."""
     return capture.slowdown is None and capture.clock != COUNTS
-
-
-def _capture_row(capture: Capture) -> tuple[str, ...]:
-    return (
-        capture.profiler,
-        capture.workload,
-        format_count(capture.size) if capture.size is not None else UNKNOWN,
-        f"{capture.rate_hz:g} Hz\n{capture.clock} clock" if capture.rate_hz else UNKNOWN,
-        str(capture.samples),
-        percent(capture.unresolved_share),
-        percent_interval(capture.slowdown),
-        _used(capture),
-    )
 
 
 def _place(capture: Capture) -> str:

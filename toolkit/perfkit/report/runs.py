@@ -5,36 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perfkit.errors import StoreError
-from perfkit.records import SCHEMA_VERSION
-from perfkit.report.page import Page, Paragraph, Report, Table, columns
+from perfkit.report.machine import report_of
+from perfkit.report.page import Page, Paragraph, table
 from perfkit.report.words import UNKNOWN
 from perfkit.run_files import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from perfkit.report.page import Document
+    from perfkit.report.page import Document, Report
     from perfkit.store import Run
 
 
 def history_report(runs: Sequence[Run]) -> Report:
     """One line per run, in the order given; one that cannot be read says why."""
     lines = [_line(run) for run in runs]
-    rows = tuple(
-        (
-            str(line["id"]),
-            str(line["command"] or UNKNOWN),
-            str(line["started"] or UNKNOWN)[:19].replace("T", " "),
-            _end(line),
-        )
-        for line in lines
+    shown = table(
+        lines,
+        {
+            "<run": lambda line: str(line["id"]),
+            "<command": lambda line: str(line["command"] or UNKNOWN),
+            "<begun": lambda line: str(line["started"] or UNKNOWN)[:19].replace("T", " "),
+            "<end": _end,
+        },
     )
-    table = Table(columns=columns("<run", "<command", "<begun", "<end"), rows=rows)
-    block = table if rows else Paragraph(text="There is no run yet.")
-    return Report(
-        page=Page(title="Runs", blocks=(block,)),
-        document={"schema_version": SCHEMA_VERSION, "runs": lines},
-    )
+    block = shown if lines else Paragraph(text="There is no run yet.")
+    return report_of(Page(title="Runs", blocks=(block,)), {"runs": lines})
 
 
 def _line(run: Run) -> Document:

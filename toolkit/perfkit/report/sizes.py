@@ -4,16 +4,17 @@ three costs that are kept apart from the FFI.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from perfkit.diagnose.model import described
 from perfkit.records import Outcome, Pattern, QuantityName
-from perfkit.report.page import Block, Bullets, Heading, Paragraph, Table, columns
+from perfkit.report.page import Block, Bullets, Heading, Paragraph, Table, columns, table
 from perfkit.report.words import UNKNOWN, joined, percent, time_interval, value_text
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from perfkit.records import Crossing, LayerCost, Quantity, SizeModel, SizeSplit
 
@@ -23,40 +24,55 @@ _QUANTITIES = {
     QuantityName.DISPATCH: "dispatch to threads",
 }
 _PATTERNS = {
-    Pattern.HOT: "calls that follow each other",
-    Pattern.IDLE: "calls that find the pool asleep",
+    Pattern.HOT: "back-to-back calls",
+    Pattern.IDLE: "calls after the pool went to sleep",
 }
+
+
+def by_size(
+    what: str,
+    splits: Sequence[SizeSplit],
+    rows: Mapping[str, Callable[[SizeSplit], str]],
+    *,
+    caption: str,
+) -> Table:
+    """A column per size, and a row for each name: what it shows of a size."""
+    return Table(
+        columns=columns(f"<{what}", *(format_count(split.size) for split in splits)),
+        rows=tuple((name, *map(cell, splits)) for name, cell in rows.items()),
+        caption=caption,
+    )
 
 
 def apart_table(splits: Sequence[SizeSplit]) -> list[Block]:
     """The three costs beside the FFI, with what each figure was made from."""
     if not any(split.quantities for split in splits):
         return []
-    rows = []
     bases: dict[str, list[str]] = {}
     for name, title in _QUANTITIES.items():
-        found = [_quantity(split, name) for split in splits]
-        cells = (time_interval(one.seconds) if one else UNKNOWN for one in found)
-        rows.append((title, *cells))
-        for split, one in zip(splits, found, strict=True):
-            if one is not None:
-                bases.setdefault(f"{title}: {one.basis}", []).append(format_count(split.size))
-    titles = ("<kept apart from the FFI", *(format_count(split.size) for split in splits))
+        for split in splits:
+            found = _quantity(name, split)
+            if found is not None:
+                bases.setdefault(f"{title}: {found.basis}", []).append(format_count(split.size))
     caption = "Seconds per call with 95 % intervals. They overlap with the layers above."
-    everywhere = len(splits)
+    rows = {title: partial(_quantity_cell, name) for name, title in _QUANTITIES.items()}
+    told = (
+        basis if len(sizes) == len(splits) else f"{basis} (at {', '.join(sizes)})"
+        for basis, sizes in bases.items()
+    )
     return [
-        Table(columns=columns(*titles), rows=tuple(rows), caption=caption),
-        Bullets(
-            items=tuple(
-                basis if len(sizes) == everywhere else f"{basis} (at {', '.join(sizes)})"
-                for basis, sizes in bases.items()
-            )
-        ),
+        by_size("kept apart from the FFI", splits, rows, caption=caption),
+        Bullets(items=tuple(told)),
     ]
 
 
-def _quantity(split: SizeSplit, name: QuantityName) -> Quantity | None:
+def _quantity(name: QuantityName, split: SizeSplit) -> Quantity | None:
     return next((one for one in split.quantities if one.name is name), None)
+
+
+def _quantity_cell(name: QuantityName, split: SizeSplit) -> str:
+    found = _quantity(name, split)
+    return UNKNOWN if found is None else time_interval(found.seconds)
 
 
 def model_blocks(model: SizeModel) -> list[Block]:
@@ -78,19 +94,20 @@ def _lines(model: SizeModel) -> Block:
     text = f"Through {', '.join(map(format_count, model.sizes))}."
     if bent:
         text += (
-            f" No line for {joined(bent)}: an element costs another time at another size, as "
-            "caches and threads make it do."
+            f" No straight line fits {joined(bent)}: the cost of an element changes with the size, "
+            "as it does with caches and threads."
         )
     if model.reason:
         text += f" {model.reason[0].upper()}{model.reason[1:]}."
     if not held:
         return Paragraph(text=text)
-    return Table(
-        columns=columns("<layer", "fixed per call", "per element"),
-        rows=tuple(
-            (_name(c), time_interval(c.cost.fixed_s), time_interval(c.cost.per_element_s))
-            for c in held
-        ),
+    return table(
+        held,
+        {
+            "<layer": _name,
+            "fixed per call": lambda one: time_interval(one.cost.fixed_s),
+            "per element": lambda one: time_interval(one.cost.per_element_s),
+        },
         caption=f"Time = fixed + per element x n, with 95 % intervals. {text}",
     )
 

@@ -12,18 +12,8 @@ from perfkit.diagnose.promises import Afterwards, Fulfilment
 from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.records import Diagnosis, MeasureReport, Pattern, ProfileReport, TuneReport
 from perfkit.report.diagnosis import diagnose_page, split_table
-from perfkit.report.measuring import change_text, measure_verdict
-from perfkit.report.page import (
-    Block,
-    Bullets,
-    Heading,
-    Page,
-    Paragraph,
-    Table,
-    Tone,
-    Verdict,
-    columns,
-)
+from perfkit.report.measuring import change_text, measure_verdict, size_cell
+from perfkit.report.page import Bullets, Heading, Page, Paragraph, Tone, Verdict, by_workload, table
 from perfkit.report.tuning import tune_page
 from perfkit.report.words import (
     UNKNOWN,
@@ -40,6 +30,7 @@ if TYPE_CHECKING:
 
     from perfkit.diagnose.promises import Chapter, Gain, Promise, Replacement, Story
     from perfkit.records import Finding
+    from perfkit.report.page import Block, Table
 
 _STEP_BASE = (
     "Timed in the same blocks. Ratio: the time of {before} over that of {after}. Saved: share of "
@@ -52,8 +43,8 @@ _PROMISE_BASE = (
     "where it matters most."
 )
 _TUNING_BASE = (
-    "Both are {before} at its start over the other, each measured in the same blocks in a run of "
-    "its own. Brackets: 95 % interval."
+    "Each ratio is the time of {before} as it started over the other time, both measured in the "
+    "same blocks. Brackets: 95 % interval."
 )
 
 
@@ -72,7 +63,7 @@ def story_page(story: Story) -> Page:
 def _summary(replacements: Sequence[Replacement]) -> Verdict:
     """One sentence for each replacement, and whether every one of them has figures."""
     if not replacements:
-        sentence = "None of these runs has figures of two workloads that do the same work."
+        sentence = "None of these runs compares two workloads that do the same work."
         return Verdict(word="shown", tone=Tone.CAUTION, sentence=sentence)
     sentence = " ".join(_sentence(replacement) for replacement in replacements)
     if any(replacement.run is None for replacement in replacements):
@@ -94,12 +85,12 @@ def _step_words(step: Gain) -> str:
         return f"{percent(step.saved.estimate)} less time"
     if is_slower(step.change, step.noise_floor):
         return f"{percent(-step.saved.estimate)} more time"
-    return "as long as far as can be seen"
+    return "the same time within the noise"
 
 
 def _replacement(replacement: Replacement, chapters: Sequence[Chapter]) -> list[Block]:
     after, before = replacement.after, replacement.before
-    blocks: list[Block] = [Heading(text=f"{after} in the place of {before}")]
+    blocks: list[Block] = [Heading(text=f"{after} in place of {before}")]
     if replacement.run is None:
         text = f"The gain is withheld: {replacement.reason}. To measure it: {replacement.command}"
         blocks.append(Paragraph(text=text))
@@ -119,70 +110,53 @@ def _replacement(replacement: Replacement, chapters: Sequence[Chapter]) -> list[
 
 def _steps_table(replacement: Replacement) -> Table:
     after, before = replacement.after, replacement.before
-    with_pattern = any(step.pattern is not Pattern.HOT for step in replacement.steps)
-    rows = tuple(
-        (
-            _size(step, with_pattern=with_pattern),
-            time_interval(step.before_s),
-            time_interval(step.after_s),
-            ratio_interval(step.change),
-            share_interval(step.saved),
-            change_text(step.change, step.noise_floor),
-        )
-        for step in replacement.steps
-    )
     caption = _STEP_BASE.format(before=before, after=after)
-    if with_pattern:
+    if any(step.pattern is not Pattern.HOT for step in replacement.steps):
         caption += " idle: called after the thread pool went to sleep."
-    titles = ("size", before, after, "ratio", "saved", "<reading")
-    return Table(columns=columns(*titles), rows=rows, caption=caption)
-
-
-def _size(step: Gain, *, with_pattern: bool) -> str:
-    return f"{format_count(step.size)}\n{step.pattern}" if with_pattern else format_count(step.size)
+    return table(
+        replacement.steps,
+        {
+            "size": size_cell(replacement.steps),
+            before: lambda step: time_interval(step.before_s),
+            after: lambda step: time_interval(step.after_s),
+            "ratio": lambda step: ratio_interval(step.change),
+            "saved": lambda step: share_interval(step.saved),
+            "<reading": lambda step: change_text(step.change, step.noise_floor),
+        },
+        caption=caption,
+    )
 
 
 def _promises(replacement: Replacement) -> list[Block]:
     if not replacement.promises:
         text = f"No diagnosis of {replacement.before} among these runs has a finding."
         return [Paragraph(text=text)]
-    rows = tuple(_promise_row(promise) for promise in replacement.promises)
-    titles = ("<finding", "size", "promised", "saved", "<reading", f"<in {replacement.after}")
-    caption = _PROMISE_BASE.format(before=replacement.before, after=replacement.after)
-    blocks: list[Block] = [Table(columns=columns(*titles), rows=rows, caption=caption)]
+    shown = table(
+        replacement.promises,
+        {
+            "<finding": lambda promise: promise.finding.title,
+            "size": lambda promise: format_count(promise.finding.size),
+            "promised": lambda promise: _promised(promise.finding),
+            "saved": lambda promise: share_interval(promise.saved),
+            "<reading": lambda promise: _reading(promise.reading),
+            f"<in {replacement.after}": _afterwards,
+        },
+        caption=_PROMISE_BASE.format(before=replacement.before, after=replacement.after),
+    )
     reasons = dict.fromkeys(
-        f"{format_count(promise.finding.size)}: {promise.reason}"
+        f"withheld at {format_count(promise.finding.size)}: {promise.reason}"
         for promise in replacement.promises
         if promise.reason and promise.reason != replacement.reason
     )
-    if reasons:
-        blocks += [
-            Bullets(items=tuple(f"withheld at {reason}" for reason in reasons)),
-            Paragraph(text=f"To measure it: {replacement.command}"),
-        ]
-    return blocks
-
-
-def _promise_row(promise: Promise) -> tuple[str, ...]:
-    finding, saved = promise.finding, promise.saved
-    return (
-        finding.title,
-        format_count(finding.size),
-        _promised(finding),
-        share_interval(saved),
-        _reading(promise.reading),
-        _afterwards(promise),
-    )
+    if not reasons:
+        return [shown]
+    how = Paragraph(text=f"To measure it: {replacement.command}")
+    return [shown, Bullets(items=tuple(reasons)), how]
 
 
 def _reading(found: Fulfilment) -> str:
-    match found:
-        case Fulfilment.INSIDE | Fulfilment.ABOVE | Fulfilment.BELOW:
-            return f"{found} the promise"
-        case Fulfilment.ACROSS | Fulfilment.WITHHELD:
-            return found.value
-        case _:
-            assert_never(found)
+    alone = found in (Fulfilment.ACROSS, Fulfilment.WITHHELD)
+    return found.value if alone else f"{found} the promise"
 
 
 def _afterwards(promise: Promise) -> str:
@@ -204,35 +178,28 @@ def _tuning(tuned: TuneReport, replacement: Replacement) -> list[Block]:
     blocks: list[Block] = [_word_of(tune_page(tuned))]
     if not tuned.confirmed:
         return [*blocks, Paragraph(text="Nothing was confirmed after the search.")]
-    hot = {step.size: step for step in replacement.steps if step.pattern is Pattern.HOT}
-    rows = []
-    for size in tuned.confirmed:
-        step = hot.get(size.size)
-        kept = not tuned.best_iteration
-        change = size.change
-        rows.append(
-            (
-                format_count(size.size),
-                "the start itself" if kept else ratio_interval(change),
-                UNKNOWN if kept else change_text(change, size.noise_floor),
-                ratio_interval(step.change if step else None),
-            )
-        )
-    titles = ("size", "tuned", "<reading", replacement.after)
-    caption = _TUNING_BASE.format(before=replacement.before)
-    return [*blocks, Table(columns=columns(*titles), rows=tuple(rows), caption=caption)]
+    hot = {step.size: step.change for step in replacement.steps if step.pattern is Pattern.HOT}
+    kept = not tuned.best_iteration
+    shown = table(
+        tuned.confirmed,
+        {
+            "size": lambda one: format_count(one.size),
+            "tuned": lambda one: "the start itself" if kept else ratio_interval(one.change),
+            "<reading": lambda one: UNKNOWN if kept else change_text(one.change, one.noise_floor),
+            replacement.after: lambda one: ratio_interval(hot.get(one.size)),
+        },
+        caption=_TUNING_BASE.format(before=replacement.before),
+    )
+    return [*blocks, shown]
 
 
 def _diagnosis(chapter: Chapter, diagnosis: Diagnosis) -> list[Block]:
     """One diagnosis in short: its verdict, the split, and what each finding promises."""
-    names = joined(dict.fromkeys(split.workload for split in diagnosis.sizes))
+    splits = by_workload(diagnosis.sizes)
     blocks: list[Block] = [
-        Heading(text=f"Diagnosis of {names} ({chapter.run})" if names else chapter.run),
+        Heading(text=f"Diagnosis of {joined(splits)} ({chapter.run})" if splits else chapter.run),
         _word_of(diagnose_page(diagnosis)),
-    ]
-    blocks += [
-        split_table([split for split in diagnosis.sizes if split.workload == name])
-        for name in dict.fromkeys(split.workload for split in diagnosis.sizes)
+        *map(split_table, splits.values()),
     ]
     items = tuple(
         f"{finding.title} (at {format_count(finding.size)})\nShare: {percent(finding.share)} "
@@ -245,11 +212,14 @@ def _diagnosis(chapter: Chapter, diagnosis: Diagnosis) -> list[Block]:
 
 
 def _runs_table(chapters: Sequence[Chapter]) -> Table:
-    rows = tuple((chapter.run, chapter.command, _answer(chapter)) for chapter in chapters)
-    return Table(
-        columns=columns("<run", "<command", "<answer"),
-        rows=rows,
-        caption="Each in full: perfkit report RUN.",
+    return table(
+        chapters,
+        {
+            "<run": lambda chapter: chapter.run,
+            "<command": lambda chapter: chapter.command,
+            "<answer": _answer,
+        },
+        caption="In full: perfkit report RUN.",
     )
 
 

@@ -5,37 +5,23 @@ The table of all iterations in `final_report.md` is made in `report/final.py`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from perfkit.records import Proof, TrialOutcome, TuneStatus
-from perfkit.report.measuring import change_text, met_text
-from perfkit.report.notes import notes_blocks
-from perfkit.report.page import (
-    Block,
-    Bullets,
-    Heading,
-    Page,
-    Paragraph,
-    Table,
-    Tone,
-    Verdict,
-    columns,
-)
-from perfkit.report.words import (
-    UNKNOWN,
-    joined,
-    parameters,
-    ratio_interval,
-    seconds,
-    value_text,
-)
+from perfkit.report.endings import ending
+from perfkit.report.measuring import change_text, met_text, target_text
+from perfkit.report.page import Bullets, Heading, Page, Paragraph, Tone, Verdict, points, table
+from perfkit.report.words import UNKNOWN, joined, parameters, ratio_interval, seconds, value_text
 from perfkit.tune.score import mean, score
-from perfkit.units import format_count, format_ratio
+from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from perfkit.records import Interval, ModuleFile, SizeResult, Trial, TuneReport, Value
+    from perfkit.records import ModuleFile, SizeResult, Trial, TuneReport, Value
+    from perfkit.report.page import Block, Table
     from perfkit.tune.setup import TunePlan
 
 _CHANGE_BASE = (
@@ -45,8 +31,8 @@ _CHANGE_BASE = (
 
 
 _GETTER_BASE = (
-    "getter: the built module returned this value. A getter holds the constants that it returns, "
-    "so a constant that nothing else reads is not seen to be dead."
+    "getter: the built module returned this value. The getter itself keeps "
+    "the constant in the code, so perfkit cannot tell whether anything else reads it."
 )
 
 
@@ -70,56 +56,58 @@ def tune_page(report: TuneReport) -> Page:
         )
         if failures:
             blocks.append(Bullets(items=failures))
-    blocks += _hot_frames(report.trials)
-    blocks += notes_blocks(report.notes)
-    blocks.append(
-        Paragraph(
-            text=f"{report.builds} builds, {report.evaluations} evaluations, "
-            f"{seconds(report.wall_s)} in all."
-        )
-    )
+    profiled = (trial for trial in report.trials if trial.profile)
+    blocks += points("Hot frames of the profiled trials", map(_hot_frames, profiled))
+    blocks += ending(report.notes)
+    text = f"{report.builds} builds, {report.evaluations} evaluations, {seconds(report.wall_s)}"
+    blocks.append(Paragraph(text=f"{text} in all."))
     return Page(title="perfkit tune", blocks=tuple(blocks))
 
 
 def plan_page(plan: TunePlan) -> Page:
     """What `perfkit tune --dry-run` shows."""
-    rows = tuple(
-        (str(number), candidate.stage.value, _difference(candidate.params, plan.start))
-        for number, candidate in enumerate(plan.candidates, start=1)
-    )
     limit = "" if plan.time_limit_s is None else f" and {seconds(plan.time_limit_s)}"
     text = (
         f"Nothing was built. {plan.workload} at {joined(map(format_count, plan.sizes))}, strategy "
         f"{plan.strategy}, at most {plan.max_iterations} trials{limit}. The worst size decides "
-        "which recommendation comes first; a search mostly ends before everything is tried."
+        "which recommendation comes first; most searches end before everything has been tried."
     )
-    start = tuple((name, value_text(value)) for name, value in plan.start.items())
+    start = table(
+        plan.start.items(),
+        {"<parameter": lambda item: item[0], "value": lambda item: value_text(item[1])},
+    )
+    candidates = table(
+        enumerate(plan.candidates, start=1),
+        {
+            "": lambda item: str(item[0]),
+            "<stage": lambda item: item[1].stage.value,
+            "<changes": lambda item: _difference(item[1].params, plan.start),
+        },
+    )
     return Page(
         title="perfkit tune --dry-run",
         blocks=(
             Paragraph(text=text),
             Heading(text="Start"),
-            Table(columns=columns("<parameter", "value"), rows=start),
+            start,
             Heading(text="Candidates"),
-            Table(columns=columns("", "<stage", "<changes"), rows=rows),
+            candidates,
         ),
     )
 
 
 def trials_table(trials: Sequence[Trial], start: Mapping[str, Value]) -> Table:
     """One row per trial: what it changed, and its time against the starting build at each size."""
-    sizes = sorted({size.size for trial in trials for size in trial.sizes})
-    rows = tuple(
-        (
-            str(trial.iteration),
-            _difference(trial.params, start) if trial.iteration else "the start itself",
-            trial.outcome.value,
-            *(_trial_cell(trial, size) for size in sizes),
-        )
-        for trial in trials
-    )
-    titles = ("trial", "<parameters", "<outcome", *(format_count(size) for size in sizes))
-    return Table(columns=columns(*titles), rows=rows, caption=_CHANGE_BASE)
+    cells: dict[str, Callable[[Trial], str]] = {
+        "trial": lambda trial: str(trial.iteration),
+        "<parameters": lambda trial: (
+            _difference(trial.params, start) if trial.iteration else "the start itself"
+        ),
+        "<outcome": lambda trial: trial.outcome.value,
+    }
+    for size in sorted({size.size for trial in trials for size in trial.sizes}):
+        cells[format_count(size)] = partial(_trial_cell, size)
+    return table(trials, cells, caption=_CHANGE_BASE)
 
 
 def _verdict(report: TuneReport) -> Verdict:
@@ -145,22 +133,26 @@ def _best(report: TuneReport) -> list[Block]:
     if report.best_params is None:
         return []
     start = report.start_params or {}
-    best = next(
-        (trial for trial in report.trials if trial.iteration == report.best_iteration), None
-    )
-    proofs = {proof.name: proof.proof.value for proof in best.proofs} if best else {}
-    rows = []
-    for name, value in report.best_params.items():
-        before = start.get(name)
-        reading = "changed" if before != value else "kept"
+    best = (trial for trial in report.trials if trial.iteration == report.best_iteration)
+    proofs = {proof.name: proof.proof for trial in best for proof in trial.proofs}
+
+    def reading(name: str, value: Value) -> str:
         if name in report.dead_parameters:
-            reading = "dead: reaches no code"
-        shown = value_text(before) if before is not None else UNKNOWN
-        rows.append((name, shown, value_text(value), reading, proofs.get(name, "unproved")))
-    titles = ("<parameter", "start", "best", "<", "<known by")
-    caption = _GETTER_BASE if Proof.GETTER in proofs.values() else ""
-    table = Table(columns=columns(*titles), rows=tuple(rows), caption=caption)
-    blocks: list[Block] = [Heading(text="Best parameters"), table]
+            return "dead: reaches no code"
+        return "kept" if start.get(name) == value else "changed"
+
+    shown = table(
+        report.best_params.items(),
+        {
+            "<parameter": lambda item: item[0],
+            "start": lambda item: value_text(start[item[0]]) if item[0] in start else UNKNOWN,
+            "best": lambda item: value_text(item[1]),
+            "<": lambda item: reading(*item),
+            "<known by": lambda item: proofs.get(item[0], Proof.UNPROVED).value,
+        },
+        caption=_GETTER_BASE if Proof.GETTER in proofs.values() else "",
+    )
+    blocks: list[Block] = [Heading(text="Best parameters"), shown]
     if report.best_build is not None:
         blocks.append(_build_text(report.best_build))
     return blocks
@@ -175,51 +167,35 @@ def _build_text(build: ModuleFile) -> Paragraph:
 
 
 def _confirmed_table(report: TuneReport) -> Table:
-    """The result by size; of the starting build there is no change to speak of."""
-    with_change = bool(report.best_iteration)
-    rows = [
-        (
-            format_count(size.size),
-            ratio_interval(size.speedup),
-            format_ratio(size.target) if size.target is not None else UNKNOWN,
-            met_text(size.target, size.met),
-            *(_change_cells(size.change, size.noise_floor) if with_change else ()),
-        )
-        for size in report.confirmed
-    ]
-    if len(report.confirmed) > 1:
-        rows.append(_mean_row(report, with_change=with_change))
-    titles = ["size", "speed-up", "target", "met"]
+    """The result by size, and their geometric mean; of the starting build there is no change."""
+    cells: dict[str, Callable[[SizeResult], str]] = {
+        "size": lambda one: format_count(one.size),
+        "speed-up": lambda one: ratio_interval(one.speedup),
+        "target": target_text,
+        "met": lambda one: met_text(one.target, one.met),
+    }
     caption = (
         "The starting build, as trial 0 measured it. Speed-up is reference time over subject time; "
-        "a target is met by the lower bound. Mean: geometric. Brackets: 95 % interval."
+        "a target is met when the lower bound reaches it. Mean: geometric. Brackets: 95 % interval."
     )
-    if with_change:
-        titles += ["change", "<against the start"]
+    if report.best_iteration:
+        cells["change"] = lambda one: ratio_interval(one.change)
+        cells["<against the start"] = lambda one: change_text(one.change, one.noise_floor)
         caption = (
-            "The best parameters built and measured afresh after the search. Speed-up is reference "
-            "time over subject time; a target is met by the lower bound. Change is the starting "
-            "build's time over this one's. Mean: geometric. Brackets: 95 % interval."
+            "The best parameters, built and measured again after the search. Speed-up is reference "
+            "time over subject time; a target is met when the lower bound reaches it. Change is "
+            "the starting build's time over this one's. Mean: geometric. Brackets: 95 % interval."
         )
-    return Table(columns=columns(*titles), rows=tuple(rows), caption=caption)
-
-
-def _change_cells(change: Interval | None, noise_floor: float | None) -> tuple[str, str]:
-    return ratio_interval(change), change_text(change, noise_floor)
-
-
-def _mean_row(report: TuneReport, *, with_change: bool) -> tuple[str, ...]:
-    """The geometric mean over the sizes; of the speed-up only where every size has one."""
-    speedups = [size.speedup for size in report.confirmed if size.speedup is not None]
-    whole = len(speedups) == len(report.confirmed)
-    change = score(report.confirmed)
-    return (
-        "mean",
-        ratio_interval(mean(speedups) if whole else None),
-        UNKNOWN,
-        UNKNOWN,
-        *(_change_cells(change, report.noise_floor) if with_change else ()),
-    )
+    shown = table(report.confirmed, cells, caption=caption)
+    if len(report.confirmed) < 2:
+        return shown
+    speedups = [one.speedup for one in report.confirmed if one.speedup is not None]
+    whole = len(speedups) == len(report.confirmed)  # else the mean is of other sizes
+    row = ["mean", ratio_interval(mean(speedups) if whole else None), UNKNOWN, UNKNOWN]
+    if report.best_iteration:
+        change = score(report.confirmed)
+        row += [ratio_interval(change), change_text(change, report.noise_floor)]
+    return replace(shown, rows=(*shown.rows, tuple(row)))
 
 
 def _difference(params: Mapping[str, Value], start: Mapping[str, Value]) -> str:
@@ -227,24 +203,14 @@ def _difference(params: Mapping[str, Value], start: Mapping[str, Value]) -> str:
     return parameters(changed).replace(", ", "\n") if changed else "as the start"
 
 
-def _trial_cell(trial: Trial, size: int) -> str:
-    found = next((entry for entry in trial.sizes if entry.size == size), None)
-    return ratio_interval(found.change) if found is not None else UNKNOWN
+def _trial_cell(size: int, trial: Trial) -> str:
+    return ratio_interval(next((one.change for one in trial.sizes if one.size == size), None))
 
 
-def _hot_frames(trials: Sequence[Trial]) -> list[Block]:
-    """The hottest frames of the profiled trials, as the table in the trial's file has them."""
-    profiled = [trial for trial in trials if trial.profile]
-    if not profiled:
-        return []
-    items = []
-    for trial in profiled:
-        frames = "\n".join(
-            ", ".join(f"{key} {_plain(value)}" for key, value in row.items())
-            for row in trial.profile[:3]
-        )
-        items.append(f"trial {trial.iteration}:\n{frames}")
-    return [Heading(text="Hot frames of the profiled trials"), Bullets(items=tuple(items))]
+def _hot_frames(trial: Trial) -> str:
+    """The hottest frames of a profiled trial, as the table in the trial's file has them."""
+    frames = (", ".join(f"{k} {_plain(v)}" for k, v in row.items()) for row in trial.profile[:3])
+    return "\n".join((f"trial {trial.iteration}:", *frames))
 
 
 def _plain(value: object) -> str:

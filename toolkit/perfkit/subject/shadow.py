@@ -95,7 +95,6 @@ def tree_root(folder: Path, environment: Mapping[str, str]) -> tuple[Path, bool]
         message = "git refuses to read this repository"
         raise ToolFailedError(
             message,
-            returncode=done.returncode,
             where=str(folder),
             details=process.tail(done.stderr),
             remedy="see that `git status` works here",
