@@ -22,7 +22,7 @@ def find(observations: Sequence[Observed]) -> tuple[Finding, ...]:
     """Ask every rule about every size.
 
     A finding that holds at several sizes is reported once, at the size where fixing it would gain
-    most: a page that says the same thing four times is read by nobody.
+    most: no one reads a page that says the same thing four times.
     """
     best: dict[tuple[str, str], Finding] = {}
     for seen in observations:
@@ -43,17 +43,17 @@ WITHOUT_PROFILE = (
     "per_call_overhead",
     "reference_faster",
 )
-"""Rules that ask nothing of the subject's stacks; the others need a profile of it."""
+"""Rules that do not read the subject's stacks; the others need a profile of it."""
 
 
 def unasked(observations: Sequence[Observed]) -> list[Note]:
-    """Which rules could not be asked where there is no profile: silence is no all-clear."""
+    """Which rules could be checked without a profile: the silence of the others means nothing."""
     notes = []
     for seen in observations:
         place = f"{seen.workload} at {format_count(seen.size)}"
         if seen.region_samples <= 0:
             text = (
-                "without a profile that can be split only these rules could be asked: "
+                "there is no profile that can be split, so only these rules could be checked: "
                 f"{', '.join(WITHOUT_PROFILE)}"
             )
             notes.append(Note(id="rules_not_asked", text=text, where=place))
