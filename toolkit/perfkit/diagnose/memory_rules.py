@@ -5,10 +5,8 @@ Pure functions of `Observed`, as those of `rules.py`.
 
 from __future__ import annotations
 
-import re
-
 from perfkit.diagnose.observed import Observed, StackTime, below, matches
-from perfkit.diagnose.rule import SEQUENCE, Cost, of_call, of_work, rule
+from perfkit.diagnose.rule import SEQUENCE, Cost, frames, of_call, of_work, rule
 from perfkit.records import Layer
 from perfkit.units import format_seconds
 
@@ -21,14 +19,10 @@ ALLOCATION_ELEMENTS = 100
 few elements a single buffer does too.
 """
 
-_ALLOCATOR = re.compile(
-    r"^(__libc_|__GI___libc_|_int_|je_|mi_|tc_|_rjem_)?"
-    r"(malloc|free|calloc|realloc|cfree|malloc_consolidate|unlink_chunk)\b"
-    r"|^__(rust|rdl|rustc)(::)?\w*(alloc|dealloc|realloc)|^<?alloc::(alloc|raw_vec)::|RawVec"
-)
-_OUTPUT = re.compile(r"^(array|bytes|bytearray|capsule|memory|mbuf)_dealloc")
-_RELEASE = re.compile(r"munmap|madvise|^(__libc_)?c?free\b|_int_free")
-_LARGE_BLOCK = re.compile(r"page_fault|^(__)?(mmap|munmap|madvise|mremap)|sysmalloc|clear_page")
+_ALLOCATOR = frames("allocator")
+_OUTPUT = frames("output")
+_RELEASE = frames("release")
+_LARGE_BLOCK = frames("large_block")
 _INSIDE = (Layer.COMPUTE, Layer.MATH, Layer.POOL)
 
 

@@ -8,11 +8,10 @@ another program took makes a thread wait, but it takes no CPU time for it.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, replace
 
 from perfkit.diagnose.observed import Observed, StackTime, matches
-from perfkit.diagnose.rule import LONG_CALL_S, Cost, of_compute, of_work, rule, upto
+from perfkit.diagnose.rule import LONG_CALL_S, Cost, frames, of_compute, of_work, rule, upto
 from perfkit.measure.ratios import exactly
 from perfkit.records import Interval, Layer
 from perfkit.stacks.intervals import Z
@@ -26,19 +25,11 @@ FOREIGN_THREADS_FROM = 0.10
 """Shares from which these are worth a finding; below, a report would name all."""
 IDLE_WORKERS = 0.05
 
-_POOL = re.compile(r"^<*&?(rayon|rayon_core|crossbeam\w*|threadpool|chili|orx_parallel)::")
-_LOOKS_FOR_WORK = re.compile(
-    r"wait_until|find_work|no_work_found|::steal|sched_yield|futex_(do_)?wait|cond_(timed)?wait"
-    r"|::sleep\b(?!::)|in_worker_cold|LockLatch"
-)
-_RUNS_A_PIECE = re.compile(
-    r"bridge_producer_consumer|join_context|StackJob|HeapJob|::execute|LengthSplitter|::split_at"
-    r"|Worker.*::(push|pop)|new_injected_jobs|wake_any_threads|wake_specific_thread|SpinLatch"
-)
-_FOREIGN_POOL = re.compile(
-    r"^(GOMP_|gomp_|__kmp|omp_)|blas_thread_server|exec_blas|^mkl_|^libgomp|^libopenblas"
-)
-_BLAS_CALL = re.compile(r"^(cblas_|[sdcz](gemm|gemv|dot|syrk|trsm|axpy)_?$)|exec_blas|gemm_thread")
+_POOL = frames("pool")
+_LOOKS_FOR_WORK = frames("looks_for_work")
+_RUNS_A_PIECE = frames("runs_a_piece")
+_FOREIGN_POOL = frames("foreign_pool")
+_BLAS_CALL = frames("blas_call")
 _USEFUL = (Layer.COMPUTE, Layer.MATH, Layer.ALLOCATION, Layer.PAGE_FAULT)
 
 

@@ -1,4 +1,4 @@
-"""What the rules have in common: each finds a cost, and `findings.toml` has the words for it."""
+"""What the rules have in common: each finds a cost, and `rules.toml` has the words for it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 
     Rule = Callable[[Observed], Finding | None]
 
-SEQUENCE = re.compile(
-    r"extract_sequence|PyList|PyTuple|PySequence|types::(list|tuple|sequence|iterator)"
-    r"|conversions::std::(vec|num|slice)|Vec<.*> as pyo3|for (alloc::vec::)?Vec<"
-    r"|PyFloat_(AsDouble|FromDouble)|PyLong_(As|From)|PyNumber_Float|PyObject_GetIter|PyIter_Next"
-    r"|^(list|tuple|float|long)_(dealloc|iter\w*|item|subscript)|^listiter_|^PyList_|_PyList_"
-)
+
+@functools.cache
+def _table() -> dict[str, dict[str, Any]]:
+    text = resources.files("perfkit.diagnose").joinpath("rules.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def frames(name: str) -> re.Pattern[str]:
+    """The frames of one kind, as `rules.toml` lists them."""
+    return re.compile("|".join(_table()["frames"][name]))
+
+
+SEQUENCE = frames("sequence")
 """Frames of a list or tuple that is taken apart or put together."""
 LONG_CALL_S = 2e-4
 """A call shorter than this gains nothing from a second thread or from releasing the GIL."""
@@ -72,14 +79,8 @@ def rule(least: float = 0.0) -> Callable[[Callable[[Observed], Cost | None]], Ru
     return named
 
 
-@functools.cache
-def _words() -> dict[str, dict[str, Any]]:
-    text = resources.files("perfkit.diagnose").joinpath("findings.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
-
-
 def _told(name: str, seen: Observed, cost: Cost) -> Finding:
-    words = _words()[name]
+    words = _table()["finding"][name]
     words = {"verify": _VERIFY, **words, **words.get(cost.case, {})}
     fields: dict[str, object] = {
         "workload": seen.workload,

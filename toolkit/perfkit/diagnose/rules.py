@@ -3,13 +3,12 @@
 
 Pure functions of `Observed`. A rule fires only on cost that was measured, and shows the frames,
 what fixing them could gain at most (Amdahl), what to do and the command that checks it; the words
-are in `findings.toml`. Which findings are shown, and in which order, is in `findings.py`.
+are in `rules.toml`. Which findings are shown, and in which order, is in `findings.py`.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from perfkit.diagnose.rule import (
     LONG_CALL_S,
     SEQUENCE,
     Cost,
+    frames,
     of_call,
     of_compute,
     of_work,
@@ -46,19 +46,11 @@ MANY_INSTRUCTIONS = 40.0
 more.
 """
 
-_ARRAY_COPY = re.compile(
-    r"^PyArray_(CastToType|CastTo|NewCopy|CopyInto|CopyAnyInto|AssignArray|FromArray|FromAny)"
-    r"|^array_(astype|copy|ascontiguousarray)|^raw_array_assign_array|^npyiter_(copy|.*cast)"
-    r"|_(aligned|contig|strided)\w*_(cast|to)_|_cast_\w+_to_\w+|^_?(aligned_)?strided_to_contig"
-    r"|::to_owned_array$|PyArray<.*>::to_vec|ndarray::.*::to_owned"
-)
-_VECTOR_MATH = re.compile(r"_ZGV|svml|Sleef")
+_ARRAY_COPY = frames("array_copy")
+_VECTOR_MATH = frames("vector_math")
 _FAST_REFERENCE = (
-    (re.compile(r"gemm|cblas|openblas|mkl_|blis_"), "it calls an optimised BLAS"),
-    (
-        re.compile(r"avx512|AVX512|avx2|AVX2|_FMA3|npyv_|_simd|simd_|_ZGV|svml"),
-        "its loops are vectorised",
-    ),
+    (frames("blas"), "it calls an optimised BLAS"),
+    (frames("vector_loop"), "its loops are vectorised"),
 )
 
 
