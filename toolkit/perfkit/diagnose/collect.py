@@ -209,10 +209,10 @@ def _delays(
 
 def _gil(job: Job, results: Sequence[SizeResult], notes: list[Note]) -> dict[int, Interval]:
     """Probe the lock at the largest size, where a call is long beside the hand-over."""
-    long = [r for r in results if r.time_s.low >= probes.PROBE_FROM_S]
+    long = [r.size for r in results if r.time_s.low >= probes.PROBE_FROM_S]
     if not long:
         return {}
-    size = max(result.size for result in long)
+    size = max(long)
     if worker_threads(0) < 2:
         text = (
             "the GIL was not probed: on one core a second thread waits for the core, whether or "
@@ -251,15 +251,15 @@ def _flags(
     wanted = flags.missing(line) if line is not None else {}
     if not wanted:
         return {}
+    found: Mapping[int, Flags] = {}
+    text, remedy = "changes no machine code, or there was no room to measure", ""
     try:
         found = flags.measure_flags(job, sizes, wanted)
     except PerfkitError as error:
-        text = f"{flags.named(wanted)} could not be tried: {error.message}"
-        notes.append(Note(id="flags_not_measured", text=text, remedy=error.remedy))
-        return {}
+        text, remedy = f"could not be tried: {error.message}", error.remedy
     if not found:
-        text = f"{flags.named(wanted)} changes no machine code, or there was no room to measure"
-        notes.append(Note(id="flags_not_measured", text=text))
+        text = f"{flags.named(wanted)} {text}"
+        notes.append(Note(id="flags_not_measured", text=text, remedy=remedy))
     return found
 
 

@@ -7,11 +7,12 @@ measured.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perfkit.diagnose.estimators import Method
-from perfkit.measure.ratios import difference
-from perfkit.records import Covers, Interval, Layer, Quantity, QuantityName
+from perfkit.measure.ratios import combined, difference, mapped
+from perfkit.records import Covers, Layer, Quantity, QuantityName
 from perfkit.units import format_seconds
 
 if TYPE_CHECKING:
@@ -70,10 +71,10 @@ def _dispatch(split: Split | None) -> Quantity:
     if split.workers_s:
         on_cpu = format_seconds(split.workers_s)
         basis += f"; meanwhile other threads were on a CPU for {on_cpu}, which is no loss"
-    away = Interval(
+    # Both at one end at once: the two layers' errors are not independent.
+    shares = combined([row.share for row in rows], sum)
+    away = replace(
+        mapped(shares, lambda share: share * split.call_s),
         estimate=sum(row.seconds for row in rows),
-        # Both ends at once: the two layers' errors are not independent.
-        low=sum(row.share.low for row in rows) * split.call_s,
-        high=sum(row.share.high for row in rows) * split.call_s,
     )
     return Quantity(name=name, seconds=away, basis=basis)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from perfkit.records import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 def exactly(value: float) -> Interval:
@@ -54,6 +54,19 @@ def mapped(interval: Interval, function: Callable[[float], float]) -> Interval:
         estimate=function(interval.estimate),
         low=function(interval.low),
         high=function(interval.high),
+    )
+
+
+def combined(
+    intervals: Sequence[Interval], function: Callable[[Sequence[float]], float]
+) -> Interval:
+    """The interval of a function that grows with each of its arguments, all at one end at once: the
+    widest it can be, which is right where their errors are not independent.
+    """
+    return Interval(
+        estimate=function([one.estimate for one in intervals]),
+        low=function([one.low for one in intervals]),
+        high=function([one.high for one in intervals]),
     )
 
 

@@ -103,16 +103,15 @@ def summary(trial: Trial) -> dict[str, Any]:
         "stage": trial.stage,
         "params": dict(trial.params),
         "outcome": trial.outcome.value,
-        "performance": {
-            str(size.size): size.speedup.estimate if size.speedup else None for size in trial.sizes
-        },
-        "change": {
-            str(size.size): size.change.estimate if size.change else None for size in trial.sizes
-        },
+        "performance": {str(one.size): _estimate(one.speedup) for one in trial.sizes},
+        "change": {str(one.size): _estimate(one.change) for one in trial.sizes},
     }
     for size in trial.sizes:
-        line |= _flat(f"speedup_{size.size}", size.speedup)
-        line |= _flat(f"change_{size.size}", size.change)
+        for name, ratio in (("speedup", size.speedup), ("change", size.change)):
+            column = f"{name}_{size.size}"
+            line[column] = _estimate(ratio)
+            line[f"{column}_low"] = ratio.low if ratio else None
+            line[f"{column}_high"] = ratio.high if ratio else None
     return line | {
         "build_s": trial.build_s,
         "bench_s": trial.bench_s,
@@ -122,10 +121,8 @@ def summary(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _flat(name: str, interval: Interval | None) -> dict[str, float | None]:
-    if interval is None:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+def _estimate(ratio: Interval | None) -> float | None:
+    return ratio.estimate if ratio else None
 
 
 def _changes(before: TuneHeader, now: TuneHeader) -> list[str]:

@@ -7,15 +7,15 @@ only ratios to that build are compared here, and only on their intervals.
 from __future__ import annotations
 
 import math
+from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
-from perfkit.measure.ratios import difference, exactly, mapped
-from perfkit.records import Interval
+from perfkit.measure.ratios import combined, difference, exactly, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from perfkit.records import SizeResult
+    from perfkit.records import Interval, SizeResult
 
 UNCHANGED = exactly(1.0)
 """The starting build against itself: exactly one, by definition and not by measurement."""
@@ -54,12 +54,7 @@ def mean(ratios: Sequence[Interval]) -> Interval:
     if not ratios:
         message = "a mean of no ratios is not defined"
         raise ValueError(message)
-    logs = [mapped(ratio, math.log) for ratio in ratios]
-    return Interval(
-        estimate=math.exp(sum(log.estimate for log in logs) / len(logs)),
-        low=math.exp(sum(log.low for log in logs) / len(logs)),
-        high=math.exp(sum(log.high for log in logs) / len(logs)),
-    )
+    return combined(ratios, geometric_mean)
 
 
 def score_floor(sizes: Sequence[SizeResult]) -> float | None:
