@@ -40,6 +40,11 @@ BEYOND = 10
 PROBE_FROM = 4
 """Two sizes that are this many times apart get a probe at their geometric mean."""
 PATTERNS = (Pattern.HOT, Pattern.IDLE)
+_WITHHELD = {
+    MeasureVerdict.BUSY: "the machine had no room to time the branches",
+    MeasureVerdict.UNTRUSTED: "two copies of one build were measured as different",
+}
+"""Verdicts under which the branches cannot be compared, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +119,7 @@ def force(
     """
     value = start.get(name)
     if isinstance(value, bool) or not isinstance(value, int):
-        return not_measured(name, value, f"{name} holds no whole number, so nothing can be forced")
+        return not_measured(name, value, f"{name} is not a whole number, so it has no branches")
     beyond = BEYOND * max(probed)
     below = _build(job, name, beyond)
     above = _build(job, name, ALWAYS_ABOVE)
@@ -133,12 +138,8 @@ def force(
         arms.append(Variant(name=branch, role=role, spec=handed.spec(build)))
     limit_s = min(LIMIT_S, BUDGET_S / points)
     found = measure(brief(job, limit_s=limit_s, width=WIDTH, blocks=12), probed, arms, PATTERNS)
-    verdict = found.report.verdict
-    if verdict is MeasureVerdict.BUSY:
-        return not_measured(name, value, "the machine had no room to time the branches")
-    if verdict is MeasureVerdict.UNTRUSTED:
-        reason = "two copies of one build were measured as different, so nothing can be said"
-        return not_measured(name, value, reason)
+    if found.report.verdict in _WITHHELD:
+        return not_measured(name, value, _WITHHELD[found.report.verdict])
     return judged(
         name,
         value,
