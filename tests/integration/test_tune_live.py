@@ -76,9 +76,11 @@ def live(project: Project, builder: Builder, run: Run) -> LiveEvaluator:
 def tune(
     project: Project, builder: Builder, run: Run, *, resume: bool = False, **options: int
 ) -> TuneReport:
+    limits = project.config.tune.model_copy(update={"max_iterations": 3, **options})
+    config = project.config.model_copy(update={"tune": limits})
     return tune_command(
-        project,
-        TuneOptions(max_iterations=options.get("max_iterations", 3)),
+        dataclasses.replace(project, config=config),
+        TuneOptions(),
         builder=builder,
         run=run,
         resume=resume,
@@ -184,13 +186,14 @@ def test_the_bundled_kernel_is_rebuilt_with_what_its_worst_size_asks_for(
     overrides = {
         **{f"measure.{key}": value for key, value in MEASURE.items()},
         **{f"workloads.call_price_plain.{key}": value for key, value in workload.items()},
+        "tune.max_iterations": 1,
     }
     project = load_project(start=repository, environ=environ, overrides=overrides)
     builder = Builder(project, cache=shared_cache)
     run = Run(directory=tmp_path / "run")
     report = tune_command(
         project,
-        TuneOptions(workload="call_price_plain", max_iterations=1),
+        TuneOptions(workload="call_price_plain"),
         builder=builder,
         run=run,
         resume=False,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from perfkit.config import Tune
 from perfkit.records import (
     Interval,
     MeasureReport,
@@ -25,7 +26,6 @@ from perfkit.records import (
 )
 from perfkit.store import Run
 from perfkit.tune import space
-from perfkit.tune.ending import Rules
 from perfkit.tune.evaluator import Prepared, TrialProfile
 from perfkit.tune.log import Journal
 from perfkit.tune.loop import Loop, Settings, World
@@ -107,12 +107,8 @@ def tuned(seed: int, sigma: float, truth: Mapping[Value, float], tmp_path: Path)
         settings=Settings(
             workload="w",
             start=START,
-            rules=Rules(
-                max_iterations=10,
-                stagnation_iterations=10,
-                stagnation_gain=0.01,
-                main_size=SIZES[0],
-            ),
+            main_size=SIZES[0],
+            limits=Tune(max_iterations=10, stagnation_iterations=10, stagnation_gain=0.01),
         ),
         world=World(clock=lambda: 0.0, now=lambda: "", progress=lambda _text, _share: None),
     )

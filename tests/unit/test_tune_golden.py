@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 from tune_replay import ReplayEvaluator
 
-from perfkit.config import Kind, Parameter
+from perfkit.config import Kind, Parameter, Tune
 from perfkit.records import TrialOutcome, TuneHeader, TuneStatus
 from perfkit.run_files import TRIALS
 from perfkit.store import Run
-from perfkit.tune.ending import Rules
 from perfkit.tune.log import Journal
 from perfkit.tune.loop import Loop, Settings, World
 from perfkit.tune.search import GridSearch
@@ -64,12 +63,11 @@ def recorded(repository: Path, tmp_path: Path) -> tuple[Trial, ...]:
     return TRIALS.load(run)
 
 
-def replayed(recorded: tuple[Trial, ...], directory: Path, **rules: int) -> Loop:
+def replayed(recorded: tuple[Trial, ...], directory: Path, stagnation: int = 3) -> Loop:
     """The loop around the record."""
     start = recorded[0].params
     journal = Journal(Run(directory=directory), str)
     journal.begin(TuneHeader(workload="call_price_plain", key={}, start=start))
-    limits = {"max_iterations": 4, "stagnation_iterations": 3, **rules}
     return Loop(
         evaluator=ReplayEvaluator(recorded),
         strategy=GridSearch(start=start, parameters=PARAMETERS, base_grid={}, extended_grid={}),
@@ -77,8 +75,8 @@ def replayed(recorded: tuple[Trial, ...], directory: Path, **rules: int) -> Loop
         settings=Settings(
             workload="call_price_plain",
             start=start,
-            rules=Rules(stagnation_gain=0.01, main_size=10_000, **limits),
-            profile_every=3,
+            main_size=10_000,
+            limits=Tune(max_iterations=4, profile_every=3, stagnation_iterations=stagnation),
         ),
         world=World(clock=lambda: 0.0, now=lambda: "", progress=lambda _text, _share: None),
     )
@@ -99,7 +97,7 @@ def test_the_recorded_run_replays_to_its_own_trials(
 def test_a_looser_rule_would_have_ended_it_earlier(
     recorded: tuple[Trial, ...], tmp_path: Path
 ) -> None:
-    report = replayed(recorded, tmp_path / "again", stagnation_iterations=2).run()
+    report = replayed(recorded, tmp_path / "again", stagnation=2).run()
     assert [trial.iteration for trial in report.trials] == [0, 1, 2]
 
 

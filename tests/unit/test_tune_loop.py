@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 from tune_tables import (
+    LIMITS,
     PARAMETERS,
-    RULES,
     START,
     Clock,
     bench,
@@ -128,8 +128,8 @@ def test_max_iterations_counts_candidates_and_not_the_start(tmp_path: Path) -> N
         row({"SMALL": value}, 1.0 + 0.05 * place, targets={})
         for place, value in enumerate((5_000, 8_000, 10_000), start=1)
     ]
-    rules = dataclasses.replace(RULES, max_iterations=2)
-    report = bench(tmp_path, rows, base_grid=GRID, rules=rules).loop.run()
+    limits = LIMITS.model_copy(update={"max_iterations": 2})
+    report = bench(tmp_path, rows, base_grid=GRID, limits=limits).loop.run()
     assert report.status is TuneStatus.MAX_ITERATIONS
     assert (len(report.trials), report.best_iteration, report.evaluations) == (3, 2, 3)
 
@@ -217,8 +217,8 @@ def test_a_lucky_trial_stays_found_out_after_an_interruption(tmp_path: Path) -> 
     rows = [row({}, 1.0, targets=targets), lucky, row({"SMALL": 8_000}, 1.05, targets=targets)]
     again = {space.key(lucky.params): sizes(dict.fromkeys(EIGHT, 1.001), targets)}
     grid = {"SMALL": (5_000, 8_000)}
-    rules = dataclasses.replace(RULES, max_iterations=1)
-    first = bench(tmp_path, rows, base_grid=grid, confirmations=again, parameters={}, rules=rules)
+    limits = LIMITS.model_copy(update={"max_iterations": 1})
+    first = bench(tmp_path, rows, base_grid=grid, confirmations=again, parameters={}, limits=limits)
     assert first.loop.run().status is TuneStatus.KEPT
     second = bench(tmp_path, rows, base_grid=grid, confirmations=again, parameters={}, begin=False)
     header = TuneHeader(workload="price", key={"sources": "abc"}, start=START)
@@ -230,8 +230,8 @@ def test_a_lucky_trial_stays_found_out_after_an_interruption(tmp_path: Path) -> 
 def test_a_gain_that_misses_its_target_afresh_stays_the_best(tmp_path: Path) -> None:
     lucky = row({"SMALL": 8_000}, EIGHT)
     again = {space.key(lucky.params): sizes({10_000: 1.4, 100_000: 1.0, 1_000_000: 1.0})}
-    rules = dataclasses.replace(RULES, max_iterations=1)
-    made = bench(tmp_path, [row({}, 1.0), lucky], confirmations=again, rules=rules)
+    limits = LIMITS.model_copy(update={"max_iterations": 1})
+    made = bench(tmp_path, [row({}, 1.0), lucky], confirmations=again, limits=limits)
     report = made.loop.run()
     assert (report.status, report.best_iteration) == (TuneStatus.MAX_ITERATIONS, 1)
     assert [one.met for one in report.confirmed] == [False, False, True]
@@ -452,7 +452,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         tmp_path / "killed",
         rows,
         base_grid=GRID,
-        rules=dataclasses.replace(RULES, max_iterations=2),
+        limits=LIMITS.model_copy(update={"max_iterations": 2}),
     )
     killed.loop.run()
     with (killed.run.directory / TRIALS.name).open("a") as stream:
@@ -464,8 +464,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     same = dataclasses.replace(report, wall_s=0, notes=tuple(others))
     assert same == dataclasses.replace(whole, wall_s=0)
     assert resumed.id == "resumed"
-    assert "are of this part alone" in resumed.text
-    assert "the 3 trials before it took 42 s" in resumed.text
+    assert "neither the total time nor the time limit counts" in resumed.text
+    assert "the 3 trials before the interruption took 42 s" in resumed.text
     assert "measure trial_000" not in again.evaluator.asked
     assert "measure trial_001" not in again.evaluator.asked
     assert [trial.iteration for trial in TRIALS.load(again.run)] == [0, 1, 2, 3, 4]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tune_tables import START, around, row, sizes
 
-from perfkit.config import Measure
+from perfkit.config import Measure, Tune
 from perfkit.errors import UnreadableOutputError
 from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.records import Interval
@@ -94,16 +94,17 @@ def test_a_grid_is_all_combinations_with_the_last_one_running_fastest() -> None:
 
 def test_a_time_limit_shortens_the_measuring_but_not_below_sense() -> None:
     settings = Measure(time_limit_s=20.0)
-    assert quick_enough(settings, time_limit_s=None, trials=10, sizes=4) == settings
-    assert quick_enough(settings, time_limit_s=3_600, trials=10, sizes=4).time_limit_s == 20.0
-    assert quick_enough(settings, time_limit_s=600, trials=10, sizes=4).time_limit_s == 6.25
-    brief = quick_enough(settings, time_limit_s=60, trials=10, sizes=4)
+
+    def within(seconds: float | None, settings: Measure = settings) -> Measure:
+        return quick_enough(settings, Tune(time_limit_s=seconds, max_iterations=10), 4)
+
+    assert within(None) == settings
+    assert within(3_600).time_limit_s == 20.0
+    assert within(600).time_limit_s == 6.25
+    brief = within(60)
     assert brief.time_limit_s == LEAST_SECONDS_PER_SIZE
     assert (settings.sessions, brief.sessions) == (5, 3)
-    assert (
-        quick_enough(Measure(time_limit_s=1.0), time_limit_s=60, trials=10, sizes=4).time_limit_s
-        == 1.0
-    )
+    assert within(60, Measure(time_limit_s=1.0)).time_limit_s == 1.0
 
 
 def test_a_summary_without_a_reference_says_null() -> None:

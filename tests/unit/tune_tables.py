@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tune_replay import ReplayEvaluator
 
-from perfkit.config import Kind, Parameter
+from perfkit.config import Kind, Parameter, Tune
 from perfkit.records import (
     Interval,
     ParameterProof,
@@ -20,7 +20,6 @@ from perfkit.records import (
     Value,
 )
 from perfkit.store import Run
-from perfkit.tune.ending import Rules
 from perfkit.tune.log import Journal
 from perfkit.tune.loop import Loop, Settings, World
 from perfkit.tune.search import GridSearch
@@ -41,7 +40,8 @@ PARAMETERS = {
     "CHUNK": Parameter(kind=Kind.GRAIN, priority=3, first_step=512),
 }
 
-RULES = Rules(max_iterations=10, stagnation_iterations=3, stagnation_gain=0.01, main_size=10_000)
+LIMITS = Tune(max_iterations=10, stagnation_iterations=3, stagnation_gain=0.01)
+MAIN_SIZE = 10_000
 
 
 def around(estimate: float, half: float = 0.005) -> Interval:
@@ -142,7 +142,7 @@ def bench(
     base_grid: Mapping[str, Sequence[Value]] | None = None,
     extended_grid: Mapping[str, Sequence[Value]] | None = None,
     parameters: Mapping[str, Parameter] | None = None,
-    rules: Rules = RULES,
+    limits: Tune = LIMITS,
     confirmations: Mapping[str, Sequence[SizeResult]] | None = None,
     noise_floor: float | None = 0.004,
     time_limit_s: float | None = None,
@@ -171,9 +171,10 @@ def bench(
         settings=Settings(
             workload="price",
             start=START,
-            rules=rules,
-            time_limit_s=time_limit_s,
-            profile_every=profile_every,
+            main_size=MAIN_SIZE,
+            limits=limits.model_copy(
+                update={"time_limit_s": time_limit_s, "profile_every": profile_every}
+            ),
         ),
         world=World(
             clock=clock or Clock(),

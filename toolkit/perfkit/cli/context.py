@@ -51,10 +51,13 @@ class Context:
 
 
 def open_project(config: Path | None, overrides: Mapping[str, object] | None = None) -> Project:
-    """The project that applies to the current folder."""
-    return load_project(
-        start=Path.cwd(), environ=dict(os.environ), path=config, overrides=overrides
-    )
+    """The project that applies to the current folder.
+
+    Args:
+        overrides: dotted config keys from the command line; None where an option is not given.
+    """
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    return load_project(start=Path.cwd(), environ=dict(os.environ), path=config, overrides=given)
 
 
 @contextlib.contextmanager
@@ -72,7 +75,7 @@ def working(
         command: its name; part of the run directory's.
         config: the file that the user named, if any.
         workload: the one that the user named: an unknown one is refused before anything starts.
-        overrides: dotted config keys from the command line.
+        overrides: see `open_project`.
         resume: finds the run to resume in the folder of all runs, or refuses it before anything is
             written; None starts a new one.
 

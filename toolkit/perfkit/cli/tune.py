@@ -43,23 +43,23 @@ def tune(
     from perfkit.tune.setup import TuneOptions, plan_command, tune_command
 
     check_output(output)
-    asked = TuneOptions(
-        workload=workload,
-        max_iterations=max_iterations,
-        time_limit_s=time_limit,
-        strategy=strategy,
-        patience_s=patience,
-        seed=seed,
-    )
+    options = TuneOptions(workload=workload, strategy=strategy, seed=seed)
+    overrides = {
+        "tune.max_iterations": max_iterations,
+        "tune.time_limit_s": time_limit,
+        "measure.patience_s": patience,
+    }
     if dry_run:
-        plan = plan_command(open_project(config), asked)
+        plan = plan_command(open_project(config, overrides), options)
         emit(machine.report_of(plan_page(plan), plan), form=form, output=output)
         return
     earlier = None if resume is None else lambda profiles: resumable(profiles, resume)
-    with working("tune", config=config, workload=workload, resume=earlier) as context:
+    with working(
+        "tune", config=config, workload=workload, overrides=overrides, resume=earlier
+    ) as context:
         report = tune_command(
             context.project,
-            asked,
+            options,
             builder=context.builder,
             run=context.run,
             resume=resume is not None,

@@ -12,8 +12,8 @@ from enum import StrEnum
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from perfkit.diagnose.estimators import Answer, Method, Response, SampledCall, difference
-from perfkit.measure.ratios import mapped
+from perfkit.diagnose.estimators import Answer, Method, Response, SampledCall
+from perfkit.measure.ratios import difference, mapped, reach
 from perfkit.records import Covers, Estimate, FfiEstimate, Interval
 from perfkit.units import format_seconds, format_share
 
@@ -45,28 +45,15 @@ of the call.
 
 
 class Code(StrEnum):
-    """Why two answers differ."""
+    """Why an answer differs from the others, as the report says it."""
 
-    OUTPUT_LIFECYCLE = "output_lifecycle"
-    SIZE_DEPENDENT_CONVERSION = "size_dependent_conversion"
-    PROFILE_CONTAMINATED = "profile_contaminated"
-    ESTIMATOR_BROKEN = "estimator_broken"
-    TOO_WIDE = "too_wide"
-    TWO_CAMPS = "two_camps"
-    UNEXPLAINED = "unexplained"
-
-
-REASONS = {
-    Code.OUTPUT_LIFECYCLE: "it includes allocating, touching and releasing the output",
-    Code.SIZE_DEPENDENT_CONVERSION: (
-        "a conversion grows with the size, which this estimator cannot see"
-    ),
-    Code.PROFILE_CONTAMINATED: "the samples hold time that is not the boundary's",
-    Code.ESTIMATOR_BROKEN: "it does not answer one to one to an injected delay",
-    Code.TOO_WIDE: "its interval is too wide to confirm another",
-    Code.TWO_CAMPS: "some agree on one figure and others on another",
-    Code.UNEXPLAINED: "it differs from the others for a reason that is not known",
-}
+    OUTPUT_LIFECYCLE = "it includes allocating, touching and releasing the output"
+    SIZE_DEPENDENT_CONVERSION = "a conversion grows with the size, which this estimator cannot see"
+    PROFILE_CONTAMINATED = "the samples hold time that is not the boundary's"
+    ESTIMATOR_BROKEN = "it does not answer one to one to an injected delay"
+    TOO_WIDE = "its interval is too wide to confirm another"
+    TWO_CAMPS = "some agree on one figure and others on another"
+    UNEXPLAINED = "it differs from the others for an unknown reason"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +62,7 @@ class Agreement:
 
     Attributes:
         ffi: the record of the report.
-        codes: per estimator that stands apart, why.
+        codes: for each estimator that differs from the others, why.
         covers: what `ffi.share` is the share of; `boundary` where only estimators that cannot
             tell the output's allocation from the conversions agree.
     """
@@ -86,10 +73,33 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Agreeing:
-    first: Estimate
-    second: Estimate
-    apart: float
+class _Known:
+    """An answer that has a figure; of samples, with what they were counted from."""
+
+    name: str
+    seconds: Interval
+    covers: Covers
+    sampled: SampledCall | None
+
+    def covering(self, covers: Covers) -> Interval:
+        """The cost of what another answer covers: only samples can tell."""
+        if self.name == Method.SAMPLES and self.sampled is not None:
+            return self.sampled.covering(covers)
+        return self.seconds
+
+    def ffi_alone(self) -> Interval | None:
+        """The FFI by this answer; None where the answer confirms others but is not an exact count:
+        the intercept misses a conversion that grows, and the inner timer includes a reading of the
+        clock.
+        """
+        if self.name in (Method.INTERCEPT, Method.INNER_TIMER):
+            return None
+        if self.covers is Covers.FFI or self.sampled is None:
+            return self.seconds
+        return difference(self.seconds, self.sampled.output())
+
+
+_Pair = tuple[_Known, _Known]
 
 
 def judge(
@@ -107,46 +117,43 @@ def judge(
     Args:
         readings: one per estimator.
         call_s: time of the call at this size.
-        sampled: what stands behind the reading of the samples.
+        sampled: what the reading of the samples was counted from.
         responses: of `--verify`; an estimator that does not answer to a delay confirms nothing.
     """
     if call_s.estimate <= 0:
         message = "a share of a call that takes no time is not defined"
         raise ValueError(message)
-    codes: dict[str, Code] = {}
     broken = {found.of for found in responses if found.answer is Answer.BROKEN}
+    codes: dict[str, Code] = {}
     usable = []
-    for reading in readings:
-        if reading.seconds is None or reading.name not in _GROUPS:
+    for one in readings:
+        if one.seconds is None or one.name not in _GROUPS:
             continue
-        if reading.name in broken:
-            codes[reading.name] = Code.ESTIMATOR_BROKEN
-        elif _half_width(reading.seconds) > WIDEST * call_s.estimate:
-            codes[reading.name] = Code.TOO_WIDE
+        if one.name in broken:
+            codes[one.name] = Code.ESTIMATOR_BROKEN
+        elif reach(one.seconds) > WIDEST * call_s.estimate:
+            codes[one.name] = Code.TOO_WIDE
         else:
-            usable.append(reading)
-    pairs = [
-        pair
-        for first, second in combinations(usable, 2)
-        if (pair := _compare(first, second, sampled, call_s)) is not None
-    ]
-    agreed = {r.name for pair in pairs for r in (pair.first, pair.second)}
-    for reading in usable:
-        if reading.name not in agreed and len(usable) > 1:
-            codes[reading.name] = _explain(reading, usable, sampled)
-    best = min(pairs, key=lambda pair: pair.apart) if pairs else None
-    if best is not None and not _one_camp(pairs):
+            usable.append(
+                _Known(name=one.name, seconds=one.seconds, covers=one.covers, sampled=sampled)
+            )
+    pairs = [pair for pair in combinations(usable, 2) if _agree(pair, call_s)]
+    agreed = {one.name for pair in pairs for one in pair}
+    if len(usable) > 1:
+        codes |= {one.name: _explain(one, usable) for one in usable if one.name not in agreed}
+    camps = _camps(pairs)
+    if camps > 1:
         codes |= dict.fromkeys(agreed, Code.TWO_CAMPS)
-        best = None
-    share, covers = _value(best, pairs, call_s, sampled) if best else (None, Covers.FFI)
-    estimators = tuple(_explained(reading, codes.get(reading.name)) for reading in readings)
-    estimators += tuple(_response_estimate(found) for found in responses)
+    best = min(pairs, key=_apart) if camps == 1 else None
+    share, covers = _value(best, pairs, call_s) if best else (None, Covers.FFI)
+    estimators = [_explained(reading, codes.get(reading.name)) for reading in readings]
+    estimators += [_response_estimate(found) for found in responses]
     return Agreement(
         ffi=FfiEstimate(
             share=share,
             agree=best is not None,
-            estimators=estimators,
-            agreeing=(best.first.name, best.second.name) if best else (),
+            estimators=tuple(estimators),
+            agreeing=tuple(one.name for one in best) if best else (),
         ),
         codes=codes,
         covers=covers,
@@ -159,90 +166,67 @@ def independent(ffi: FfiEstimate) -> int:
     return len({group for method, group in _GROUPS.items() if method in known})
 
 
-def _one_camp(pairs: Sequence[_Agreeing]) -> bool:
-    """Whether all agreeing pairs hang together: a agrees with b, b with c."""
-    camp = {pairs[0].first.name, pairs[0].second.name}
-    rest = list(pairs[1:])
-    while joined := [p for p in rest if {p.first.name, p.second.name} & camp]:
-        camp |= {r.name for p in joined for r in (p.first, p.second)}
-        rest = [p for p in rest if p not in joined]
-    return not rest
+def _camps(pairs: Sequence[_Pair]) -> int:
+    """How many groups the agreeing pairs form: a agrees with b, b with c is one."""
+    camps: list[set[str]] = []
+    for pair in pairs:
+        names = {one.name for one in pair}
+        joined = [camp for camp in camps if camp & names]
+        camps = [camp for camp in camps if not camp & names] + [names.union(*joined)]
+    return len(camps)
 
 
-def _half_width(interval: Interval) -> float:
-    return max(interval.high - interval.estimate, interval.estimate - interval.low)
+def _comparable(pair: _Pair) -> tuple[Interval, Interval]:
+    """Both answers as the cost of what both cover."""
+    first, second = pair
+    return first.covering(second.covers), second.covering(first.covers)
 
 
-def _compare(
-    first: Estimate, second: Estimate, sampled: SampledCall | None, call_s: Interval
-) -> _Agreeing | None:
-    """The pair when it is independent and agrees, else None."""
-    if _GROUPS[first.name] == _GROUPS[second.name]:
-        return None
-    one, other = _comparable(first, second, sampled), _comparable(second, first, sampled)
-    if one is None or other is None:
-        return None
-    apart = abs(one.estimate - other.estimate)
-    joint = math.hypot(_half_width(one), _half_width(other))
+def _apart(pair: _Pair) -> float:
+    one, other = _comparable(pair)
+    return abs(one.estimate - other.estimate)
+
+
+def _agree(pair: _Pair, call_s: Interval) -> bool:
+    """Whether two answers are independent and agree."""
+    if _GROUPS[pair[0].name] == _GROUPS[pair[1].name]:
+        return False
+    joint = math.hypot(*map(reach, _comparable(pair)))
     short = min(ABSOLUTE_TOLERANCE_S, 2 * WIDEST * call_s.estimate)
-    if apart > max(SHARE_TOLERANCE * call_s.estimate, short, joint):
-        return None
-    return _Agreeing(first=first, second=second, apart=apart)
+    return _apart(pair) <= max(SHARE_TOLERANCE * call_s.estimate, short, joint)
 
 
-def _comparable(reading: Estimate, other: Estimate, sampled: SampledCall | None) -> Interval | None:
-    """A reading as the cost of what the other one covers."""
-    if reading.name is Method.SAMPLES and sampled is not None:
-        return sampled.covering(other.covers)
-    return reading.seconds
+def _value(best: _Pair, pairs: Sequence[_Pair], call_s: Interval) -> tuple[Interval, Covers]:
+    """The share of the call on which the answers agree.
 
-
-def _value(
-    best: _Agreeing, pairs: Sequence[_Agreeing], call_s: Interval, sampled: SampledCall | None
-) -> tuple[Interval, Covers]:
-    """The share of the call that the agreeing readings stand for.
-
-    Where samples agree with anybody it is the FFI alone, for they tell it from the output: by their
-    own count of it, or by a timed reading less their count of the output, whichever is narrower;
-    the interval holds the other one too where they differ by more than both leave open.
-    Else it is the mean of the best pair, with an interval that holds both of theirs.
+    If samples agree with any other answer it is the FFI alone, because they tell it from the
+    output: by their own count, or by a timed answer minus their count of the output, whichever is
+    narrower. If the two differ by more than their errors allow, the interval includes both.
+    Otherwise it is the mean of the best pair, with an interval that includes both.
     """
-    confirmed = {
-        r.name: r for p in pairs if _has_samples(p) for r in (p.first, p.second) if r.seconds
-    }
+    confirmed = [
+        alone
+        for pair in pairs
+        if Method.SAMPLES in (pair[0].name, pair[1].name)
+        for one in pair
+        if (alone := one.ffi_alone()) is not None
+    ]
     if confirmed:
-        alone = [_ffi_alone(reading, sampled) for reading in confirmed.values()]
-        return _share(_narrowest([i for i in alone if i is not None]), call_s), Covers.FFI
-    both = [r.seconds for r in (best.first, best.second) if r.seconds is not None]
+        return _share(_narrowest(confirmed), call_s), Covers.FFI
+    both = [one.seconds for one in best]
     mean = Interval(
         estimate=sum(i.estimate for i in both) / len(both),
         low=min(i.low for i in both),
         high=max(i.high for i in both),
     )
-    pure = Covers.FFI in (best.first.covers, best.second.covers)
+    pure = Covers.FFI in (best[0].covers, best[1].covers)
     return _share(mean, call_s), Covers.FFI if pure else Covers.BOUNDARY
 
 
-def _has_samples(pair: _Agreeing) -> bool:
-    return Method.SAMPLES in (pair.first.name, pair.second.name)
-
-
-def _ffi_alone(reading: Estimate, sampled: SampledCall | None) -> Interval | None:
-    """The FFI by one reading; None of one that confirms and is no exact count of it: the intercept
-    does not see a conversion that grows, and the inner timer holds a reading of the clock.
-    """
-    if reading.seconds is None or reading.name in (Method.INTERCEPT, Method.INNER_TIMER):
-        return None
-    if reading.covers is Covers.FFI or sampled is None:
-        return reading.seconds
-    return difference(reading.seconds, sampled.output())
-
-
 def _narrowest(known: Sequence[Interval]) -> Interval:
-    chosen = min(known, key=_half_width)
+    chosen = min(known, key=reach)
     for other in known:
-        joint = math.hypot(_half_width(chosen), _half_width(other))
-        if abs(chosen.estimate - other.estimate) > joint:
+        if abs(chosen.estimate - other.estimate) > math.hypot(reach(chosen), reach(other)):
             low, high = min(chosen.low, other.estimate), max(chosen.high, other.estimate)
             chosen = Interval(estimate=chosen.estimate, low=low, high=high)
     return chosen
@@ -252,55 +236,37 @@ def _share(seconds: Interval, call_s: Interval) -> Interval:
     return mapped(seconds, lambda value: value / call_s.estimate)
 
 
-def _explain(reading: Estimate, usable: Sequence[Estimate], sampled: SampledCall | None) -> Code:
-    """Why a reading stands apart from the others."""
-    if reading.seconds is None:
-        return Code.UNEXPLAINED
-    by_method = {r.name: r.seconds for r in usable if r.seconds is not None}
-    own = reading.seconds
-    if reading.name is Method.INTERCEPT and all(
-        other.low > own.high for method, other in by_method.items() if method != reading.name
-    ):
+def _explain(one: _Known, usable: Sequence[_Known]) -> Code:
+    """Why an answer differs from the others."""
+    own, others = one.seconds, {o.name: o.seconds for o in usable if o.name != one.name}
+    if one.name == Method.INTERCEPT and all(o.low > own.high for o in others.values()):
         return Code.SIZE_DEPENDENT_CONVERSION
-    if reading.name is Method.SAMPLES and all(
-        other.high < own.low for method, other in by_method.items() if method != reading.name
-    ):
+    if one.name == Method.SAMPLES and all(o.high < own.low for o in others.values()):
         return Code.PROFILE_CONTAMINATED
-    twin = by_method.get(Method.TWIN)
-    if reading.name is Method.INNER_TIMER and twin is not None and own.low > twin.high:
+    twin = others.get(Method.TWIN)
+    if one.name == Method.INNER_TIMER and twin is not None and own.low > twin.high:
         return Code.OUTPUT_LIFECYCLE
     if (
-        reading.covers is Covers.BOUNDARY
-        and sampled is not None
-        and own.low > sampled.covering(Covers.FFI).high
+        one.covers is Covers.BOUNDARY
+        and one.sampled is not None
+        and own.low > one.sampled.covering(Covers.FFI).high
     ):
         return Code.OUTPUT_LIFECYCLE
     return Code.UNEXPLAINED
 
 
 def _explained(estimate: Estimate, code: Code | None) -> Estimate:
-    parts = [part for part in (estimate.reason, REASONS[code] if code else "") if part]
-    return replace(estimate, reason="; ".join(parts))
-
-
-_ANSWERS = {
-    Answer.HOLDS: "as it should",
-    Answer.BROKEN: "not one to one",
-    Answer.UNDECIDED: "whether one to one is not decided, for the interval is too wide",
-}
+    return replace(estimate, reason="; ".join(filter(None, (estimate.reason, code))))
 
 
 def _response_estimate(found: Response) -> Estimate:
-    """The response to a delay is no cost of its own: it has a reason and no seconds."""
+    """The response to a delay is not a cost: it has a reason and no seconds."""
     slope = found.slope
-    return Estimate(
-        name=f"{Method.DELAY}/{found.of}",
-        seconds=None,
-        reason=(
-            f"{found.of} grows by {slope.estimate:.3f} [{slope.low:.3f}, {slope.high:.3f}] of an "
-            f"injected delay: {_ANSWERS[found.answer]}"
-        ),
+    reason = (
+        f"{found.of} grows by {slope.estimate:.3f} [{slope.low:.3f}, {slope.high:.3f}] of an "
+        f"injected delay: {found.answer}"
     )
+    return Estimate(name=f"{Method.DELAY}/{found.of}", seconds=None, reason=reason)
 
 
 def differences(readings: Sequence[Estimate], call_s: Interval) -> list[str]:

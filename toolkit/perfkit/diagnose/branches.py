@@ -1,7 +1,7 @@
 """Both branches of a threshold, forced and timed in the same blocks: where they really cross, with
 calls that follow each other and with calls that find the pool asleep.
 
-What follows for the threshold's value is said by the rule in `rules.py`.
+What this means for the threshold's value is up to the rule in `rules.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perfkit.config import Backend, Kind
-from perfkit.diagnose.model import crossover
+from perfkit.diagnose.model import compared
 from perfkit.diagnose.observed import Branches
 from perfkit.diagnose.times import brief
 from perfkit.measure.plan import Variant
@@ -40,6 +40,11 @@ BEYOND = 10
 PROBE_FROM = 4
 """Two sizes that are this many times apart get a probe at their geometric mean."""
 PATTERNS = (Pattern.HOT, Pattern.IDLE)
+_WITHHELD = {
+    MeasureVerdict.BUSY: "the machine had no room to time the branches",
+    MeasureVerdict.UNTRUSTED: "two copies of one build were measured as different",
+}
+"""Verdicts under which the branches cannot be compared, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +95,7 @@ def not_measured(name: str, value: Value | None, reason: str) -> Forced:
 
 
 def probes(sizes: Iterable[int]) -> tuple[int, ...]:
-    """The sizes and, where two of them lie far apart, one between."""
+    """The sizes, and one between any two that are far apart."""
     own = sorted(set(sizes))
     between = {
         round(math.sqrt(one * other))
@@ -114,7 +119,7 @@ def force(
     """
     value = start.get(name)
     if isinstance(value, bool) or not isinstance(value, int):
-        return not_measured(name, value, f"{name} holds no whole number, so nothing can be forced")
+        return not_measured(name, value, f"{name} is not a whole number, so it has no branches")
     beyond = BEYOND * max(probed)
     below = _build(job, name, beyond)
     above = _build(job, name, ALWAYS_ABOVE)
@@ -133,12 +138,8 @@ def force(
         arms.append(Variant(name=branch, role=role, spec=handed.spec(build)))
     limit_s = min(LIMIT_S, BUDGET_S / points)
     found = measure(brief(job, limit_s=limit_s, width=WIDTH, blocks=12), probed, arms, PATTERNS)
-    verdict = found.report.verdict
-    if verdict is MeasureVerdict.BUSY:
-        return not_measured(name, value, "the machine had no room to time the branches")
-    if verdict is MeasureVerdict.UNTRUSTED:
-        reason = "two copies of one build were measured as different, so nothing can be said"
-        return not_measured(name, value, reason)
+    if found.report.verdict in _WITHHELD:
+        return not_measured(name, value, _WITHHELD[found.report.verdict])
     return judged(
         name,
         value,
@@ -170,33 +171,25 @@ def judged(
     Args:
         gains: by pattern and size, time below over time above.
     """
-    first, second = ways(name)
-    found = {pattern: crossover(own, noise_floor) for pattern, own in gains.items()}
-    crossings = tuple(
-        Crossing(
-            first=first,
-            second=second,
-            pattern=pattern,
-            crossover=crossing,
-            parameter=name,
-            value=value,
-            noise_floor=noise_floor,
+    crossings = {
+        pattern: replace(
+            compared(*ways(name), pattern, own, noise_floor), parameter=name, value=value
         )
-        for pattern, crossing in found.items()
-    )
-    floor = max(LEAST_FLOOR, noise_floor or 0.0)
+        for pattern, own in gains.items()
+    }
+    idle = crossings.get(Pattern.IDLE)
     branches = {
         size: Branches(
             parameter=name,
             value=value,
             above_gain=gains[Pattern.HOT][size],
-            crossover=found[Pattern.HOT],
-            idle=found.get(Pattern.IDLE),
-            noise_floor=floor,
+            crossover=crossings[Pattern.HOT].crossover,
+            idle=idle.crossover if idle is not None else None,
+            noise_floor=max(LEAST_FLOOR, noise_floor or 0.0),
         )
         for size in sizes
     }
-    return Forced(crossings=crossings, branches=branches)
+    return Forced(crossings=tuple(crossings.values()), branches=branches)
 
 
 def _gains(found: Measurement, sizes: Sequence[int], pattern: Pattern) -> dict[int, Interval]:

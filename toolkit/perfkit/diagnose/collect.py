@@ -1,7 +1,7 @@
 """What a diagnosis collects beside the main measurement: small sizes, benches, captures, probes.
 
-Each part may fail by itself: what cannot be had becomes a reading with a reason or a note, never
-the end of the diagnosis. What it all means is judged in `conclude.py`.
+A part that fails becomes a reading with a reason, or a note; it never ends the diagnosis. What it
+all means is in `conclude.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from perfkit.diagnose.rules import MATH_FROM
 from perfkit.environment import worker_threads
 from perfkit.errors import PerfkitError
 from perfkit.measure import criterion
+from perfkit.measure.ratios import widened
 from perfkit.measure.variants import SUBJECT
 from perfkit.profile import analyse, callgrind
 from perfkit.profile.engine import profile
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from perfkit.config import Parameter
     from perfkit.diagnose.branches import Forced
     from perfkit.diagnose.estimators import Response
-    from perfkit.diagnose.observed import Branches, Flags
+    from perfkit.diagnose.observed import Flags
     from perfkit.diagnose.profiles import Profiled
     from perfkit.measure.results import Measurement
-    from perfkit.records import Build, Capture, Crossing, Estimate, Interval, SizeResult
+    from perfkit.records import Build, Capture, Estimate, Interval, SizeResult
     from perfkit.subject.job import Job
     from perfkit.subject.rustc import RustcLine
 
@@ -54,8 +55,9 @@ class Collected:
 
     Attributes:
         loop_s: what the timing loop takes per call.
-        crossings: of the thresholds, forced or with the reason why not.
-        reference: the profile of the reference, taken at `reference_size` alone.
+        profiled: in seconds of the calls that were timed without a profiler.
+        forced: of each threshold, its branches or the reason why they were not timed.
+        reference: its profile, at the one size where it wins by most.
     """
 
     loop_s: float
@@ -66,12 +68,10 @@ class Collected:
     responses: tuple[Response, ...]
     gil_held: Mapping[int, Interval]
     line: RustcLine | None
-    branches: Mapping[int, tuple[Branches, ...]]
+    forced: tuple[Forced, ...]
+    reference: Mapping[int, Profiled]
     flags: Mapping[int, Flags]
     instructions: Counted | None
-    crossings: tuple[Crossing, ...]
-    reference: Profiled | None
-    reference_size: int | None
 
 
 def aside(notes: list[Note], note: str, otherwise: T, make: Callable[[], T]) -> T:
@@ -89,7 +89,7 @@ def aside(notes: list[Note], note: str, otherwise: T, make: Callable[[], T]) -> 
 def collect(
     job: Job, measured: Measurement, sizes: Sequence[int], *, verify: bool, notes: list[Note]
 ) -> Collected:
-    """Collect what stands beside the main measurement; what fails is a note, not the end."""
+    """Collect all but the main measurement; what fails is a note, not the end."""
     results = measured.report.results
     job.tell("timing the loop and the small sizes")
     loop_s = probes.loop_overhead(job).estimate
@@ -97,32 +97,20 @@ def collect(
     line = subject_line(job.build.rustc, job.project.config.subject.module)
     benches = {size: _bench(job, size, measured, loop_s) for size in sizes}
     captures, profiled = _profile(job, sizes, notes)
-    responses = _delays(job, sizes, measured, loop_s, notes) if verify else ()
-    held = _gil(job, results, notes)
-    forced = _thresholds(job, sizes, verify=verify)
-    reference_size = _lost_at(job, results)
-    reference = None
-    if reference_size is not None:
-        work = partial(_reference, job, reference_size)
-        reference = aside(notes, "reference_not_profiled", None, work)
+    call_s = {result.size: result.time_s.estimate for result in results}
     return Collected(
         loop_s=loop_s,
         small=small,
         captures=captures,
-        profiled=profiled,
+        profiled={size: taken.of_a_call(call_s[size]) for size, taken in profiled.items()},
         benches=benches,
-        responses=responses,
-        gil_held=held,
+        responses=_delays(job, sizes, measured, loop_s, notes) if verify else (),
+        gil_held=_gil(job, results, notes),
         line=line,
+        forced=_thresholds(job, sizes, verify=verify),
+        reference=_reference(job, _lost_at(job, results), notes),
         flags=_flags(job, sizes, line, notes) if verify else {},
         instructions=_instructions(job, profiled),
-        branches={
-            size: tuple(one.branches[size] for one in forced if size in one.branches)
-            for size in sizes
-        },
-        crossings=tuple(crossing for one in forced for crossing in one.crossings),
-        reference=reference,
-        reference_size=reference_size,
     )
 
 
@@ -147,17 +135,15 @@ def _bench(job: Job, size: int, measured: Measurement, loop_s: float) -> Estimat
         )
     except PerfkitError as error:
         return unavailable(Method.BENCH, error.message)
-    module = job.project.config.subject.module
-    other = bench_flags(built.rustc, job.build.rustc, module)
-    point = measured.at(size)
+    call_s, moves = measured.at(size).absolute(SUBJECT), times.spread(measured.at(size))
     return estimators.call_minus_bench(
-        point.absolute(SUBJECT),
-        # The bench ran at another time than the call: it is no better known than the call's own
-        # time moves from block to block.
-        estimators.widened(found.median, times.spread(point)),
+        call_s,
+        # The bench ran at another time than the call, so it is only known as well as the call's
+        # time holds from block to block.
+        widened(found.median, moves * found.median.estimate),
         loop_s,
         allocates_output=bench.allocates_output,
-        other_flags=other,
+        other_flags=bench_flags(built.rustc, job.build.rustc, job.project.config.subject.module),
     )
 
 
@@ -171,12 +157,13 @@ def _profile(
         return (), {}
     captures: list[Capture] = []
     profiled: dict[int, Profiled] = {}
+    job = dataclasses.replace(job, build=build)
     for size in sizes:
         place = f"{job.name} at {format_count(size)}"
         job.tell(f"profiling at {format_count(size)}")
         own: list[Note] = []
         nothing: tuple[Capture, ...] = ()
-        taken = aside(own, "not_profiled", nothing, partial(_capture, job, size, build))
+        taken = aside(own, "not_profiled", nothing, partial(profile, job, size, split_only=True))
         captures += taken
         usable = next((capture for capture in taken if profiles.can_split(capture)), None)
         if usable is not None:
@@ -187,10 +174,6 @@ def _profile(
         notes += [dataclasses.replace(note, where=place) for note in own]
         notes += capture_notes(taken if usable is None else (usable,), place)
     return tuple(captures), profiled
-
-
-def _capture(job: Job, size: int, build: Build) -> tuple[Capture, ...]:
-    return profile(dataclasses.replace(job, build=build), size, split_only=True)
 
 
 def _read(job: Job, capture: Capture, build: Build) -> Profiled:
@@ -226,14 +209,14 @@ def _delays(
 
 def _gil(job: Job, results: Sequence[SizeResult], notes: list[Note]) -> dict[int, Interval]:
     """Probe the lock at the largest size, where a call is long beside the hand-over."""
-    long = [r for r in results if r.time_s.low >= probes.PROBE_FROM_S]
+    long = [r.size for r in results if r.time_s.low >= probes.PROBE_FROM_S]
     if not long:
         return {}
-    size = max(result.size for result in long)
+    size = max(long)
     if worker_threads(0) < 2:
         text = (
-            "whether the call holds the GIL was not asked: on one core a second thread waits for "
-            "the core, whoever has the lock"
+            "the GIL was not probed: on one core a second thread waits for the core, whether or "
+            "not the call holds the lock"
         )
         notes.append(Note(id="gil_not_probed", text=text, where=job.name))
         return {}
@@ -241,24 +224,24 @@ def _gil(job: Job, results: Sequence[SizeResult], notes: list[Note]) -> dict[int
     return aside(notes, "gil_not_probed", {}, lambda: {size: probes.probe_gil(job, size)})
 
 
-def _thresholds(job: Job, sizes: Sequence[int], *, verify: bool) -> list[Forced]:
+def _thresholds(job: Job, sizes: Sequence[int], *, verify: bool) -> tuple[Forced, ...]:
     """Force both branches of every threshold that decides one of the sizes.
 
-    A constant takes builds of its own, so it is only forced with `--verify`.
+    A constant takes two extra builds, so it is forced only with `--verify`.
     """
     start = start_values(job.project, job.name)
     parameters = job.project.config.parameters_of(job.name)
     found = []
     for name, parameter in branches.thresholds(parameters, sizes):
-        if parameter.backend is Backend.CONST and not verify:
-            reason = "forcing a constant takes two builds; --verify does it"
-            found.append(branches.not_measured(name, start.get(name), reason))
-            continue
-        try:
-            found.append(_force(job, name, parameter, sizes))
-        except PerfkitError as error:
-            found.append(branches.not_measured(name, start.get(name), error.message))
-    return found
+        reason = "forcing a constant takes two builds; --verify does it"
+        if verify or parameter.backend is not Backend.CONST:
+            try:
+                found.append(_force(job, name, parameter, sizes))
+                continue
+            except PerfkitError as error:
+                reason = error.message
+        found.append(branches.not_measured(name, start.get(name), reason))
+    return tuple(found)
 
 
 def _flags(
@@ -268,15 +251,15 @@ def _flags(
     wanted = flags.missing(line) if line is not None else {}
     if not wanted:
         return {}
+    found: Mapping[int, Flags] = {}
+    text, remedy = "changes no machine code, or there was no room to measure", ""
     try:
         found = flags.measure_flags(job, sizes, wanted)
     except PerfkitError as error:
-        text = f"{flags.named(wanted)} could not be tried: {error.message}"
-        notes.append(Note(id="flags_not_measured", text=text, remedy=error.remedy))
-        return {}
+        text, remedy = f"could not be tried: {error.message}", error.remedy
     if not found:
-        text = f"{flags.named(wanted)} changes no machine code, or there was no room to measure"
-        notes.append(Note(id="flags_not_measured", text=text))
+        text = f"{flags.named(wanted)} {text}"
+        notes.append(Note(id="flags_not_measured", text=text, remedy=remedy))
     return found
 
 
@@ -297,12 +280,12 @@ def _instructions(job: Job, profiled: Mapping[int, Profiled]) -> Counted | None:
 
 
 def _force(job: Job, name: str, parameter: Parameter, sizes: Sequence[int]) -> Forced:
-    wanted = [size for size in sizes if not parameter.sizes or size in parameter.sizes]
     probed, _ = times.sizes_taken(job, branches.probes(sizes))
+    own = [size for size in sizes if size in probed]
     return branches.force(
         job,
         name,
-        [size for size in wanted if size in probed],
+        [size for size in own if not parameter.sizes or size in parameter.sizes],
         start_values(job.project, job.name),
         probed=probed,
     )
@@ -310,18 +293,25 @@ def _force(job: Job, name: str, parameter: Parameter, sizes: Sequence[int]) -> F
 
 def _lost_at(job: Job, results: Sequence[SizeResult]) -> int | None:
     """The size at which the reference wins by most; None where it does not."""
-    losing = [r for r in results if r.speedup is not None and r.speedup.high < 1]
+    losing = {r.size: r.speedup for r in results if r.speedup is not None and r.speedup.high < 1}
     if job.workload.reference is None or not losing:
         return None
-    return min(losing, key=lambda r: r.speedup.estimate if r.speedup else 1.0).size
+    return min(losing, key=lambda size: losing[size].estimate)
 
 
-def _reference(job: Job, size: int) -> Profiled | None:
-    """The reference's own profile."""
+def _reference(job: Job, size: int | None, notes: list[Note]) -> dict[int, Profiled]:
+    """The reference's own profile at the size where it wins by most, if there is one."""
+    if size is None:
+        return {}
+    taken = aside(notes, "reference_not_profiled", None, partial(_profile_reference, job, size))
+    return {size: taken} if taken is not None else {}
+
+
+def _profile_reference(job: Job, size: int) -> Profiled | None:
     job.tell(f"profiling the reference at {format_count(size)}")
     build = job.builder.build(profile=Profile.PROFILING)
-    # The reference takes the place of the call in a workload of its own, so that its files have
-    # names of their own.
+    # The reference takes the place of the call in another workload, so that its files have other
+    # names.
     stand_in = dataclasses.replace(
         job,
         name=f"{job.name}-reference",

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from perfkit.diagnose.estimators import SampledCall
     from perfkit.diagnose.profiles import Profiled
     from perfkit.measure.results import Measurement
-    from perfkit.records import Capture, Estimate, FfiEstimate, SizeResult
+    from perfkit.records import Capture, Estimate, SizeResult
     from perfkit.store import Run
     from perfkit.subject.builder import Builder
     from perfkit.subject.job import Job
@@ -65,7 +65,7 @@ def job_of(
     run: Run,
     **options: Any,  # noqa: ANN401  # any other field of Job
 ) -> Job:
-    """The job of a diagnosis: its parameters are handed over at their starting values.
+    """The job of a diagnosis: its parameters have their starting values.
 
     Raises:
         UsageError: there is no such workload.
@@ -81,7 +81,7 @@ def diagnose(job: Job, sizes: Sequence[int], *, verify: bool = False) -> Diagnos
 
     Args:
         verify: also inject known delays at the boundary, where the config names a `delay_hook`,
-            and force both branches of every threshold: what takes builds of its own.
+            and force both branches of every threshold: both need extra builds.
 
     Returns:
         A diagnosis; without room on the machine its verdict is `busy` and it has no sizes, without
@@ -103,7 +103,7 @@ def diagnose(job: Job, sizes: Sequence[int], *, verify: bool = False) -> Diagnos
 
 def _busy(notes: Sequence[Note], measured: Measurement) -> Diagnosis:
     refusal = measured.refusal()
-    text = f"{refusal.message}; looks at it, by the cores that were free:\n{refusal.details}"
+    text = f"{refusal.message}\n{refusal.details}"
     busy = Note(id="busy", text=text, remedy=refusal.remedy)
     return Diagnosis(
         verdict=DiagnoseVerdict.BUSY,
@@ -119,54 +119,47 @@ def _conclude(job: Job, measured: Measurement, seen: Collected, notes: list[Note
     """Estimate, judge and find; pure but for the reading of the sources' function names."""
     report = measured.report
     locations = profiles.functions(job.project.root)
+    smallest = min(result.size for result in report.results)
     splits: list[SizeSplit] = []
     observations: list[Observed] = []
-    smallest = min(result.size for result in report.results)
-    seen = _timed(seen, report.results)
     for result in report.results:
-        size = result.size
-        taken = seen.profiled.get(size)
+        taken = seen.profiled.get(result.size)
         sampled = taken.sampled(seen.loop_s) if taken else None
+        parts = taken.split if taken else None
         readings = _readings(job.workload, measured, result, seen, sampled)
         agreement = judge(readings, result.time_s, sampled=sampled, responses=seen.responses)
-        notes += _agreement_notes(job.name, size, readings, result.time_s, agreement)
-        notes += _outside_notes(job.name, size, taken)
-        notes += _speed_notes(job.name, size, taken)
-        readings_by = {reading.name: reading for reading in readings}
-        splits.append(
-            SizeSplit(
-                workload=job.name,
-                size=size,
-                call_s=result.time_s,
-                layers=taken.split.layers if taken else (),
-                ffi=agreement.ffi,
-                workers_s=taken.split.workers_s if taken else None,
-                quantities=quantities(readings_by, sampled, taken.split if taken else None),
-            )
+        own = [*_agreement_notes(readings, result.time_s, agreement), *_profile_notes(taken)]
+        place = f"{job.name} at {format_count(result.size)}"
+        notes += [dataclasses.replace(note, where=place) for note in own]
+        split = SizeSplit(
+            workload=job.name,
+            size=result.size,
+            call_s=result.time_s,
+            layers=parts.layers if parts else (),
+            ffi=agreement.ffi,
+            workers_s=parts.workers_s if parts else None,
+            quantities=quantities({one.name: one for one in readings}, sampled, parts),
         )
+        splits.append(split)
         observations.append(
-            _observed(job, result, agreement.ffi, seen, locations, smallest=size == smallest)
+            _observed(job, result, split, seen, locations, smallest=result.size == smallest)
         )
-    verdict = verdict_of(
-        report.verdict,
-        splits,
-        seen.captures,
-        slowdown_limit=job.project.config.profiling.slowdown_limit,
-    )
+    limit = job.project.config.profiling.slowdown_limit
+    verdict = verdict_of(report.verdict, splits, seen.captures, slowdown_limit=limit)
     notes += unasked(observations)
-    start = start_values(job.project, job.name)
     tune = job.project.config.tune
-    crossings = [*against_reference(report.results, report.noise_floor), *seen.crossings]
+    crossings = against_reference(report.results, report.noise_floor)
+    crossings += [crossing for one in seen.forced for crossing in one.crossings]
     return Diagnosis(
         verdict=verdict,
         sizes=tuple(splits),
         profilers=seen.captures,
-        # What fixing something would gain is said in times that may not be believed then.
+        # A gain is a share of times that cannot be trusted then.
         findings=() if verdict is DiagnoseVerdict.UNTRUSTED else find(observations),
         recommendation=recommend(
             report.results,
             job.project.config.parameters_of(job.name),
-            current=start,
+            current=start_values(job.project, job.name),
             grid={**tune.extended_grid, **tune.base_grid},
         ),
         notes=merged(notes),
@@ -200,43 +193,40 @@ def _places(places: Iterable[str]) -> str:
 def _observed(
     job: Job,
     result: SizeResult,
-    ffi: FfiEstimate,
+    split: SizeSplit,
     seen: Collected,
     locations: Mapping[str, str],
     *,
     smallest: bool,
 ) -> Observed:
     """One size as the rules read it."""
-    taken = seen.profiled.get(result.size)
+    size, taken = result.size, seen.profiled.get(result.size)
     # Why the reference is faster is only known where it was profiled.
-    reference = seen.reference if seen.reference_size == result.size else None
+    reference = seen.reference.get(size)
+    parameters = job.project.config.parameters_of(job.name)
     return Observed(
         workload=job.name,
-        size=result.size,
-        call_s=result.time_s,
+        size=size,
+        call_s=split.call_s,
         result=result,
-        ffi=ffi,
+        ffi=split.ffi,
         stacks=taken.stacks if taken else (),
         region_samples=taken.region_samples if taken else 0.0,
         design_effect=taken.capture.design_effect if taken else 1.0,
-        layers=by_layer(taken.split.layers) if taken else {},
-        workers_s=taken.split.workers_s if taken else None,
+        layers=by_layer(split.layers),
+        workers_s=split.workers_s,
         threads=job.threads,
         smallest=smallest,
-        gil_held=seen.gil_held.get(result.size),
-        branches=seen.branches.get(result.size, ()),
-        flags=seen.flags.get(result.size),
+        gil_held=seen.gil_held.get(size),
+        branches=tuple(one.branches[size] for one in seen.forced if size in one.branches),
+        flags=seen.flags.get(size),
         instructions=seen.instructions,
         line=seen.line,
         reference_stacks=reference.stacks if reference else (),
         # On-CPU samples of the reference's calling thread: the base of its frames' shares.
         reference_samples=float(reference.split.samples) if reference else 0.0,
         crates=profiles.layers_of(job.project, job.build).crates,
-        grains=tuple(
-            name
-            for name, parameter in job.project.config.parameters_of(job.name).items()
-            if parameter.kind is Kind.GRAIN
-        ),
+        grains=tuple(name for name, one in parameters.items() if one.kind is Kind.GRAIN),
         locations=locations,
     )
 
@@ -249,30 +239,22 @@ def _readings(
     sampled: SampledCall | None,
 ) -> list[Estimate]:
     """All estimators' answers at one size."""
-    point = measured.at(result.size)
-    if workload.twin is None:
-        twin = unavailable(Method.TWIN, "the workload names no no-compute twin")
-    else:
-        twin = estimators.twin(point.absolute(times.TWIN), seen.loop_s, call_s=result.time_s)
+    point, loop_s = measured.at(result.size), seen.loop_s
+    twin = unavailable(Method.TWIN, "the workload names no no-compute twin")
+    if workload.twin is not None:
+        twin = estimators.twin(point.absolute(times.TWIN), loop_s, call_s=result.time_s)
+    line = unavailable(Method.INTERCEPT, seen.small.reason)
     if seen.small.times:
         main = {other.size: other.time_s for other in measured.report.results}
-        line = estimators.intercept(seen.small.times, seen.loop_s, main=main)
-    else:
-        line = unavailable(Method.INTERCEPT, seen.small.reason)
-    if workload.inner_timer is None:
-        inner = unavailable(Method.INNER_TIMER, "the workload names no variant with a clock inside")
-    else:
-        outside = times.inner_outside(point)
-        inner = (
-            estimators.inner_timer(outside, seen.loop_s)
-            if outside is not None
-            else unavailable(Method.INNER_TIMER, "too few valid blocks")
-        )
-    samples = (
-        estimators.sampled_stacks(sampled)
-        if sampled is not None
-        else unavailable(Method.SAMPLES, why_unsampled(result.size, seen.captures), Covers.FFI)
-    )
+        line = estimators.intercept(seen.small.times, loop_s, main=main)
+    inner = unavailable(Method.INNER_TIMER, "the workload names no variant with a clock inside")
+    if workload.inner_timer is not None:
+        inner = unavailable(Method.INNER_TIMER, "too few valid blocks")
+        if (outside := times.inner_outside(point)) is not None:
+            inner = estimators.inner_timer(outside, loop_s)
+    samples = unavailable(Method.SAMPLES, why_unsampled(result.size, seen.captures), Covers.FFI)
+    if sampled is not None:
+        samples = estimators.sampled_stacks(sampled)
     return [twin, line, inner, seen.benches[result.size], samples]
 
 
@@ -285,67 +267,48 @@ def why_unsampled(size: int, captures: Sequence[Capture]) -> str:
 
 
 def _agreement_notes(
-    name: str, size: int, readings: Sequence[Estimate], call_s: Interval, agreement: Agreement
+    readings: Sequence[Estimate], call_s: Interval, agreement: Agreement
 ) -> list[Note]:
     """The disagreement of each pair where nothing is agreed; what the share covers where it is."""
-    where = f"{name} at {format_count(size)}"
-    if agreement.ffi.agree:
-        if agreement.covers is Covers.FFI:
-            return []
-        text = (
-            "the FFI share includes the allocation of the output: only samples could tell the two "
-            "apart, and they did not take part"
-        )
-        return [Note(id="ffi_with_output", text=text, where=where)]
-    return [
-        Note(id="estimators_differ", text=text, where=where)
-        for text in differences(readings, call_s)
-    ]
-
-
-def _timed(seen: Collected, results: Sequence[SizeResult]) -> Collected:
-    """What was profiled, in seconds of the calls that were timed without a profiler."""
-    call_s = {result.size: result.time_s.estimate for result in results}
-    profiled = {
-        size: taken.of_a_call(call_s[size]) if size in call_s else taken
-        for size, taken in seen.profiled.items()
-    }
-    return dataclasses.replace(seen, profiled=profiled)
-
-
-def _speed_notes(name: str, size: int, taken: Profiled | None) -> list[Note]:
-    """The profiled process ran the call at another speed than the timed ones."""
-    if taken is None or not taken.capture.region_s or not taken.capture.calls:
-        return []
-    there, here = taken.capture.region_s / taken.capture.calls, taken.split.call_s
-    if abs(there / here - 1) <= _OTHER_SPEED:
+    if not agreement.ffi.agree:
+        return [Note(id="estimators_differ", text=text) for text in differences(readings, call_s)]
+    if agreement.covers is Covers.FFI:
         return []
     text = (
-        f"the profiled process took {format_seconds(there)} for the call that takes "
-        f"{format_seconds(here)} otherwise: the shares are its own, the seconds are those shares "
-        "of the call as it was timed"
+        "the FFI share includes the allocation of the output: only samples can tell the two "
+        "apart, and there are none that agree"
     )
-    return [Note(id="other_speed", text=text, where=f"{name} at {format_count(size)}")]
+    return [Note(id="ffi_with_output", text=text)]
 
 
-def _outside_notes(name: str, size: int, taken: Profiled | None) -> list[Note]:
-    """A call that never enters native code of the subject has no boundary to speak of."""
+def _profile_notes(taken: Profiled | None) -> list[Note]:
+    """What makes the split another one than the reader expects: a call that never enters native
+    code of the subject, and a profiled process that ran the call at another speed.
+    """
     if taken is None:
         return []
+    notes = []
     calling = [stack for stack in taken.stacks if stack.calling]
     samples = sum(stack.count for stack in calling)
     inside = sum(stack.count for stack in calling if stack.layer in _NATIVE)
-    if inside > _STRAY_SHARE * samples:
-        return []
-    return [
-        Note(
-            id="no_extension",
-            text=f"{inside:,} of {samples:,} samples lie in the extension: the call is Python, or "
-            "does next to nothing",
-            where=f"{name} at {format_count(size)}",
-            remedy="see that the workload's `call` is the extension's function",
+    if inside <= _STRAY_SHARE * samples:
+        text = (
+            f"only {inside:,} of {samples:,} samples are in the extension: the call is Python, or "
+            "does next to nothing"
         )
-    ]
+        remedy = "check that the workload's `call` is the extension's function"
+        notes.append(Note(id="no_extension", text=text, remedy=remedy))
+    if not taken.capture.region_s or not taken.capture.calls:
+        return notes
+    there, here = taken.capture.region_s / taken.capture.calls, taken.split.call_s
+    if abs(there / here - 1) > _OTHER_SPEED:
+        text = (
+            f"the call took {format_seconds(there)} in the profiled process and "
+            f"{format_seconds(here)} when it was timed: the shares are from the profile, the "
+            "seconds are those shares of the timed call"
+        )
+        notes.append(Note(id="other_speed", text=text))
+    return notes
 
 
 def verdict_of(
@@ -355,11 +318,11 @@ def verdict_of(
     *,
     slowdown_limit: float,
 ) -> DiagnoseVerdict:
-    """What may be believed: the worst of what stands behind any size.
+    """What may be believed: the worst that holds at any size.
 
-    A capture that failed for another reason than its cost (too few samples, frames without names)
-    distorts nothing: the check that it would have been is missing. So it is where fewer than two
-    estimators have an answer: these cannot disagree.
+    A capture that was refused for another reason than its cost (too few samples, frames without
+    names) distorts nothing: a check is missing. The same holds where fewer than two estimators have
+    an answer: they cannot disagree.
     """
     if measured is MeasureVerdict.UNTRUSTED:
         return DiagnoseVerdict.UNTRUSTED

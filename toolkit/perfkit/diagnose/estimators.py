@@ -2,20 +2,20 @@
 
 Pure arithmetic on seconds. Each answer says what it covers, because a twin cannot tell the
 conversion of an argument from the allocation of the output, while sampled stacks can. Whether the
-answers agree is judged in `agree`; what a subject cannot offer is an answer with a reason in place
-of a figure.
+answers agree is decided in `agree`. If the subject cannot offer something, the answer has a reason
+in place of a figure.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import linear_regression
 from typing import TYPE_CHECKING
 
 from perfkit.measure import statistics
-from perfkit.measure.ratios import mapped
+from perfkit.measure.ratios import around, difference, mapped, reach, widened
 from perfkit.records import FFI_LAYERS, Covers, Estimate, Interval, Layer
 from perfkit.stacks.intervals import wilson
 from perfkit.units import format_count, format_seconds
@@ -31,15 +31,16 @@ _MIN_POINTS = 4
 _LINEAR_FLOOR_S = 30e-9
 _LINEAR_SHARE = 0.15
 _SMALL_SHARE = 0.5
-"""A point may lie this far off the line, absolutely or as a share of its time; beyond, the small
-sizes are not on a line and have no intercept. The smaller half may miss it by more, because what it
-misses by is part of the interval.
+"""A point may be this far off the line, absolutely or as a share of its time; beyond that, the
+small sizes are not on a line and have no intercept. The smaller half may be off by more, because
+that is part of the interval.
 """
 _SCALES_FROM = 10.0
 _SCALES_BY = 1.2
 """Over a tenfold range of sizes the time must grow by this factor, or the size scales nothing."""
 SLOPE_TOLERANCE = 0.05
 """How far from one the response to an injected delay may be (methods: E5)."""
+_WITH_OUTPUT = "includes the output's allocation and release"
 
 
 class Method(StrEnum):
@@ -61,7 +62,7 @@ class SampledCall:
         layers: seconds of each layer that was seen.
         samples: that the region has at this rate, whether the thread was on a CPU or not.
         sample_s: seconds per call that one sample stands for.
-        boundary_allocation_s: the part of `allocation` and `page_fault` that was asked for outside
+        boundary_allocation_s: the part of `allocation` and `page_fault` that was requested outside
             compute.
         loop_s: what the timing loop itself takes per call; part of `interpreter`.
         design_effect: of the samples, see `stacks.intervals.design_effect`.
@@ -93,8 +94,8 @@ class SampledCall:
         return shifted(self.interval(self._beside_ffi()), -self.loop_s)
 
     def _beside_ffi(self) -> float:
-        """Timed estimators take the loop's own time off, so what is left of the interpreter's layer
-        (the release of the result, mostly) is in their answer.
+        """Timed estimators subtract the loop's time, so their answer includes the rest of the
+        interpreter's layer (mostly the release of the result).
         """
         return self.boundary_allocation_s + self.layers.get(Layer.INTERPRETER, 0.0)
 
@@ -104,29 +105,14 @@ def shifted(interval: Interval, by: float) -> Interval:
     return mapped(interval, lambda value: value + by)
 
 
-def widened(interval: Interval, share: float) -> Interval:
-    """An interval with a further, independent uncertainty, given as a share of the estimate."""
-    more = share * abs(interval.estimate)
-    return Interval(
-        estimate=interval.estimate,
-        low=interval.estimate - math.hypot(interval.estimate - interval.low, more),
-        high=interval.estimate + math.hypot(interval.high - interval.estimate, more),
-    )
-
-
-def difference(first: Interval, second: Interval) -> Interval:
-    """`first - second` of two independent estimates; a negative result stays negative."""
-    estimate = first.estimate - second.estimate
-    return Interval(
-        estimate=estimate,
-        low=estimate - math.hypot(first.estimate - first.low, second.high - second.estimate),
-        high=estimate + math.hypot(first.high - first.estimate, second.estimate - second.low),
-    )
-
-
 def unavailable(method: Method, reason: str, covers: Covers = Covers.BOUNDARY) -> Estimate:
     """What the subject cannot offer: the reason in place of a figure."""
     return Estimate(name=method, seconds=None, covers=covers, reason=f"not available: {reason}")
+
+
+def _answer(method: Method, seconds: Interval, loop_s: float, reason: str) -> Estimate:
+    """What a timed estimator found, minus the time of the timing loop."""
+    return Estimate(name=method, seconds=shifted(seconds, -loop_s), reason=reason)
 
 
 def twin(twin_s: Interval, loop_s: float, *, call_s: Interval) -> Estimate:
@@ -141,12 +127,7 @@ def twin(twin_s: Interval, loop_s: float, *, call_s: Interval) -> Estimate:
         took = f"{format_seconds(twin_s.estimate)} against {format_seconds(call_s.estimate)}"
         reason = f"the twin takes longer than the call ({took}), so it is not the call without work"
         return unavailable(Method.TWIN, reason)
-    return Estimate(
-        name=Method.TWIN,
-        seconds=shifted(twin_s, -loop_s),
-        covers=Covers.BOUNDARY,
-        reason="includes the output's allocation and release",
-    )
+    return _answer(Method.TWIN, twin_s, loop_s, _WITH_OUTPUT)
 
 
 def scales(times: Mapping[int, Interval]) -> bool:
@@ -162,7 +143,7 @@ def scales(times: Mapping[int, Interval]) -> bool:
 def intercept(
     times: Mapping[int, Interval], loop_s: float, *, main: Mapping[int, Interval]
 ) -> Estimate:
-    """E2: what is left of the time when the size goes to nothing (Theil and Sen's line).
+    """E2: what remains of the time as the size goes to zero (Theil and Sen's line).
 
     Args:
         times: time per call at the small sizes.
@@ -186,32 +167,18 @@ def intercept(
         size: abs(value - at_zero - slope * size) for size, value in zip(sizes, values, strict=True)
     }
     small = sizes[: len(sizes) // 2]
-    for size, off in misses.items():
+    for size, miss in misses.items():
         allowed = _SMALL_SHARE if size in small else _LINEAR_SHARE
-        if off > max(_LINEAR_FLOOR_S, allowed * times[size].estimate):
-            reason = (
-                f"the small sizes are not on a line: {format_count(size)} is "
-                f"{format_seconds(off)} off it"
-            )
-            return unavailable(method, reason)
+        if miss > max(_LINEAR_FLOOR_S, allowed * times[size].estimate):
+            away = f"{format_count(size)} is {format_seconds(miss)} off it"
+            return unavailable(method, f"the small sizes are not on a line: {away}")
     # The line is known no better at its end than the points there, and no better than it fits them.
-    spread = max(
-        max(times[size].high - times[size].estimate, times[size].estimate - times[size].low)
-        for size in small
-    )
-    spread = math.hypot(spread, max(misses[size] for size in small))
-    low = at_zero - max(0.0, float(fit.high_slope) - slope) * middle
-    high = at_zero + max(0.0, slope - float(fit.low_slope)) * middle
-    return Estimate(
-        name=method,
-        seconds=Interval(
-            estimate=at_zero - loop_s,
-            low=at_zero - math.hypot(at_zero - low, spread) - loop_s,
-            high=at_zero + math.hypot(high - at_zero, spread) - loop_s,
-        ),
-        covers=Covers.BOUNDARY,
-        reason="the part that does not grow with the size, the output's included",
-    )
+    off = math.hypot(max(reach(times[n]) for n in small), max(misses[n] for n in small))
+    below = max(0.0, float(fit.high_slope) - slope) * middle
+    above = max(0.0, slope - float(fit.low_slope)) * middle
+    line = widened(around(at_zero, below, above), off)
+    reason = "the part that does not grow with the size, including the output's"
+    return _answer(method, line, loop_s, reason)
 
 
 def inner_timer(outside_s: Interval, loop_s: float) -> Estimate:
@@ -221,12 +188,8 @@ def inner_timer(outside_s: Interval, loop_s: float) -> Estimate:
         outside_s: time per call outside the inner clock's region, of the same calls.
         loop_s: time of the loop with a call of nothing.
     """
-    return Estimate(
-        name=Method.INNER_TIMER,
-        seconds=shifted(outside_s, -loop_s),
-        covers=Covers.BOUNDARY,
-        reason="includes the output's allocation and release, and one reading of the clock",
-    )
+    reason = f"{_WITH_OUTPUT}, and one reading of the clock"
+    return _answer(Method.INNER_TIMER, outside_s, loop_s, reason)
 
 
 def call_minus_bench(
@@ -248,23 +211,17 @@ def call_minus_bench(
             is then not the call's.
     """
     if other_flags:
-        reason = f"the bench was compiled otherwise ({', '.join(other_flags)})"
+        reason = f"the bench was compiled with other flags ({', '.join(other_flags)})"
         return unavailable(Method.BENCH, reason)
-    rest = (
-        "the bench allocates its output too"
-        if allocates_output
-        else "includes the output's allocation and release"
-    )
-    return Estimate(
-        name=Method.BENCH,
-        seconds=shifted(difference(call_s, bench_s), -loop_s),
-        covers=Covers.FFI if allocates_output else Covers.BOUNDARY,
-        reason=rest,
-    )
+    rest = difference(call_s, bench_s)
+    if not allocates_output:
+        return _answer(Method.BENCH, rest, loop_s, _WITH_OUTPUT)
+    found = _answer(Method.BENCH, rest, loop_s, "the bench allocates its output too")
+    return replace(found, covers=Covers.FFI)
 
 
 def sampled_stacks(sampled: SampledCall) -> Estimate:
-    """E4: the samples whose stacks lie in glue, conversions or GIL."""
+    """E4: the samples whose stacks are in glue, conversions or GIL."""
     return Estimate(
         name=Method.SAMPLES,
         seconds=sampled.covering(Covers.FFI),
@@ -276,9 +233,9 @@ def sampled_stacks(sampled: SampledCall) -> Estimate:
 class Answer(StrEnum):
     """What the response to an injected delay says of an estimator."""
 
-    HOLDS = "holds"
-    BROKEN = "broken"
-    UNDECIDED = "undecided"
+    HOLDS = "as it should"
+    BROKEN = "not one to one"
+    UNDECIDED = "not decided, because the interval is too wide"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +247,7 @@ class Response:
 
     @property
     def answer(self) -> Answer:
-        """Whether the interval of the slope lies in 1 ± 5 %, outside of it, or across a limit."""
+        """Whether the slope's interval is within 1 ± 5 %, outside it, or crosses a limit."""
         low, high = 1 - SLOPE_TOLERANCE, 1 + SLOPE_TOLERANCE
         if low <= self.slope.low and self.slope.high <= high:
             return Answer.HOLDS

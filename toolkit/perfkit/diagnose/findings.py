@@ -22,17 +22,13 @@ def find(observations: Sequence[Observed]) -> tuple[Finding, ...]:
     """Ask every rule about every size.
 
     A finding that holds at several sizes is reported once, at the size where fixing it would gain
-    most: a page that says the same thing four times is read by nobody.
+    most: no one reads a page that says the same thing four times.
     """
     best: dict[tuple[str, str], Finding] = {}
-    for seen in observations:
-        for rule in RULES:
-            finding = rule(seen)
-            if finding is None:
-                continue
-            key = (finding.id, finding.workload)
-            if key not in best or _rank(finding) > _rank(best[key]):
-                best[key] = finding
+    for finding in (found for seen in observations for rule in RULES if (found := rule(seen))):
+        other = best.setdefault((finding.id, finding.workload), finding)
+        if _rank(finding) > _rank(other):
+            best[finding.id, finding.workload] = finding
     return tuple(sorted(best.values(), key=_rank, reverse=True))
 
 
@@ -43,21 +39,19 @@ WITHOUT_PROFILE = (
     "per_call_overhead",
     "reference_faster",
 )
-"""Rules that ask nothing of the subject's stacks; the others need a profile of it."""
+"""Rules that do not read the subject's stacks; the others need a profile of it."""
 
 
 def unasked(observations: Sequence[Observed]) -> list[Note]:
-    """Which rules could not be asked where there is no profile: silence is no all-clear."""
-    notes = []
-    for seen in observations:
-        place = f"{seen.workload} at {format_count(seen.size)}"
-        if seen.region_samples <= 0:
-            text = (
-                "without a profile that can be split only these rules could be asked: "
-                f"{', '.join(WITHOUT_PROFILE)}"
-            )
-            notes.append(Note(id="rules_not_asked", text=text, where=place))
-    return notes
+    """Which rules could be checked without a profile: the silence of the others means nothing."""
+    text = (
+        "there is no profile that can be split, so only these rules could be checked: "
+        f"{', '.join(WITHOUT_PROFILE)}"
+    )
+    places = [
+        f"{s.workload} at {format_count(s.size)}" for s in observations if s.region_samples <= 0
+    ]
+    return [Note(id="rules_not_asked", text=text, where=place) for place in places]
 
 
 def _rank(finding: Finding) -> tuple[float, float, float]:

@@ -1,6 +1,6 @@
 """The same sources with LTO and one codegen unit, timed against the build as it is.
 
-What follows for the project's profile is said by the rule in `rules.py`.
+What this means for the project's profile is up to the rule in `rules.py`.
 """
 
 from __future__ import annotations
@@ -46,14 +46,16 @@ def measure_flags(
         Nothing where the machine was busy, or both builds have the same machine code.
 
     Raises:
-        BuildError: it does not compile so, or the settings did not reach rustc.
+        BuildError: it does not compile with them, or they did not reach rustc.
     """
     job.tell(f"building with {named(settings)}")
     build = job.builder.build(codegen=settings)
     line = subject_line(build.rustc, build.module)
     if line is None or missing(line):
-        message = f"the build with {named(settings)} was not compiled so"
-        raise BuildError(message, remedy="see what in the cargo configuration wins over a profile")
+        message = f"{named(settings)} did not reach the compiler"
+        raise BuildError(
+            message, remedy="check what overrides the profile in the cargo configuration"
+        )
     if build.text_sha256 == job.build.text_sha256:
         return {}
     copy = job.builder.copy(job.build)

@@ -1,8 +1,8 @@
 """How long one call keeps other Python threads from running: a workload that runs in the worker.
 
 Needs the standard library alone, like the worker that loads it; the real call is named by an
-environment variable. It stands in the place of a workload's `inner_timer`, and hands back the
-longest time within the call in which a second thread, which only looks at the clock, did not run.
+environment variable. It takes the place of a workload's `inner_timer`, and returns the longest time
+within the call in which a second thread, which only reads the clock, did not run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAUSE_S = 2e-5  # until the watcher has run once after the call
 
 
 class _Watcher:
-    """A thread that looks at the clock all the time: the longest gap is how long it could not."""
+    """A thread that reads the clock all the time: the longest gap is how long it could not run."""
 
     def __init__(self) -> None:
         self.longest = 0.0

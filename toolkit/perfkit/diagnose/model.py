@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from perfkit.measure.ratios import is_faster, is_slower
+from perfkit.measure.ratios import around, exactly, is_faster, is_slower
 from perfkit.measure.results import LEAST_FLOOR
 from perfkit.records import (
     Crossing,
@@ -27,6 +27,7 @@ from perfkit.records import (
     SizeModel,
 )
 from perfkit.stacks.intervals import Z
+from perfkit.stacks.split import by_layer
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 LEAST_SIZES = 3
 """Two points fit any line."""
 _OFF_THE_LINE = 0.1
-"""A line that misses a point by this share of it, beyond the point's own interval, is no model."""
+"""A line that misses a point by more than this share of it, and by more than the point's interval,
+does not hold."""
 
 REFERENCE, SUBJECT = "the reference", "the subject"
 
@@ -74,15 +76,12 @@ def size_model(
 
 
 def _layer_seconds(split: SizeSplit, layer: Layer) -> Interval:
-    for time in split.layers:
-        if time.layer is layer:
-            call = split.call_s.estimate
-            return Interval(
-                estimate=time.seconds,
-                low=min(time.share.low * call, time.seconds),
-                high=max(time.share.high * call, time.seconds),
-            )
-    return Interval(estimate=0.0, low=0.0, high=0.0)
+    time = by_layer(split.layers).get(layer)
+    if time is None:
+        return exactly(0.0)
+    share, call = time.share, split.call_s.estimate
+    low, high = min(share.low * call, time.seconds), max(share.high * call, time.seconds)
+    return Interval(estimate=time.seconds, low=low, high=high)
 
 
 def linear_cost(times: Mapping[int, Interval]) -> LinearCost | None:
@@ -96,49 +95,49 @@ def linear_cost(times: Mapping[int, Interval]) -> LinearCost | None:
     """
     if len(times) < LEAST_SIZES:
         return None
-    sizes = np.array(sorted(times), dtype=np.float64)
-    values = np.array([times[int(size)].estimate for size in sizes])
-    sigma = np.array(
-        [
-            max((times[int(s)].high - times[int(s)].low) / (2 * Z), 0.01 * abs(v), 1e-12)
-            for s, v in zip(sizes, values, strict=True)
-        ]
-    )
-    design = np.column_stack([np.ones_like(sizes), sizes]) / sigma[:, None]
-    solution, *_ = np.linalg.lstsq(design, values / sigma, rcond=None)
-    covariance = np.linalg.inv(design.T @ design)
-    off = values - (solution[0] + solution[1] * sizes)
+    points = sorted(times.items())
+    sizes = np.array([size for size, _ in points], dtype=np.float64)
+    values = np.array([time.estimate for _, time in points])
+    half_widths = np.array([(time.high - time.low) / (2 * Z) for _, time in points])
+    sigma = np.maximum(half_widths, np.maximum(0.01 * np.abs(values), 1e-12))
+    (slope, fixed), covariance = np.polyfit(sizes, values, 1, w=1 / sigma, cov="unscaled")
+    off = values - (fixed + slope * sizes)
     misses = np.abs(off) > np.maximum(_OFF_THE_LINE * np.abs(values), Z * sigma)
     scatter = max(1.0, float(np.sum((off / sigma) ** 2)) / (len(sizes) - 2))
-
-    def interval(index: int) -> Interval:
-        half = Z * math.sqrt(scatter * float(covariance[index, index]))
-        value = float(solution[index])
-        return Interval(estimate=value, low=value - half, high=value + half)
-
-    return LinearCost(fixed_s=interval(0), per_element_s=interval(1), holds=not bool(misses.any()))
+    slope_half, fixed_half = Z * np.sqrt(scatter * np.diag(covariance))
+    return LinearCost(
+        fixed_s=around(float(fixed), float(fixed_half)),
+        per_element_s=around(float(slope), float(slope_half)),
+        holds=not bool(misses.any()),
+    )
 
 
 def against_reference(results: Sequence[SizeResult], noise_floor: float | None) -> list[Crossing]:
     """Where the subject overtakes its reference, for each pattern that was measured."""
     found = []
     for pattern in Pattern:
-        gains = {
-            result.size: result.speedup
-            for result in results
-            if result.pattern is pattern and result.speedup is not None
-        }
+        own = [result for result in results if result.pattern is pattern]
+        gains = {result.size: result.speedup for result in own if result.speedup is not None}
         if gains:
-            found.append(
-                Crossing(
-                    first=REFERENCE,
-                    second=SUBJECT,
-                    pattern=pattern,
-                    crossover=crossover(gains, noise_floor),
-                    noise_floor=noise_floor,
-                )
-            )
+            found.append(compared(REFERENCE, SUBJECT, pattern, gains, noise_floor))
     return found
+
+
+def compared(
+    first: str,
+    second: str,
+    pattern: Pattern,
+    gains: Mapping[int, Interval],
+    noise_floor: float | None,
+) -> Crossing:
+    """Two ways of doing the work; the arguments are those of `crossover`."""
+    return Crossing(
+        first=first,
+        second=second,
+        pattern=pattern,
+        crossover=crossover(gains, noise_floor),
+        noise_floor=noise_floor,
+    )
 
 
 def crossover(gains: Mapping[int, Interval], noise_floor: float | None = None) -> Crossover:
@@ -157,20 +156,21 @@ def crossover(gains: Mapping[int, Interval], noise_floor: float | None = None) -
     undecided = tuple(size for size in sizes if size not in (*faster, *slower))
 
     found = Crossover(outcome=Outcome.UNRESOLVED, faster=faster, slower=slower, undecided=undecided)
-    decided = [size in faster for size in sizes if size not in undecided]
-    turns = sum(one is not other for one, other in itertools.pairwise(decided))
-    if turns == 0:
-        if undecided or not decided:
-            return found
-        return replace(found, outcome=Outcome.ALWAYS if decided[0] else Outcome.NEVER)
-    if turns > 1:
+    turns = [
+        (one, other)
+        for one, other in itertools.pairwise(size for size in sizes if size not in undecided)
+        if (one in faster) is not (other in faster)
+    ]
+    if len(turns) > 1:
         return replace(found, outcome=Outcome.SEVERAL)
-    rising = decided[-1]
-    below, above = (slower, faster) if rising else (faster, slower)
-    low, high = max(below), min(above)
-    logs = {s: math.log(gains[s].estimate) for s in sizes if low <= s <= high}
-    if not rising:
-        logs = {size: -value for size, value in logs.items()}
+    if not turns:
+        if undecided or not sizes:
+            return found
+        return replace(found, outcome=Outcome.ALWAYS if faster else Outcome.NEVER)
+    low, high = turns[0]
+    rising = high in faster
+    sign = 1 if rising else -1
+    logs = {s: sign * math.log(gains[s].estimate) for s in sizes if low <= s <= high}
     return replace(
         found,
         outcome=Outcome.FOUND,
@@ -192,42 +192,40 @@ def _zero_of(logs: Mapping[int, float]) -> float:
     return math.exp(math.log(below) + part * (math.log(above) - math.log(below)))
 
 
+_SENTENCES = {
+    Outcome.ALWAYS: "no crossover: {second} is faster than {first} at every size measured",
+    Outcome.NEVER: "no crossover: {second} is slower than {first} at every size measured",
+    Outcome.SEVERAL: (
+        "there is no single size: {second} is faster than {first} at {faster}, and slower at "
+        "{slower}"
+    ),
+    Outcome.NOT_MEASURED: "{first} and {second} were not measured against each other",
+}
+
+
 def described(found: Crossover, first: str, second: str) -> str:
     """A whole sentence about where `second` overtakes `first`, without its full stop."""
-    match found.outcome:
-        case Outcome.FOUND:
-            size = "?" if found.size is None else format_count(_rounded(found.size))
-            between = f"between {_listed((found.low, found.high))}"
-            if found.rising:
-                return f"{second} is faster than {first} from about {size} on ({between})"
-            return (
-                f"{second} is faster than {first} below about {size} and slower above ({between})"
-            )
-        case Outcome.ALWAYS:
-            return f"no crossover: {second} is faster than {first} at every size measured"
-        case Outcome.NEVER:
-            return f"no crossover: {second} is slower than {first} at every size measured"
-        case Outcome.SEVERAL:
-            return (
-                f"there is no single size: {second} is faster than {first} at "
-                f"{_listed(found.faster)}, and slower at {_listed(found.slower)}"
-            )
-        case Outcome.UNRESOLVED:
-            return _unresolved(found, first, second)
-        case Outcome.NOT_MEASURED:
-            return f"{first} and {second} were not measured against each other"
-        case _:
-            assert_never(found.outcome)
+    if found.outcome is Outcome.UNRESOLVED:
+        return _unresolved(found, first, second)
+    if found.outcome is not Outcome.FOUND:
+        return _SENTENCES[found.outcome].format(
+            first=first, second=second, faster=_listed(found.faster), slower=_listed(found.slower)
+        )
+    size = "?" if found.size is None else format_count(_rounded(found.size))
+    between = f"between {_listed((found.low, found.high))}"
+    if found.rising:
+        return f"{second} is faster than {first} from about {size} on ({between})"
+    return f"{second} is faster than {first} below about {size} and slower above ({between})"
 
 
 def _unresolved(found: Crossover, first: str, second: str) -> str:
-    apart = f"{first} and {second} cannot be told apart on this machine"
+    apart = "cannot be told apart on this machine"
     if not (found.faster or found.slower):
-        return f"{apart} at any size measured"
+        return f"{first} and {second} {apart} at any size measured"
     word, sizes = ("faster", found.faster) if found.faster else ("slower", found.slower)
     return (
         f"{second} is {word} than {first} at {_listed(sizes)}; at {_listed(found.undecided)} "
-        "the two cannot be told apart on this machine, so whether they cross there is not known"
+        f"the two {apart}, so whether they cross there is not known"
     )
 
 
@@ -237,5 +235,5 @@ def _rounded(size: float) -> int:
 
 
 def _listed(sizes: Sequence[float | None]) -> str:
-    words = ["?" if size is None else format_count(round(size)) for size in sizes]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    *most, last = ["?" if size is None else format_count(round(size)) for size in sizes] or [""]
+    return f"{', '.join(most)} and {last}" if most else last

@@ -95,7 +95,7 @@ class Observed:
         smallest: whether this is the smallest size of the workload.
         gil_held: share of the call's time in which no other Python thread could run; None where
             it was not probed.
-        instructions: by callgrind, at the smallest size; None where math is no matter.
+        instructions: by callgrind, at the smallest size; None where math takes little time.
         flags: how the build does with the settings it went without; None where not measured.
         reference_stacks: of the reference's own profile, in the same form.
         line: the rustc line of the extension; None for a wheel.

@@ -8,23 +8,14 @@ another program took makes a thread wait, but it takes no CPU time for it.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, replace
 
 from perfkit.diagnose.observed import Observed, StackTime, matches
-from perfkit.diagnose.rule import (
-    LONG_CALL_S,
-    again,
-    checked_by,
-    compute_share,
-    finding,
-    finding_of_work,
-    share_of_work,
-    upto,
-)
-from perfkit.records import ALL_THREADS, Finding, Interval, Layer
+from perfkit.diagnose.rule import LONG_CALL_S, Cost, frames, of_compute, of_work, rule, upto
+from perfkit.measure.ratios import exactly
+from perfkit.records import Interval, Layer
 from perfkit.stacks.intervals import Z
-from perfkit.units import format_count, format_seconds, format_share
+from perfkit.units import format_seconds
 
 DISPATCH_FROM = 0.30
 IDLE_FROM = 0.25
@@ -34,19 +25,11 @@ FOREIGN_THREADS_FROM = 0.10
 """Shares from which these are worth a finding; below, a report would name all."""
 IDLE_WORKERS = 0.05
 
-_POOL = re.compile(r"^<*&?(rayon|rayon_core|crossbeam\w*|threadpool|chili|orx_parallel)::")
-_LOOKS_FOR_WORK = re.compile(
-    r"wait_until|find_work|no_work_found|::steal|sched_yield|futex_(do_)?wait|cond_(timed)?wait"
-    r"|::sleep\b(?!::)|in_worker_cold|LockLatch"
-)
-_RUNS_A_PIECE = re.compile(
-    r"bridge_producer_consumer|join_context|StackJob|HeapJob|::execute|LengthSplitter|::split_at"
-    r"|Worker.*::(push|pop)|new_injected_jobs|wake_any_threads|wake_specific_thread|SpinLatch"
-)
-_FOREIGN_POOL = re.compile(
-    r"^(GOMP_|gomp_|__kmp|omp_)|blas_thread_server|exec_blas|^mkl_|^libgomp|^libopenblas"
-)
-_BLAS_CALL = re.compile(r"^(cblas_|[sdcz](gemm|gemv|dot|syrk|trsm|axpy)_?$)|exec_blas|gemm_thread")
+_POOL = frames("pool")
+_LOOKS_FOR_WORK = frames("looks_for_work")
+_RUNS_A_PIECE = frames("runs_a_piece")
+_FOREIGN_POOL = frames("foreign_pool")
+_BLAS_CALL = frames("blas_call")
 _USEFUL = (Layer.COMPUTE, Layer.MATH, Layer.ALLOCATION, Layer.PAGE_FAULT)
 
 
@@ -123,7 +106,8 @@ def _cut_too_small(busy: Threads) -> bool:
     return busy.pieces_s >= PIECES_FROM * (busy.pieces_s + busy.work_s)
 
 
-def pool_for_too_little(seen: Observed) -> Finding | None:
+@rule(DISPATCH_FROM / 2)
+def pool_for_too_little(seen: Observed) -> Cost | None:
     """All that is computed, on whichever threads, takes less than the call: one thread alone would
     be done sooner.
     """
@@ -131,41 +115,29 @@ def pool_for_too_little(seen: Observed) -> Finding | None:
     if busy is None or (seen.call_s.low >= LONG_CALL_S and _cut_too_small(busy)):
         return None  # a long call has work enough: it is cut wrongly
     lost = _lost(seen, busy)
-    if lost.estimate < DISPATCH_FROM or lost.low < DISPATCH_FROM / 2:
+    if lost.estimate < DISPATCH_FROM:
         return None
-    title = (
-        "The thread pool is woken for too little work: all threads together compute for "
-        f"{format_seconds(busy.work_s)} of a call of {format_seconds(seen.call_s.estimate)}"
+    work, call = format_seconds(busy.work_s), format_seconds(seen.call_s.estimate)
+    return Cost(
+        share=lost,
+        evidence=seen.evidence(seen.where(lambda s: s.layer is Layer.POOL)),
+        gain=upto(lost.high),
+        fields={"work": work, "call": call},
     )
-    remedy = (
-        f"compute {format_count(seen.size)} elements on the calling thread: raise the threshold "
-        "from which work is spread; `perfkit tune` finds it"
-    )
-    chosen = seen.where(lambda s: s.layer is Layer.POOL)
-    evidence, gain = seen.evidence(chosen), upto(lost.high)
-    found = finding(seen, "pool_for_too_little", title, lost, evidence, remedy, gain)
-    return checked_by(found, _tune(seen))
 
 
-def chunk_too_small(seen: Observed) -> Finding | None:
-    """Workers spend their time on pieces as such, not on what is in them."""
+@rule(PIECES_FROM / 2)
+def chunk_too_small(seen: Observed) -> Cost | None:
+    """Workers spend their time on handling pieces, not on the work in them."""
     busy = threads_of(seen)
     if busy is None or seen.call_s.low < LONG_CALL_S or not _cut_too_small(busy):
         return None
     chosen = seen.where(lambda s: not s.calling and handles_a_piece(s))
-    share = share_of_work(seen, chosen)
-    if share is None or share.low < PIECES_FROM / 2:
-        return None
-    title = (
-        f"The work is cut too small: {format_share(share.estimate)} of all CPU time goes to "
-        "cutting, handing over and joining pieces"
-    )
-    remedy = f"{_grains(seen, 'raise')} give each piece work for tens of microseconds at least"
-    found = finding_of_work(seen, "chunk_too_small", title, share, chosen, remedy)
-    return checked_by(found, _tune(seen)) if seen.grains else found
+    return _with_grains(seen, of_work(seen, chosen))
 
 
-def chunk_too_large(seen: Observed) -> Finding | None:
+@rule()
+def chunk_too_large(seen: Observed) -> Cost | None:
     """The call waits for some workers while others have nothing to do."""
     busy = threads_of(seen)
     if busy is None or seen.threads < 2 or seen.call_s.low < LONG_CALL_S:
@@ -177,71 +149,48 @@ def chunk_too_large(seen: Observed) -> Finding | None:
     if share < IDLE_FROM or _lost(seen, busy).estimate >= DISPATCH_FROM or _cut_too_small(busy):
         return None
     computing = busy.workers_s / (seen.call_s.estimate - busy.caller_s)
-    title = (
-        f"Workers wait for each other: {computing:.1f} of {seen.threads} threads compute on "
-        "average while the call waits for them"
-    )
-    remedy = (
-        f"{_grains(seen, 'lower')} cut the work into several pieces per thread and of equal cost, "
-        "and see that no part of it runs on one worker alone"
-    )
     chosen = seen.where(lambda s: not s.calling and s.layer in _USEFUL and matches(s, _POOL))
-    exactly, evidence = Interval(estimate=share, low=share, high=share), seen.evidence(chosen)
-    found = finding(seen, "chunk_too_large", title, exactly, evidence, remedy, upto(share))
-    return checked_by(found, _tune(seen)) if seen.grains else found
+    found = Cost(
+        share=exactly(share),
+        evidence=seen.evidence(chosen),
+        gain=upto(share),
+        fields={"computing": f"{computing:.1f}", "threads": seen.threads},
+    )
+    return _with_grains(seen, found)
 
 
-def _grains(seen: Observed, word: str) -> str:
-    """What to do with the parameters that decide the length of a piece."""
-    return f"{word} {' or '.join(seen.grains)};" if seen.grains else ""
+def _with_grains(seen: Observed, found: Cost | None) -> Cost | None:
+    """The same, told with the parameters that decide the length of a piece where there are any."""
+    if found is None or not seen.grains:
+        return found
+    return replace(
+        found, case="grains", fields={**found.fields, "grains": " or ".join(seen.grains)}
+    )
 
 
-def _tune(seen: Observed) -> str:
-    return f"perfkit tune --workload {seen.workload} --dry-run"
-
-
-def pool_not_used(seen: Observed) -> Finding | None:
+@rule(COMPUTE_FROM)
+def pool_not_used(seen: Observed) -> Cost | None:
     """One thread computes for long while the others that it may use do nothing."""
     if seen.threads < 2 or seen.workers_s is None or seen.call_s.low < LONG_CALL_S:
         return None
-    compute = compute_share(seen)
-    idle = seen.workers_s < IDLE_WORKERS * seen.call_s.estimate
-    if compute is None or not idle or compute.low < COMPUTE_FROM:
+    compute = of_compute(seen)
+    if compute is None or seen.workers_s >= IDLE_WORKERS * seen.call_s.estimate:
         return None
-    gain = upto(compute.high * (1 - 1 / seen.threads))
-    took = format_seconds(compute.estimate * seen.call_s.estimate)
-    title = f"{took} are computed on one thread although {seen.threads} may be used"
-    remedy = (
-        "spread the work with rayon's `par_chunks` where elements do not depend on each other, or "
-        "lower the threshold from which it is spread"
-    )
-    evidence = seen.evidence(
-        seen.where(lambda s: s.calling and s.layer in (Layer.COMPUTE, Layer.MATH))
-    )
-    return finding(seen, "pool_not_used", title, compute, evidence, remedy, gain)
+    took = format_seconds(compute.share.estimate * seen.call_s.estimate)
+    gain = upto(compute.share.high * (1 - 1 / seen.threads))
+    return replace(compute, gain=gain, fields={"took": took, "threads": seen.threads})
 
 
-def foreign_threads(seen: Observed) -> Finding | None:
+@rule(FOREIGN_THREADS_FROM)
+def foreign_threads(seen: Observed) -> Cost | None:
     """Threads of another library are busy beside the subject's own."""
     chosen = seen.where(lambda s: not s.calling and matches(s, _FOREIGN_POOL))
-    share = share_of_work(seen, chosen)
-    if share is None or share.low < FOREIGN_THREADS_FROM:
+    found = of_work(seen, chosen, _FOREIGN_POOL)
+    if found is None:
         return None
-    if any(_calls_blas(seen, stack) for stack in seen.stacks):
-        title = "Threads of a library that the extension itself calls take much of the CPU time"
-        remedy = (
-            "see that its pool and the extension's own do not both run at once: give one of them "
-            "one thread (OPENBLAS_NUM_THREADS, threadpoolctl) where they do"
-        )
-    else:
-        title = "Threads of another library compete for the cores"
-        remedy = (
-            "limit its pool (OMP_NUM_THREADS, OPENBLAS_NUM_THREADS, threadpoolctl) or let its idle "
-            "threads sleep (OMP_WAIT_POLICY=passive)"
-        )
-    evidence, gain = seen.evidence(chosen, _FOREIGN_POOL), upto(min(share.high, 1.0))
-    found = finding(seen, "foreign_threads", title, share, evidence, remedy, gain)
-    return replace(found, base=ALL_THREADS, verify=again(seen))
+    called = any(_calls_blas(seen, stack) for stack in seen.stacks)
+    gain = upto(min(found.share.high, 1.0))
+    return replace(found, gain=gain, case="called" if called else "")
 
 
 def _calls_blas(seen: Observed, stack: StackTime) -> bool:

@@ -1,5 +1,5 @@
-"""What is asked of a call beside its time: what the loop takes, whether the lock is held, and
-how the estimators answer to a known delay at the boundary.
+"""Measurements beside the time of a call: what the loop takes, whether the lock is held, and how
+the estimators answer to a known delay at the boundary.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfkit.diagnose import gil_probe
-from perfkit.diagnose.estimators import Method, Response, response
-from perfkit.diagnose.times import INNER, LIMIT_S, TWIN, WIDTH, brief, outside
+from perfkit.diagnose.estimators import Response, response
+from perfkit.diagnose.times import INNER, LIMIT_S, WIDTH, beside, brief, outside, valid_blocks
 from perfkit.measure import statistics
 from perfkit.measure.plan import Variant
 from perfkit.measure.session import measure
@@ -70,7 +70,7 @@ def measure_delays(job: Job, size: int, fixed_s: float) -> tuple[Response, ...]:
     """Inject known delays at the boundary and see how call, twin and inner timer answer.
 
     Args:
-        fixed_s: what the boundary takes by itself; the delays are multiples of it.
+        fixed_s: what the boundary takes without a delay; the delays are multiples of it.
 
     Raises:
         MachineBusyError: the machine had no room.
@@ -80,30 +80,23 @@ def measure_delays(job: Job, size: int, fixed_s: float) -> tuple[Response, ...]:
         return ()
     unit = max(fixed_s, LEAST_DELAY_S)
     delays = {f"{factor:g}": round(factor * unit * 1e9) for factor in DELAY_FACTORS}
-    arms: list[tuple[str, Which]] = [(SUBJECT, "call")]
-    if job.workload.twin is not None:
-        arms.append((TWIN, "twin"))
-    if job.workload.inner_timer is not None:
-        arms.append((INNER, "inner_timer"))
-    variants = []
-    for arm, which in arms:
-        for label, nanoseconds in delays.items():
-            calls = {**job.assignment.calls, hook: nanoseconds}
-            variants.append(
-                Variant(
-                    name=f"{arm}+{label}",
-                    role=Role.SUBJECT if which == "call" else Role.TWIN,
-                    spec=job.spec(calls=calls),
-                    which=which,
-                )
-            )
+    arms: list[tuple[str, Which]] = [(SUBJECT, "call"), *beside(job)]
+    variants = [
+        Variant(
+            name=f"{arm}+{label}",
+            role=Role.SUBJECT if which == "call" else Role.TWIN,
+            spec=job.spec(calls={**job.assignment.calls, hook: nanoseconds}),
+            which=which,
+        )
+        for arm, which in arms
+        for label, nanoseconds in delays.items()
+    ]
     point = measure(brief(job, limit_s=LIMIT_S, width=WIDTH, blocks=20), (size,), variants).at(size)
-    names = {SUBJECT: "call", TWIN: Method.TWIN.value, INNER: Method.INNER_TIMER.value}
     seconds = {label: nanoseconds * 1e-9 for label, nanoseconds in delays.items()}
     return tuple(
         answer
-        for arm, _ in arms
-        if (answer := response(names[arm], delay_blocks(point, arm, seconds))) is not None
+        for arm, which in arms
+        if (answer := response(which, delay_blocks(point, arm, seconds))) is not None
     )
 
 
@@ -111,13 +104,9 @@ def delay_blocks(
     point: Point, arm: str, delays: Mapping[str, float]
 ) -> list[list[tuple[float, float]]]:
     """For each valid block, (seconds injected, what the arm took) of every delay."""
-    found = []
-    for block in (b for session in point.sessions for b in session if b.valid):
-        names = {f"{arm}+{label}": delay for label, delay in delays.items()}
-        if arm == INNER:
-            if not all(name in block.inner_s for name in names):
-                continue
-            found.append([(delay, outside(block, name)) for name, delay in names.items()])
-        else:
-            found.append([(delay, block.typical_s(name)) for name, delay in names.items()])
-    return found
+    names = {f"{arm}+{label}": delay for label, delay in delays.items()}
+    blocks = valid_blocks(point)
+    if arm == INNER:
+        whole = [block for block in blocks if all(name in block.inner_s for name in names)]
+        return [[(delay, outside(b, name)) for name, delay in names.items()] for b in whole]
+    return [[(delay, b.typical_s(name)) for name, delay in names.items()] for b in blocks]

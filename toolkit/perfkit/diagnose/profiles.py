@@ -151,7 +151,7 @@ def _asker(frames: Sequence[str], layers: Layers) -> Layer:
 
 
 def _boundary_memory(stack: StackTime) -> bool:
-    """Whether a stack is memory work that the boundary asked for; faults below compute are not."""
+    """Whether a stack is memory work that the boundary requested; faults below compute are not."""
     if stack.layer is Layer.ALLOCATION:
         return True
     return stack.layer is Layer.PAGE_FAULT and stack.asker in _AT_THE_BOUNDARY

@@ -1,4 +1,4 @@
-"""What findings promised, against what was gained where one workload took the place of another.
+"""What findings promised, and what was gained where one workload replaced another.
 
 Pure functions of finished runs. Two workloads do the same work when the configs of their runs give
 them the same `setup` and `reference`; what one gained over the other comes from blocks that timed
@@ -30,14 +30,14 @@ from perfkit.units import format_count
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from perfkit.records import Result, SizeResult
+    from perfkit.records import Result
 
 _NO_FIGURES = (DiagnoseVerdict.BUSY, DiagnoseVerdict.UNTRUSTED)
 """Verdicts under which nothing of a diagnosis stands; under the others its split sizes do."""
 
 
 class Fulfilment(StrEnum):
-    """Where the gain that was reached lies, beside the one that a finding promised."""
+    """How the gain that was reached compares with the one that a finding promised."""
 
     INSIDE = "inside"
     ABOVE = "above"
@@ -148,21 +148,21 @@ def workloads_of(result: Result) -> set[str]:
 
 
 def tell(chapters: Sequence[Chapter]) -> Story:
-    """Find which workload replaced which, and hold what was gained against what was promised."""
+    """Find which workload replaced which, and compare what was gained with what was promised."""
     measured = _measured_pairs(chapters)
-    pairs = dict.fromkeys(measured)
     known = {frozenset(pair) for pair in measured}
-    for pair in _diagnosed_pairs(chapters):
-        if frozenset(pair) not in known:
-            pairs[pair] = None
+    diagnosed = [pair for pair in _diagnosed_pairs(chapters) if frozenset(pair) not in known]
     return Story(
         chapters=tuple(chapters),
-        replacements=tuple(_replacement(chapters, pair, measured.get(pair)) for pair in pairs),
+        replacements=tuple(
+            _replacement(chapters, pair, measured.get(pair))
+            for pair in dict.fromkeys((*measured, *diagnosed))
+        ),
     )
 
 
 def reading(saved: Interval, promised: Interval) -> Fulfilment:
-    """Where a gain lies beside a promise; the interval of the gain decides, not its estimate."""
+    """Where a gain is relative to a promise; its interval decides, not its estimate."""
     if saved.low > promised.high:
         return Fulfilment.ABOVE
     if saved.high < promised.low:
@@ -172,17 +172,20 @@ def reading(saved: Interval, promised: Interval) -> Fulfilment:
     return Fulfilment.ACROSS
 
 
-def _measured_pairs(chapters: Sequence[Chapter]) -> dict[tuple[str, str], Chapter]:
+_Timed = tuple[str, MeasureReport]
+"""A measurement with a verdict, and the name of its run."""
+
+
+def _measured_pairs(chapters: Sequence[Chapter]) -> dict[tuple[str, str], _Timed]:
     """(earlier, later) by the measurement that timed both; the last one with a verdict counts."""
-    found = {}
-    for chapter in chapters:
-        result = chapter.result
-        if not isinstance(result, MeasureReport) or result.verdict is not MeasureVerdict.OK:
-            continue
-        for row in result.results:
-            if row.against_workload is not None:
-                found[(row.against_workload, row.workload)] = chapter
-    return found
+    return {
+        (row.against_workload, row.workload): (chapter.run, result)
+        for chapter in chapters
+        if isinstance(result := chapter.result, MeasureReport)
+        and result.verdict is MeasureVerdict.OK
+        for row in result.results
+        if row.against_workload is not None
+    }
 
 
 def _diagnosed_pairs(chapters: Sequence[Chapter]) -> list[tuple[str, str]]:
@@ -191,10 +194,11 @@ def _diagnosed_pairs(chapters: Sequence[Chapter]) -> list[tuple[str, str]]:
     for chapter in chapters:
         if not isinstance(chapter.result, Diagnosis):
             continue
-        for name, sizes in _sizes(chapter.result).items():
+        for split in chapter.result.sizes:
+            name = split.workload
             work = tuple(chapter.values.get(f"workloads.{name}.{key}") for key in SAME_WORK)
             if None not in work:
-                groups.setdefault(work, {}).setdefault(name, set()).update(sizes)
+                groups.setdefault(work, {}).setdefault(name, set()).add(split.size)
     return [
         (before, after)
         for group in groups.values()
@@ -203,55 +207,57 @@ def _diagnosed_pairs(chapters: Sequence[Chapter]) -> list[tuple[str, str]]:
     ]
 
 
-def _sizes(diagnosis: Diagnosis) -> dict[str, set[int]]:
-    found: dict[str, set[int]] = {}
-    for split in diagnosis.sizes:
-        found.setdefault(split.workload, set()).add(split.size)
-    return found
-
-
 def _replacement(
-    chapters: Sequence[Chapter], pair: tuple[str, str], measured: Chapter | None
+    chapters: Sequence[Chapter], pair: tuple[str, str], timed: _Timed | None
 ) -> Replacement:
     before, after = pair
-    rows: list[SizeResult] = []
-    if measured is not None and isinstance(measured.result, MeasureReport):
-        rows = [
-            row for row in measured.result.results if (row.against_workload, row.workload) == pair
-        ]
-    steps = tuple(step for row in rows if (step := _step(row)) is not None)
-    reason = "" if measured is not None else _why_not_measured(chapters)
-    promises = [
-        _promise(chapters, chapter, finding, after, measured, steps, reason)
-        for chapter, finding in _findings(chapters, before)
-    ]
-    sizes = {size for name in pair for size in _diagnosed_sizes(chapters, name)}
-    sizes |= {step.size for step in steps}
+    steps = tuple(
+        Gain(
+            size=row.size,
+            pattern=row.pattern,
+            before_s=row.baseline_s,
+            after_s=row.time_s,
+            change=row.change,
+            saved=saved_share(row.change),
+            noise_floor=row.noise_floor,
+        )
+        for row in (timed[1].results if timed is not None else ())
+        if (row.against_workload, row.workload) == pair
+        and row.change is not None
+        and row.baseline_s is not None
+    )
+    reason = "" if timed is not None else _why_not_measured(chapters)
+    # If a finding is reported twice, the last one counts.
+    findings = {
+        (finding.id, finding.size): (diagnosis, finding)
+        for diagnosis in _diagnoses(chapters, before)
+        for finding in diagnosis.findings
+        if finding.workload == before
+    }
+    later = _diagnoses(chapters, after)
+    promises = tuple(
+        _promise(
+            finding,
+            _gain_at(finding, diagnosis, timed, steps) if timed is not None else reason,
+            _afterwards(later, finding, after),
+        )
+        for diagnosis, finding in findings.values()
+    )
+    sizes = {step.size for step in steps}
+    for name in pair:
+        diagnosed = _diagnoses(chapters, name)
+        sizes |= {split.size for one in diagnosed for split in one.sizes if split.workload == name}
     return Replacement(
         before=before,
         after=after,
-        run=measured.run if measured is not None else None,
+        run=timed[0] if timed is not None else None,
         steps=steps,
-        promises=tuple(promises),
+        promises=promises,
         reason=reason,
         command=(
             f"perfkit measure --workload {after} --against-workload {before} "
             f"--sizes {','.join(map(format_count, sorted(sizes)))}"
         ),
-    )
-
-
-def _step(row: SizeResult) -> Gain | None:
-    if row.change is None or row.baseline_s is None:
-        return None
-    return Gain(
-        size=row.size,
-        pattern=row.pattern,
-        before_s=row.baseline_s,
-        after_s=row.time_s,
-        change=row.change,
-        saved=saved_share(row.change),
-        noise_floor=row.noise_floor,
     )
 
 
@@ -267,80 +273,60 @@ def _why_not_measured(chapters: Sequence[Chapter]) -> str:
     return f"{reason} (without a verdict: {', '.join(without)})" if without else reason
 
 
-def _diagnoses(chapters: Sequence[Chapter], workload: str) -> list[tuple[Chapter, Diagnosis]]:
+def _diagnoses(chapters: Sequence[Chapter], workload: str) -> list[Diagnosis]:
     """The diagnoses of a workload whose figures stand."""
     return [
-        (chapter, chapter.result)
+        result
         for chapter in chapters
-        if isinstance(chapter.result, Diagnosis)
-        and chapter.result.verdict not in _NO_FIGURES
-        and workload in _sizes(chapter.result)
+        if isinstance(result := chapter.result, Diagnosis)
+        and result.verdict not in _NO_FIGURES
+        and workload in workloads_of(result)
     ]
 
 
-def _diagnosed_sizes(chapters: Sequence[Chapter], workload: str) -> set[int]:
-    return {
-        size
-        for _, diagnosis in _diagnoses(chapters, workload)
-        for size in _sizes(diagnosis)[workload]
-    }
+def _gain_at(
+    finding: Finding, diagnosis: Diagnosis, timed: _Timed, steps: Sequence[Gain]
+) -> Interval | str:
+    """The share of the call that was saved at a finding's size, or why that is withheld."""
+    if not _builds(diagnosis.measured) & _builds(timed[1]):
+        return "the diagnosis is of another build than the measurement"
+    for step in steps:
+        if step.size == finding.size and step.pattern is Pattern.HOT:
+            return step.saved
+    return f"not timed together at {format_count(finding.size)}"
 
 
-def _findings(chapters: Sequence[Chapter], workload: str) -> list[tuple[Chapter, Finding]]:
-    """The findings of a workload with their runs; of one that is told twice, the last."""
-    found = {
-        (finding.id, finding.size): (chapter, finding)
-        for chapter, diagnosis in _diagnoses(chapters, workload)
-        for finding in diagnosis.findings
-        if finding.workload == workload
-    }
-    return list(found.values())
+def _builds(report: MeasureReport | None) -> set[str]:
+    """Hashes of the extension files that were timed."""
+    return {one.sha256 for one in report.loaded} if report is not None else set()
 
 
 def _promise(
-    chapters: Sequence[Chapter],
-    chapter: Chapter,
-    finding: Finding,
-    after: str,
-    measured: Chapter | None,
-    steps: Sequence[Gain],
-    reason: str,
+    finding: Finding, saved: Interval | str, afterwards: tuple[Afterwards, Finding | None]
 ) -> Promise:
-    step = next(
-        (step for step in steps if step.size == finding.size and step.pattern is Pattern.HOT), None
-    )
-    if not reason and measured is not None and not _builds(chapter) & _builds(measured):
-        reason = "the diagnosis is of another build than the measurement"
-    if not reason and step is None:
-        reason = f"not timed together at {format_count(finding.size)}"
-    saved = step.saved if step is not None and not reason else None
-    afterwards, later = _afterwards(chapters, finding, after)
+    """A finding with the gain at its size, or why that is withheld, and what became of it."""
+    if isinstance(saved, str):
+        known, judged, reason = None, Fulfilment.WITHHELD, saved
+    else:
+        known, judged, reason = saved, reading(saved, finding.predicted_gain), ""
     return Promise(
         finding=finding,
-        saved=saved,
-        reading=Fulfilment.WITHHELD if saved is None else reading(saved, finding.predicted_gain),
+        saved=known,
+        reading=judged,
         reason=reason,
-        afterwards=afterwards,
-        later=later,
+        afterwards=afterwards[0],
+        later=afterwards[1],
     )
-
-
-def _builds(chapter: Chapter) -> set[str]:
-    """Hashes of the extension files that were timed."""
-    result = chapter.result
-    report = result.measured if isinstance(result, Diagnosis) else result
-    return {one.sha256 for one in report.loaded} if isinstance(report, MeasureReport) else set()
 
 
 def _afterwards(
-    chapters: Sequence[Chapter], finding: Finding, after: str
+    diagnoses: Sequence[Diagnosis], finding: Finding, after: str
 ) -> tuple[Afterwards, Finding | None]:
-    """What became of a finding.
+    """What became of a finding, by the diagnoses of the later workload.
 
     A diagnosis reports a finding at the one size where it matters most, so the same finding counts
     at any size; that it is not there needs a split at this one.
     """
-    diagnoses = [diagnosis for _, diagnosis in _diagnoses(chapters, after)]
     for diagnosis in reversed(diagnoses):
         for later in diagnosis.findings:
             if (later.id, later.workload) == (finding.id, after):

@@ -1,16 +1,18 @@
-"""Three costs that stand beside the FFI, each with its figure or the reason why there is none.
+"""Three costs besides the FFI, each with its figure or the reason why there is none.
 
-Other remedies help against them: batching against the fixed cost of a call, reuse against the life
-cycle of the output, a threshold against the dispatch to threads. Pure functions of what was
+They need other remedies: batching for the fixed cost of a call, reuse for the life cycle of the
+output, a threshold for the dispatch to threads. Pure functions of what was
 measured.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from perfkit.diagnose.estimators import Method, difference
-from perfkit.records import Covers, Interval, Layer, Quantity, QuantityName
+from perfkit.diagnose.estimators import Method
+from perfkit.measure.ratios import combined, difference, mapped
+from perfkit.records import Covers, Layer, Quantity, QuantityName
 from perfkit.units import format_seconds
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def quantities(
 
     Args:
         readings: the estimators' answers, by method.
-        sampled: what stands behind the samples' answer; None without a usable profile.
+        sampled: what the samples' answer was counted from; None without a usable profile.
         split: the same profile by layer.
     """
     return (_fixed(readings), _output(readings, sampled), _dispatch(split))
@@ -41,22 +43,22 @@ def _fixed(readings: Mapping[str, Estimate]) -> Quantity:
 
 
 def _output(readings: Mapping[str, Estimate], sampled: SampledCall | None) -> Quantity:
-    name = QuantityName.OUTPUT
+    seconds = None
+    basis = (
+        "not available: only samples, or a twin and a bench that allocates its output, tell it "
+        "from the conversions"
+    )
+    twin, bench = readings[Method.TWIN], readings[Method.BENCH]
     if sampled is not None:
+        seconds = sampled.output()
         basis = (
-            "samples: memory that the boundary asked for, its first touch, and the interpreter's "
+            "samples: memory that the boundary requested, its first touch, and the interpreter's "
             "part, in which results are released"
         )
-        return Quantity(name=name, seconds=sampled.output(), basis=basis)
-    twin, bench = readings[Method.TWIN], readings[Method.BENCH]
-    if twin.seconds is not None and bench.seconds is not None and bench.covers is Covers.FFI:
+    elif twin.seconds is not None and bench.seconds is not None and bench.covers is Covers.FFI:
+        seconds = difference(twin.seconds, bench.seconds)
         basis = "twin less call_minus_bench: one includes the output, the other does not"
-        return Quantity(name=name, seconds=difference(twin.seconds, bench.seconds), basis=basis)
-    basis = (
-        "not available: it takes samples, or a twin and a bench that allocates its output, to tell "
-        "it from the conversions"
-    )
-    return Quantity(name=name, seconds=None, basis=basis)
+    return Quantity(name=QuantityName.OUTPUT, seconds=seconds, basis=basis)
 
 
 def _dispatch(split: Split | None) -> Quantity:
@@ -67,14 +69,12 @@ def _dispatch(split: Split | None) -> Quantity:
     rows = [row for row in split.layers if row.layer in (Layer.POOL, Layer.WAITING)]
     basis = "samples: pool and waiting of the calling thread"
     if split.workers_s:
-        basis += (
-            f", in which other threads were on a CPU for {format_seconds(split.workers_s)}: what "
-            "they computed is no loss"
-        )
-    away = Interval(
+        on_cpu = format_seconds(split.workers_s)
+        basis += f"; meanwhile other threads were on a CPU for {on_cpu}, which is no loss"
+    # Both at one end at once: the two layers' errors are not independent.
+    shares = combined([row.share for row in rows], sum)
+    away = replace(
+        mapped(shares, lambda share: share * split.call_s),
         estimate=sum(row.seconds for row in rows),
-        # Both ends at once: the two layers' errors are not independent.
-        low=sum(row.share.low for row in rows) * split.call_s,
-        high=sum(row.share.high for row in rows) * split.call_s,
     )
     return Quantity(name=name, seconds=away, basis=basis)

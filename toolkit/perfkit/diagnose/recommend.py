@@ -7,7 +7,6 @@ the loop that tries it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from perfkit.config import Kind
@@ -21,18 +20,13 @@ if TYPE_CHECKING:
     from perfkit.records import SizeResult, Value
 
 _OTHER_SIDE = 0.8
-"""A threshold that has no first step of its own moves past the size by this factor: below it for a
-size that lies under the threshold (10k gives 8_000), above it (divided) for one that lies over it.
+"""A threshold without a first step moves past the size by this factor: to below the size if that is
+under the threshold (10k gives 8_000), and to above it (divided) if that is over it.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _NextValue:
-    """One value to try next, and where it comes from."""
-
-    parameter: str
-    value: Value
-    origin: str
+_Step = tuple[str, "Value", str]
+"""A parameter, the value to try next, and where it comes from."""
 
 
 def gap(result: SizeResult) -> float | None:
@@ -78,8 +72,8 @@ def recommend(
     Args:
         results: what was measured with `current`.
         parameters: the parameters of the configuration, by name.
-        current: the value of every parameter now; a constant whose initialiser is no literal may
-            be its source text, and has no step that follows from its kind.
+        current: the value of every parameter now; a constant whose initialiser is not a literal
+            may be its source text, and has no step that follows from its kind.
         tried: the assignments that were tried before, complete ones.
         grid: values per parameter from the configuration.
 
@@ -92,20 +86,28 @@ def recommend(
         return None
     result, distance = found
     place = f"{result.workload} at {format_count(result.size)}"
+    parameter, value = None, None
     if distance <= 0:
         reason = f"every target is met; the nearest to its target is {place}"
-        return _recommendation(result, distance, None, reason)
-    missed = f"{place} is farthest from its target ({_against(result)})"
-    known = [dict(current), *(dict(candidate) for candidate in tried)]
-    for step in _steps(result.size, parameters, current, grid or {}):
-        if {**current, step.parameter: step.value} not in known:
-            return _recommendation(result, distance, step, f"{missed}; {step.origin}")
-    if not _concerned(result.size, parameters):
-        return _recommendation(
-            result, distance, None, f"{missed}; no parameter of the configuration concerns it"
+    else:
+        concerned = _concerned(result.size, parameters)
+        known = [dict(current), *(dict(candidate) for candidate in tried)]
+        steps = _steps(result.size, concerned, current, grid or {})
+        nothing = "every value that concerns it was tried"
+        if not concerned:
+            nothing = "no parameter of the configuration concerns it"
+        parameter, value, origin = next(
+            (step for step in steps if {**current, step[0]: step[1]} not in known),
+            (None, None, nothing),
         )
-    return _recommendation(
-        result, distance, None, f"{missed}; every value that concerns it was tried"
+        reason = f"{place} is farthest from its target ({_against(result)}); {origin}"
+    return Recommendation(
+        workload=result.workload,
+        size=result.size,
+        gap=distance,
+        parameter=parameter,
+        value=value,
+        reason=reason,
     )
 
 
@@ -119,19 +121,6 @@ def _against(result: SizeResult) -> str:
     return f"{measured}, wanted {format_ratio(result.target)}"
 
 
-def _recommendation(
-    result: SizeResult, distance: float, step: _NextValue | None, reason: str
-) -> Recommendation:
-    return Recommendation(
-        workload=result.workload,
-        size=result.size,
-        gap=distance,
-        parameter=step.parameter if step else None,
-        value=step.value if step else None,
-        reason=reason,
-    )
-
-
 def _concerned(size: int, parameters: Mapping[str, Parameter]) -> list[tuple[str, Parameter]]:
     """Those that decide this size's time, by priority; equal ones in the order of the config."""
     named = [(n, p) for n, p in parameters.items() if not p.sizes or size in p.sizes]
@@ -140,24 +129,21 @@ def _concerned(size: int, parameters: Mapping[str, Parameter]) -> list[tuple[str
 
 def _steps(
     size: int,
-    parameters: Mapping[str, Parameter],
+    concerned: Sequence[tuple[str, Parameter]],
     current: Mapping[str, Value],
     grid: Mapping[str, Sequence[Value]],
-) -> Iterator[_NextValue]:
-    concerned = _concerned(size, parameters)
+) -> Iterator[_Step]:
+    """What to try: first steps, then the grid, then a step by the parameter's kind."""
     for name, parameter in concerned:
         if parameter.first_step is not None:
-            yield _NextValue(
-                parameter=name, value=parameter.first_step, origin=f"the first step of {name}"
-            )
+            yield name, parameter.first_step, f"the first step of {name}"
     for name, _ in concerned:
         for value in grid.get(name, ()):
-            yield _NextValue(parameter=name, value=value, origin=f"the next value of {name}'s grid")
+            yield name, value, f"the next value of {name}'s grid"
     for name, parameter in concerned:
-        value_of_kind = _step_of_kind(size, parameter.kind, current.get(name))
-        if value_of_kind is not None:
-            value, origin = value_of_kind
-            yield _NextValue(parameter=name, value=value, origin=f"{name}: {origin}")
+        step = _step_of_kind(size, parameter.kind, current.get(name))
+        if step is not None:
+            yield name, step[0], f"{name}: {step[1]}"
 
 
 def _step_of_kind(size: int, kind: Kind, value: Value | None) -> tuple[int, str] | None:

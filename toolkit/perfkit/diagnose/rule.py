@@ -1,87 +1,149 @@
-"""What the rules have in common: how a finding is made, and the shares that it is made of."""
+"""What the rules have in common: each finds a cost, and `rules.toml` has the words for it."""
 
 from __future__ import annotations
 
+import functools
 import re
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING, Any
 
-from perfkit.records import ALL_THREADS, Finding, Interval, Layer
+from perfkit.records import ALL_THREADS, OF_THE_CALL, Finding, Interval, Layer
 from perfkit.stacks.intervals import wilson
-from perfkit.units import format_count
+from perfkit.units import format_count, format_share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from perfkit.diagnose.observed import Observed, StackTime
     from perfkit.records import Evidence
 
     Rule = Callable[[Observed], Finding | None]
 
-SEQUENCE = re.compile(
-    r"extract_sequence|PyList|PyTuple|PySequence|types::(list|tuple|sequence|iterator)"
-    r"|conversions::std::(vec|num|slice)|Vec<.*> as pyo3|for (alloc::vec::)?Vec<"
-    r"|PyFloat_(AsDouble|FromDouble)|PyLong_(As|From)|PyNumber_Float|PyObject_GetIter|PyIter_Next"
-    r"|^(list|tuple|float|long)_(dealloc|iter\w*|item|subscript)|^listiter_|^PyList_|_PyList_"
-)
+
+@functools.cache
+def _table() -> dict[str, dict[str, Any]]:
+    text = resources.files("perfkit.diagnose").joinpath("rules.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def frames(name: str) -> re.Pattern[str]:
+    """The frames of one kind, as `rules.toml` lists them."""
+    return re.compile("|".join(_table()["frames"][name]))
+
+
+SEQUENCE = frames("sequence")
 """Frames of a list or tuple that is taken apart or put together."""
 LONG_CALL_S = 2e-4
 """A call shorter than this gains nothing from a second thread or from releasing the GIL."""
+_VERIFY = "perfkit measure --workload {workload} --sizes {size} --against HEAD"
 
 
-def verify(seen: Observed, extra: str = "--against HEAD") -> str:
-    """The command that measures an edit."""
-    return (
-        f"perfkit measure --workload {seen.workload} --sizes {format_count(seen.size)} {extra}"
-    ).strip()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a rule found.
+
+    Attributes:
+        share: of `base`.
+        gain: what fixing it saves of the call; None where nothing tighter than the share is known.
+        case: the special case whose words are told; empty for the rule's own.
+        fields: what the words leave open.
+    """
+
+    share: Interval
+    evidence: tuple[Evidence, ...] = ()
+    gain: Interval | None = None
+    base: str = OF_THE_CALL
+    case: str = ""
+    fields: Mapping[str, object] = field(default_factory=dict)
 
 
-def again(seen: Observed) -> str:
-    """The command that looks once more."""
-    size = format_count(seen.size)
-    return f"perfkit diagnose --workload {seen.workload} --sizes {size}"
+def rule(least: float = 0.0) -> Callable[[Callable[[Observed], Cost | None]], Rule]:
+    """Make a rule of a function that finds a cost.
+
+    Args:
+        least: the cost is a finding where its share is surely at least this.
+    """
+
+    def named(cost_of: Callable[[Observed], Cost | None]) -> Rule:
+        @functools.wraps(cost_of)
+        def asked(seen: Observed) -> Finding | None:
+            cost = cost_of(seen)
+            if cost is None or cost.share.low < least:
+                return None
+            return _told(cost_of.__name__, seen, cost)
+
+        return asked
+
+    return named
 
 
-def finding(
-    seen: Observed,
-    identifier: str,
-    title: str,
-    share: Interval,
-    evidence: Sequence[Evidence],
-    remedy: str,
-    gain: Interval | None = None,
-) -> Finding:
-    """A finding whose gain is bounded by its share, unless something tighter is known."""
+def _told(name: str, seen: Observed, cost: Cost) -> Finding:
+    words = _table()["finding"][name]
+    words = {"verify": _VERIFY, **words, **words.get(cost.case, {})}
+    fields: dict[str, object] = {
+        "workload": seen.workload,
+        "size": format_count(seen.size),
+        "share": format_share(cost.share.estimate),
+        **cost.fields,
+    }
     return Finding(
-        id=identifier,
-        title=title,
+        id=name,
+        title=words["title"].format_map(fields),
         workload=seen.workload,
         size=seen.size,
-        share=share.estimate,
-        predicted_gain=gain or share,
-        evidence=tuple(evidence),
-        remedy=remedy,
-        verify=verify(seen),
+        share=cost.share.estimate,
+        predicted_gain=cost.gain or cost.share,
+        evidence=cost.evidence,
+        remedy=words["remedy"].format_map(fields),
+        verify=words["verify"].format_map(fields),
+        base=cost.base,
     )
 
 
-def finding_of_work(
+def of_call(
     seen: Observed,
-    identifier: str,
-    title: str,
-    share: Interval,
     chosen: Sequence[StackTime],
-    remedy: str,
-) -> Finding:
-    """A finding whose share is of the CPU time of all threads, as `share_of_work` gives it."""
-    gain = upto(bound(seen, chosen))
-    found = finding(seen, identifier, title, share, seen.evidence(chosen), remedy, gain)
-    return replace(found, base=ALL_THREADS)
+    shown: re.Pattern[str] | None = None,
+    **fields: object,
+) -> Cost | None:
+    """What some stacks cost of the call's wall clock; None without a profile.
+
+    Args:
+        shown: the frames to show as evidence.
+    """
+    share = seen.share(chosen)
+    if share is None:
+        return None
+    return Cost(share=share, evidence=seen.evidence(chosen, shown), fields=fields)
 
 
-def checked_by(found: Finding, command: str) -> Finding:
-    """A finding whose remedy another command verifies than measuring the edit."""
-    return replace(found, verify=command)
+def of_work(
+    seen: Observed,
+    chosen: Sequence[StackTime],
+    shown: re.Pattern[str] | None = None,
+    **fields: object,
+) -> Cost | None:
+    """What some stacks cost of the CPU time of all threads: the base for work that runs on several.
+    None without a profile.
+    """
+    total = sum(stack.count for stack in seen.stacks)
+    if not total:
+        return None
+    return Cost(
+        share=wilson(sum(stack.count for stack in chosen), total, seen.design_effect),
+        evidence=seen.evidence(chosen, shown),
+        gain=upto(_bound(seen, chosen)),
+        base=ALL_THREADS,
+        fields=fields,
+    )
+
+
+def of_compute(seen: Observed) -> Cost | None:
+    """What the calling thread computes itself; None without a profile."""
+    chosen = seen.where(lambda s: s.calling and s.layer in (Layer.COMPUTE, Layer.MATH))
+    return of_call(seen, chosen)
 
 
 def upto(high: float) -> Interval:
@@ -89,15 +151,7 @@ def upto(high: float) -> Interval:
     return Interval(estimate=high / 2, low=0.0, high=high)
 
 
-def share_of_work(seen: Observed, chosen: Sequence[StackTime]) -> Interval | None:
-    """Share of the CPU time of all threads: the base for work that runs on several."""
-    total = sum(stack.count for stack in seen.stacks)
-    if not total:
-        return None
-    return wilson(sum(stack.count for stack in chosen), total, seen.design_effect)
-
-
-def bound(seen: Observed, chosen: Sequence[StackTime]) -> float:
+def _bound(seen: Observed, chosen: Sequence[StackTime]) -> float:
     """The most of the call's wall clock that goes when these stacks do: what the calling thread
     spends in them, and what it waits while others do.
     """
@@ -109,8 +163,3 @@ def bound(seen: Observed, chosen: Sequence[StackTime]) -> float:
         row.share.high for layer in (Layer.WAITING, Layer.POOL) if (row := seen.layers.get(layer))
     )
     return min(1.0, own.high + min(others / seen.region_samples, waited))
-
-
-def compute_share(seen: Observed) -> Interval | None:
-    """What the calling thread computes itself."""
-    return seen.share(seen.where(lambda s: s.calling and s.layer in (Layer.COMPUTE, Layer.MATH)))

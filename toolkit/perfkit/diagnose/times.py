@@ -1,7 +1,7 @@
 """The timed figures that the estimators need: call, twin, inner timer, reference, small sizes.
 
-Asks `perfkit.measure`; what the figures mean is in `estimators.py`, what else is asked of a call in
-`probes.py`.
+Calls `perfkit.measure`; what the figures mean is in `estimators.py`, other measurements of a call
+are in `probes.py`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from perfkit.config import Project
     from perfkit.measure.blocks import Block
     from perfkit.measure.results import Measurement, Point
+    from perfkit.subject.child import Which
     from perfkit.subject.job import Job
 
 TWIN, INNER = "twin", "inner_timer"
 WIDTH = 0.02
 LIMIT_S = 8.0
 SMALL_LIMIT_S = 1.5
-"""Seconds per size at the most: a diagnosis has many arms, and two percent is enough for it."""
+"""At most this many seconds per size: a diagnosis has many arms, and two percent is enough."""
 QUICK_CAPTURE_S = 1.5
 
 
@@ -61,24 +62,34 @@ def quick_project(project: Project) -> Project:
     return replace(project, config=project.config.model_copy(update=update))
 
 
+def beside(job: Job) -> list[tuple[str, Which]]:
+    """The variants that the workload offers beside its call, each with what it runs."""
+    found: list[tuple[str, Which]] = []
+    if job.workload.twin is not None:
+        found.append((TWIN, "twin"))
+    if job.workload.inner_timer is not None:
+        found.append((INNER, "inner_timer"))
+    return found
+
+
 def measure_main(job: Job, sizes: Sequence[int]) -> Measurement:
     """Call, copy, reference, twin and inner timer in the same blocks, at every size."""
     variants = list(variants_for(job))
-    if job.workload.twin is not None:
-        variants.append(Variant(name=TWIN, role=Role.TWIN, spec=job.spec(), which="twin"))
-    if job.workload.inner_timer is not None:
-        inner = Variant(name=INNER, role=Role.TWIN, spec=job.spec(), which="inner_timer")
-        variants.append(inner)
+    for name, which in beside(job):
+        variants.append(Variant(name=name, role=Role.TWIN, spec=job.spec(), which=which))
     return measure(brief(job, limit_s=LIMIT_S, width=WIDTH, blocks=20), sizes, variants)
+
+
+def valid_blocks(point: Point) -> list[Block]:
+    """Those of all sessions in which nothing disturbed the measurement."""
+    return [block for session in point.sessions for block in session if block.valid]
 
 
 def spread(point: Point, variant: str = SUBJECT) -> float:
     """How much a variant's time moves from block to block, as a share of it: half the width that
     holds two thirds of the valid blocks.
     """
-    values = sorted(
-        block.typical_s(variant) for part in point.sessions for block in part if block.valid
-    )
+    values = sorted(block.typical_s(variant) for block in valid_blocks(point))
     low = values[round(0.16 * (len(values) - 1))]
     high = values[round(0.84 * (len(values) - 1))]
     return (high - low) / 2 / plain_statistics.median(values)
@@ -90,12 +101,8 @@ def inner_outside(point: Point, variant: str = INNER) -> Interval | None:
     Returns:
         None with too few valid blocks for an interval.
     """
-    values = [
-        outside(block, variant)
-        for session in point.sessions
-        for block in session
-        if block.valid and variant in block.inner_s
-    ]
+    blocks = [block for block in valid_blocks(point) if variant in block.inner_s]
+    values = [outside(block, variant) for block in blocks]
     return statistics.rank_interval(values) if len(values) >= statistics.LEAST_VALUES else None
 
 

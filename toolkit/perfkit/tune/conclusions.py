@@ -49,29 +49,73 @@ def closing_notes(
     noise_floor: float | None,
 ) -> tuple[Note, ...]:
     """What the reader of the result has to know about it."""
-    notes = [_dead_note(name) for name in dead]
+    notes = [
+        Note(
+            id="dead_parameter",
+            text=f"{name} reaches no machine code: other values of it compile to the same code",
+            remedy="look for another place in the sources that holds the same number",
+        )
+        for name in dead
+    ]
     if best is not None and best.iteration:
-        slower = [one for one in confirmed if is_slower(change_of(one), one.noise_floor)]
-        notes += [_slower_note(size) for size in slower]
-        whole = score(confirmed) if confirmed else None
-        if whole is not None and not is_faster(whole, noise_floor):
-            notes.append(_no_gain_note(whole, noise_floor))
+        notes += _losses(confirmed, noise_floor)
     unproved = [
         proof.name for proof in (best.proofs if best else ()) if proof.proof is Proof.UNPROVED
     ]
     if unproved:
-        notes.append(_unproved_note(unproved))
+        text = f"nothing proves that the build has the requested values of {', '.join(unproved)}"
+        remedy = "name a function in `subject.parameters` that returns the compiled values"
+        notes.append(Note(id="unproved", text=text, remedy=remedy))
     return tuple(notes)
+
+
+def _losses(confirmed: Sequence[SizeResult], noise_floor: float | None) -> list[Note]:
+    """What a confirmed trial costs: sizes that are slower, and no gain over all of them."""
+    notes = [
+        Note(
+            id="trade_off",
+            text="confirmed, but surely slower than with the starting values: "
+            f"{_ratio(change_of(size))}",
+            where=f"{size.workload} at {format_count(size.size)}",
+            remedy="weigh it against what the other sizes gain",
+        )
+        for size in confirmed
+        if is_slower(change_of(size), size.noise_floor)
+    ]
+    if not confirmed:
+        return notes
+    whole = score(confirmed)
+    if is_faster(whole, noise_floor):
+        return notes
+    beyond = ""
+    if noise_floor is not None and whole.low > 1:
+        beyond = f" by more than the noise floor of {100 * noise_floor:.1f} %"
+    text = (
+        "confirmed by its targets, but over all sizes not surely faster than the starting "
+        f"values{beyond}: {_ratio(whole)} (geometric mean)"
+    )
+    remedy = "weigh what the targets are worth against the other sizes"
+    return [*notes, Note(id="no_gain_over_all", text=text, remedy=remedy)]
 
 
 def rejected_note(trial: Trial, sizes: Sequence[SizeResult]) -> Note:
     """A trial that did not hold what it promised, with both figures."""
-    before, after = score(trial.sizes), score(sizes)
     text = (
-        f"{before.estimate:.3f}x [{before.low:.3f}, {before.high:.3f}] against the start when it "
-        f"was tried, {after.estimate:.3f}x [{after.low:.3f}, {after.high:.3f}] when it was "
-        "measured afresh (geometric mean of the sizes): not confirmed"
+        f"{_ratio(score(trial.sizes))} against the start when it was tried, "
+        f"{_ratio(score(sizes))} when it was measured afresh (geometric mean of the sizes): "
+        "not confirmed"
     )
+    return Note(id="not_confirmed", text=text, where=f"trial {trial.iteration}")
+
+
+def missed_note(trial: Trial, sizes: Sequence[SizeResult]) -> Note:
+    """A trial that met its targets when it was tried, and not when it was measured afresh."""
+    missed = "; ".join(
+        f"{_ratio(size.speedup)} at {format_count(size.size)}, of {size.target:g}x"
+        for size in sizes
+        if size.speedup is not None and meets(size) is False
+    )
+    text = f"met the targets when it was tried, but not when measured afresh: {missed}"
     return Note(id="not_confirmed", text=text, where=f"trial {trial.iteration}")
 
 
@@ -79,22 +123,14 @@ def resumed_note(earlier: Sequence[Trial]) -> Note:
     """How much of the run came before an interruption, which `wall_s` does not count."""
     spent = sum(trial.build_s + trial.bench_s for trial in earlier)
     text = (
-        f"gone on with: the time in all, and the time limit, are of this part alone; building and "
-        f"measuring the {len(earlier)} trials before it took {spent:.0f} s"
+        f"resumed: building and measuring the {len(earlier)} trials before the interruption took "
+        f"{spent:.0f} s, which neither the total time nor the time limit counts"
     )
     return Note(id="resumed", text=text)
 
 
-def missed_note(trial: Trial, sizes: Sequence[SizeResult]) -> Note:
-    """A trial that met its targets when it was tried, and not when it was measured afresh."""
-    missed = [
-        f"{size.speedup.estimate:.3f}x [{size.speedup.low:.3f}, {size.speedup.high:.3f}] at "
-        f"{format_count(size.size)}, of {size.target:g}x"
-        for size in sizes
-        if size.speedup is not None and meets(size) is False
-    ]
-    text = f"met the targets when it was tried, and not when measured afresh: {'; '.join(missed)}"
-    return Note(id="not_confirmed", text=text, where=f"trial {trial.iteration}")
+def _ratio(interval: Interval) -> str:
+    return f"{interval.estimate:.3f}x [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def _only_change(trial: Trial, other: Trial) -> str | None:
@@ -109,43 +145,3 @@ def _only_change(trial: Trial, other: Trial) -> str | None:
         return None
     values = (trial.params.get(names[0]), other.params.get(names[0]))
     return None if any(value is None or isinstance(value, str) for value in values) else names[0]
-
-
-def _unproved_note(names: Sequence[str]) -> Note:
-    return Note(
-        id="unproved",
-        text=f"nothing proves that {', '.join(names)} reached the build as asked for",
-        remedy="name a function in `subject.parameters` that returns the compiled values",
-    )
-
-
-def _dead_note(name: str) -> Note:
-    return Note(
-        id="dead_parameter",
-        text=f"{name} reaches no machine code: other values of it compile to the same code",
-        remedy="look for another place in the sources that holds the same number",
-    )
-
-
-def _no_gain_note(whole: Interval, noise_floor: float | None) -> Note:
-    beyond = ""
-    if noise_floor is not None and whole.low > 1:
-        beyond = f" by more than the noise floor of {100 * noise_floor:.1f} %"
-    return Note(
-        id="no_gain_over_all",
-        text="confirmed by its targets, but over all sizes not surely faster than the starting "
-        f"values{beyond}: {whole.estimate:.3f}x [{whole.low:.3f}, {whole.high:.3f}] (geometric "
-        "mean)",
-        remedy="weigh what the targets are worth against the other sizes",
-    )
-
-
-def _slower_note(size: SizeResult) -> Note:
-    change = change_of(size)
-    return Note(
-        id="trade_off",
-        text=f"confirmed, but surely slower than with the starting values: {change.estimate:.3f}x "
-        f"[{change.low:.3f}, {change.high:.3f}]",
-        where=f"{size.workload} at {format_count(size.size)}",
-        remedy="weigh it against what the other sizes gain",
-    )

@@ -1,6 +1,6 @@
-"""When the search ends, and how that is called. Pure functions of the trials so far.
+"""When and how the search ends. Pure functions of the trials so far.
 
-Every rule looks at intervals: noise neither ends a search nor prolongs it.
+Every rule uses intervals, so that noise neither ends a search nor prolongs it.
 """
 
 from __future__ import annotations
@@ -16,35 +16,22 @@ from perfkit.units import format_count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from perfkit.config import Tune
     from perfkit.records import Interval, Trial
 
-FAILURES = (
-    TrialOutcome.BUILD_FAILED,
-    TrialOutcome.CRASHED,
-    TrialOutcome.TIMED_OUT,
-    TrialOutcome.WRONG_RESULT,
-    TrialOutcome.NOT_APPLIED,
+FAILURES = frozenset(
+    {
+        TrialOutcome.BUILD_FAILED,
+        TrialOutcome.CRASHED,
+        TrialOutcome.TIMED_OUT,
+        TrialOutcome.WRONG_RESULT,
+        TrialOutcome.NOT_APPLIED,
+    }
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """The limits of one search.
-
-    Attributes:
-        max_iterations: trials at the most, the starting build not counted.
-        stagnation_iterations: measured trials in a row without a gain.
-        stagnation_gain: what counts as a gain, as a fraction.
-        failures: candidates that fail in a row before the search gives up; 3, because one bad
-            value is no reason, and three of three are none to hope on.
-        main_size: the size that matters most.
-    """
-
-    max_iterations: int
-    stagnation_iterations: int
-    stagnation_gain: float
-    main_size: int
-    failures: int = 3
+IN_A_ROW = 3
+"""Candidates that fail in a row before the search gives up: one bad value is no reason, and after
+three of three there is nothing to hope for.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,50 +60,47 @@ def trial_score(trial: Trial) -> Interval:
     return score(trial.sizes) if trial.iteration else UNCHANGED
 
 
-def converged(trial: Trial, start: Trial, rules: Rules) -> str | None:
+def converged(trial: Trial, start: Trial, main_size: int) -> str | None:
     """Why a trial is a success, or None.
 
     Every target is met; or the main size's is, where the start missed it: a start that meets it
     already would end every search at its first trial.
     """
-    with_target = [size for size in trial.sizes if size.target is not None]
-    if not with_target:
+    missed = [format_count(size.size) for size in trial.sizes if meets(size) is False]
+    if all(size.target is None for size in trial.sizes):
         return None
-    missed = [format_count(size.size) for size in with_target if not meets(size)]
     if not missed:
         return "every target is met by the lower bound"
-    if _main_met(trial, rules) and not _main_met(start, rules):
-        main = format_count(rules.main_size)
+    if _meets_at(trial, main_size) and not _meets_at(start, main_size):
         return (
-            f"the target of the main size, {main}, is met by the lower bound "
+            f"the target of the main size, {format_count(main_size)}, is met by the lower bound "
             f"(still missed: {', '.join(missed)})"
         )
     return None
 
 
-def decide(trials: Sequence[Trial], rules: Rules, noise_floor: float | None) -> Ending | None:
+def decide(trials: Sequence[Trial], limits: Tune, noise_floor: float | None) -> Ending | None:
     """Whether the trials so far end the search; success is judged before this is asked.
 
     Args:
-        trials: the starting build first.
+        trials: the starting build first, which counts as none.
+        limits: what the config allows.
     """
-    tried = trials[1:]
-    return (
-        _failed(tried, rules)
-        or _no_verdict(tried, rules)
-        or _no_progress(trials, rules, noise_floor)
-        or _used_up(tried, rules)
-    )
+    tried = len(trials) - 1
+    found = _all_alike(trials[1:]) or _no_progress(trials, limits, noise_floor)
+    if found is None and tried >= limits.max_iterations:
+        reason = f"the limit of {tried} trials is reached"
+        return Ending(status=TuneStatus.MAX_ITERATIONS, reason=reason)
+    return found
 
 
 def out_of_time(
     trials: Sequence[Trial], *, limit_s: float | None, elapsed_s: float
 ) -> Ending | None:
-    """Whether another trial, as long as the longest so far, and its confirmation would most likely
-    end after the time limit.
+    """Whether another trial and its confirmation would most likely end after the time limit.
 
-    Before the first candidate the start says it, whose build may have taken longer than another
-    one will: its dependencies were compiled too.
+    A trial is expected to take as long as the longest so far. Before the first candidate that is
+    the start, whose build may have taken longer because it compiled the dependencies too.
     """
     if limit_s is None:
         return None
@@ -130,71 +114,51 @@ def out_of_time(
 
 def exhausted(trials: Sequence[Trial]) -> Ending:
     """There is no candidate left."""
-    return Ending(
-        status=TuneStatus.STAGNATION, reason=f"all candidates were tried ({len(trials) - 1} trials)"
-    )
+    reason = f"all candidates were tried ({len(trials) - 1} trials)"
+    return Ending(status=TuneStatus.STAGNATION, reason=reason)
 
 
-def _main_met(trial: Trial, rules: Rules) -> bool:
-    return any(meets(size) is True for size in trial.sizes if size.size == rules.main_size)
+def _meets_at(trial: Trial, main_size: int) -> bool:
+    return any(meets(size) is True for size in trial.sizes if size.size == main_size)
 
 
-def _failed(tried: Sequence[Trial], rules: Rules) -> Ending | None:
-    last = tried[-rules.failures :]
-    if len(last) < rules.failures or any(trial.outcome not in FAILURES for trial in last):
+def _all_alike(tried: Sequence[Trial]) -> Ending | None:
+    """The last few trials all failed, or none of them could be judged."""
+    last = [trial.outcome for trial in tried[-IN_A_ROW:]]
+    if len(last) < IN_A_ROW:
         return None
-    outcomes = ", ".join(trial.outcome for trial in last)
-    return Ending(
-        status=TuneStatus.FAILED, reason=f"{rules.failures} candidates in a row failed ({outcomes})"
-    )
-
-
-def _no_verdict(tried: Sequence[Trial], rules: Rules) -> Ending | None:
-    last = tried[-rules.failures :]
-    if len(last) < rules.failures:
-        return None
+    if FAILURES.issuperset(last):
+        reason = f"{IN_A_ROW} candidates in a row failed ({', '.join(last)})"
+        return Ending(status=TuneStatus.FAILED, reason=reason)
     for outcome, status, what in (
         (TrialOutcome.BUSY, TuneStatus.BUSY, "the machine had no room for"),
         (TrialOutcome.UNTRUSTED, TuneStatus.UNTRUSTED, "identical code measured as different in"),
     ):
-        if all(trial.outcome is outcome for trial in last):
-            return Ending(status=status, reason=f"{what} {rules.failures} trials in a row")
+        if set(last) == {outcome}:
+            return Ending(status=status, reason=f"{what} {IN_A_ROW} trials in a row")
     return None
 
 
-def _no_progress(trials: Sequence[Trial], rules: Rules, noise_floor: float | None) -> Ending | None:
+def _no_progress(trials: Sequence[Trial], limits: Tune, noise_floor: float | None) -> Ending | None:
     """Stagnation: the last n measured trials gained nothing. Degradation: they all lost.
 
     A trial that failed or was not measured says nothing about either.
     """
     measured = [trial for trial in trials if trial.outcome is TrialOutcome.OK]
-    count = rules.stagnation_iterations
+    count = limits.stagnation_iterations
     if len(measured) - 1 < count:
         return None
     best = best_of(measured[:-count], noise_floor)
     gains = [gain(trial_score(trial), trial_score(best)) for trial in measured[-count:]]
+    last = f"{count} measured trials in a row were" if count > 1 else "a measured trial was"
     if all(is_slower(found, noise_floor) for found in gains):
-        return Ending(
-            status=TuneStatus.DEGRADATION,
-            reason=f"{_trials(count)} surely slower than trial {best.iteration}, the best one",
-        )
-    wanted = 1.0 + rules.stagnation_gain
+        reason = f"{last} surely slower than trial {best.iteration}, the best one"
+        return Ending(status=TuneStatus.DEGRADATION, reason=reason)
+    wanted = 1.0 + limits.stagnation_gain
     if any(is_faster(found, noise_floor) and found.estimate >= wanted for found in gains):
         return None
-    return Ending(
-        status=TuneStatus.STAGNATION,
-        reason=f"{_trials(count)} without a sure gain of {100 * rules.stagnation_gain:g} % "
-        f"over trial {best.iteration}, the best one",
+    reason = (
+        f"{last} without a sure gain of {100 * limits.stagnation_gain:g} % over trial "
+        f"{best.iteration}, the best one"
     )
-
-
-def _trials(count: int) -> str:
-    return f"{count} measured trials in a row were" if count > 1 else "a measured trial was"
-
-
-def _used_up(tried: Sequence[Trial], rules: Rules) -> Ending | None:
-    if len(tried) < rules.max_iterations:
-        return None
-    return Ending(
-        status=TuneStatus.MAX_ITERATIONS, reason=f"{len(tried)} trials, the most that were allowed"
-    )
+    return Ending(status=TuneStatus.STAGNATION, reason=reason)

@@ -1,4 +1,4 @@
-"""What the loop asks of whoever builds and measures: the protocol and its records.
+"""What the loop needs to build and measure candidates: the protocol and its records.
 
 `live.py` does it for real; tests do it from a recorded table.
 """
@@ -31,7 +31,7 @@ NOT_PROFILED = (
     ToolMissingError,
     WorkerError,
 )
-"""What keeps a trial from being profiled, and not from counting."""
+"""Errors that keep a trial from being profiled; it still counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Prepared:
     Attributes:
         text_hash: of the machine code; None where there is no build to hash.
         signature: equal for two candidates that run the same code on the same data with the same
-            values handed over at run time.
+            values passed at run time.
         build_s: seconds spent building; zero when nothing had to be built.
         module: the extension that runs; None where nothing runs.
     """
@@ -70,7 +70,7 @@ class Evaluator(Protocol):
         """Build a candidate (or find it built) and prove its values.
 
         Raises:
-            PerfkitError: it could not be built, or is not what was asked for.
+            PerfkitError: it could not be built, or does not have the requested values.
         """
         ...
 

@@ -16,7 +16,7 @@ FRAMES = 15
 
 
 def hottest(folded: Path, profiler: str, limit: int = FRAMES) -> list[Mapping[str, object]]:
-    """The frames with the most samples of their own.
+    """The frames with the most self samples.
 
     Returns:
         Rows of `profiler`, and of columns as in the tables of `perfkit profile`: `frame`,
@@ -24,7 +24,7 @@ def hottest(folded: Path, profiler: str, limit: int = FRAMES) -> list[Mapping[st
         `self_share` (of all samples of the file).
 
     Raises:
-        UnreadableOutputError: it is no folded file.
+        UnreadableOutputError: it is not a folded file.
     """
     try:
         stacks = _engine.read_folded(folded)

@@ -1,8 +1,8 @@
 """The evaluator that builds, verifies, times and profiles for real.
 
 Each candidate is timed in the same blocks as the starting build, the reference, and a byte copy of
-itself that shows the noise. A value that needs no rebuild is handed to a new process of the build
-that is there. Nothing is decided here.
+itself that shows the noise. A value that needs no rebuild is passed to a new process of an
+existing build. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from perfkit.config import Measure
+    from perfkit.config import Measure, Tune
     from perfkit.errors import PerfkitError
     from perfkit.records import Build, Capture, Value
     from perfkit.subject.job import Job
@@ -39,8 +39,8 @@ _FRESH_SEED = 1_000_003
 """Far from the seeds of the trials and of their sessions: inputs that no trial has seen."""
 
 _PROFILERS = ("perf", "py-spy")
-"""What a profiled trial is looked at with: the flame graph of the machine code, and the Python
-side. Either is missed when it cannot look, and the trial says so.
+"""What profiles a trial: perf for the machine code, py-spy for the Python side. If one of them
+cannot run, a note says so.
 """
 
 _SUBJECT, _COPY, _START = "trial", "copy", "start"
@@ -95,7 +95,7 @@ class LiveEvaluator:
         report = measured.report
         results = report.results
         if not any(variant.role is Role.BASELINE for variant in variants):
-            # The starting build is its own start: what is compared there is its copy.
+            # The starting build has no other start to be compared with, only its copy.
             results = tuple(
                 replace(one, change=measured.at(one.size).ratio(_SUBJECT, _COPY)) for one in results
             )
@@ -140,13 +140,13 @@ class LiveEvaluator:
         return self._builds[key]
 
     def _remember(self, consts: Mapping[str, Value], build: Build) -> None:
-        """Keep a build; what one took that was not there is told with its candidate."""
+        """Keep a build; if it was not cached, its seconds are reported with its candidate."""
         self._builds[space.key(consts)] = build
         if not build.cached:
             self._unreported_s[build.key] = build.build_s
 
     def _job_of(self, prepared: Prepared, label: str) -> Job:
-        """The job of a candidate, in a folder of its own."""
+        """The job of a candidate, in a separate folder."""
         run = Run(directory=self._job.run.directory / label)
         return replace(self._jobs[space.key(prepared.params)], run=run)
 
@@ -188,7 +188,7 @@ class LiveEvaluator:
                     replace(note, where=f"{label} {note.where}".strip()) for note in own_notes
                 ]
             else:
-                text = f"the profile by {capture.profiler} is not believed: {capture.reason}"
+                text = f"the profile by {capture.profiler} was rejected: {capture.reason}"
                 notes.append(Note(id="profile_withheld", text=text, where=label))
             for kind, path in capture.files.items():
                 place = self._moved(own.directory / path, path, label, kind)
@@ -208,12 +208,12 @@ class LiveEvaluator:
 
 _UNCHECKED = Note(
     id="unchecked",
-    text="no sentinel and no comparison of identical code stands behind these figures",
+    text="these figures were checked by no sentinel and by no comparison of identical code",
 )
 
 
 def _signature(job: Job) -> str:
-    """What decides how a candidate runs: code, data, and the values handed over."""
+    """What decides how a candidate runs: code, data, and the values passed at run time."""
     values = job.assignment
     handed = [dict(values.environment), dict(values.calls), dict(values.arguments)]
     code = f"{job.build.text_sha256}/{job.build.data_sha256}"
@@ -223,30 +223,27 @@ def _signature(job: Job) -> str:
 def _unverified(workload: str, size: int) -> Note:
     return Note(
         id="bits_differ",
-        text="the result's bits differ from the starting build's, and without a reference nothing "
-        "tells whether that is rounding or a fault",
+        text="the result's bits differ from the starting build's; without a reference it is "
+        "unknown whether that is rounding or a fault",
         where=f"{workload} at {size:_}",
         remedy="name a `reference` in the config",
     )
 
 
-def quick_enough(
-    settings: Measure, *, time_limit_s: float | None, trials: int, sizes: int
-) -> Measure:
+LEAST_SECONDS_PER_SIZE = 2.0
+"""A round of four processes at a call of 50 ms takes 0.2 s, and an interval needs some rounds."""
+
+
+def quick_enough(settings: Measure, limits: Tune, sizes: int) -> Measure:
     """Measuring settings that leave half of a time limit to the builds, but never so short that
     a size could not be measured at all. Where the limit leaves no more than that, no more sets of
     processes are started than a verdict needs: their start takes as long as the measuring.
     """
-    if time_limit_s is None:
+    if limits.time_limit_s is None:
         return settings
-    share = time_limit_s / 2 / (max(trials, 1) + 2) / max(sizes, 1)
-    update: dict[str, float] = {
-        "time_limit_s": min(settings.time_limit_s, max(LEAST_SECONDS_PER_SIZE, share))
-    }
+    share = limits.time_limit_s / 2 / (limits.max_iterations + 2) / max(sizes, 1)
+    time_limit_s = min(settings.time_limit_s, max(LEAST_SECONDS_PER_SIZE, share))
+    update: dict[str, float] = {"time_limit_s": time_limit_s}
     if share < LEAST_SECONDS_PER_SIZE:
         update["sessions"] = min(settings.sessions, LEAST_SESSIONS)
     return settings.model_copy(update=update)
-
-
-LEAST_SECONDS_PER_SIZE = 2.0
-"""A round of four processes at a call of 50 ms takes 0.2 s, and an interval needs some rounds."""

@@ -2,8 +2,8 @@
 
 `tune.json` says what the run is about; `trials.jsonl` has one whole trial per line, synced;
 `iteration_summary.jsonl` the same in few flat columns, for `pandas.read_json(lines=True)`;
-`confirmations.jsonl` what trials measured again came to; and
-`iterations/iter_NNN_<params>.json` each trial by itself. Nothing is judged here.
+`confirmations.jsonl` has the figures of trials that were measured again; and
+`iterations/iter_NNN_<params>.json` each trial separately. Nothing is judged here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def resumable(profiles: Path, name: str) -> store.Run:
     """An earlier tuning run, by its name or path.
 
     Raises:
-        StoreError: there is no such run, or it is no tuning run that had begun.
+        StoreError: there is no such run, or it is not a tuning run that began.
     """
     run = store.open_run(profiles, name)
     run_files.TUNE_HEADER.load(run)
@@ -53,17 +53,17 @@ class Journal:
     def resume(self, header: TuneHeader) -> tuple[Trial, ...]:
         """Take up a run that was interrupted, and return its trials.
 
-        The journals are written anew from what could be read, so that a line that a kill cut
-        short does not spoil the next one.
+        The journals are rewritten from what could be read, so that a line cut short by a kill does
+        not spoil the next one.
 
         Raises:
-            UsageError: the run is about something else; the message says what differs.
-            StoreError: it is no tuning run, or its journal is broken.
+            UsageError: something that decides the figures has changed; the message says what.
+            StoreError: it is not a tuning run, or its journal is broken.
         """
         changed = _changes(run_files.TUNE_HEADER.load(self._run), header)
         if changed:
             message = f"cannot be resumed: {', '.join(changed)} changed since it began"
-            remedy = "start again, without --resume"
+            remedy = "start a new run, without --resume"
             raise UsageError(message, where=str(self._run.directory), remedy=remedy)
         self._start = header.start
         trials = run_files.TRIALS.load(self._run)
@@ -73,14 +73,12 @@ class Journal:
         return trials
 
     def confirm(self, trial: Trial, sizes: Sequence[SizeResult]) -> None:
-        """Keep what a trial came to when it was measured again."""
+        """Keep a trial's figures from its second measurement."""
         again = Remeasured(iteration=trial.iteration, sizes=tuple(sizes))
         run_files.REMEASURED.append(self._run, again)
 
     def confirmed(self) -> dict[int, tuple[SizeResult, ...]]:
-        """What trials before an interruption came to when they were measured again; the last
-        figures of each.
-        """
+        """The latest figures of trials that were measured again before an interruption."""
         return {again.iteration: again.sizes for again in run_files.REMEASURED.load(self._run)}
 
     def append(self, trial: Trial) -> None:
@@ -105,16 +103,15 @@ def summary(trial: Trial) -> dict[str, Any]:
         "stage": trial.stage,
         "params": dict(trial.params),
         "outcome": trial.outcome.value,
-        "performance": {
-            str(size.size): size.speedup.estimate if size.speedup else None for size in trial.sizes
-        },
-        "change": {
-            str(size.size): size.change.estimate if size.change else None for size in trial.sizes
-        },
+        "performance": {str(one.size): _estimate(one.speedup) for one in trial.sizes},
+        "change": {str(one.size): _estimate(one.change) for one in trial.sizes},
     }
     for size in trial.sizes:
-        line |= _flat(f"speedup_{size.size}", size.speedup)
-        line |= _flat(f"change_{size.size}", size.change)
+        for name, ratio in (("speedup", size.speedup), ("change", size.change)):
+            column = f"{name}_{size.size}"
+            line[column] = _estimate(ratio)
+            line[f"{column}_low"] = ratio.low if ratio else None
+            line[f"{column}_high"] = ratio.high if ratio else None
     return line | {
         "build_s": trial.build_s,
         "bench_s": trial.bench_s,
@@ -124,14 +121,14 @@ def summary(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _flat(name: str, interval: Interval | None) -> dict[str, float | None]:
-    if interval is None:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+def _estimate(ratio: Interval | None) -> float | None:
+    return ratio.estimate if ratio else None
 
 
 def _changes(before: TuneHeader, now: TuneHeader) -> list[str]:
-    changed = [] if before.workload == now.workload else ["the workload"]
-    changed += [] if dict(before.start) == dict(now.start) else ["the starting values"]
-    names = dict.fromkeys((*before.key, *now.key))
-    return changed + [name for name in names if before.key.get(name) != now.key.get(name)]
+    """What differs between two runs, in words."""
+    old, new = (
+        {"the workload": one.workload, "the starting values": dict(one.start), **one.key}
+        for one in (before, now)
+    )
+    return [name for name in old | new if old.get(name) != new.get(name)]

@@ -7,16 +7,17 @@ only ratios to that build are compared here, and only on their intervals.
 from __future__ import annotations
 
 import math
+from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
-from perfkit.records import Interval
+from perfkit.measure.ratios import combined, difference, exactly, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from perfkit.records import SizeResult
+    from perfkit.records import Interval, SizeResult
 
-UNCHANGED = Interval(estimate=1.0, low=1.0, high=1.0)
+UNCHANGED = exactly(1.0)
 """The starting build against itself: exactly one, by definition and not by measurement."""
 
 
@@ -51,21 +52,17 @@ def mean(ratios: Sequence[Interval]) -> Interval:
         ValueError: there is no ratio.
     """
     if not ratios:
-        message = "a mean of no ratios is no figure"
+        message = "a mean of no ratios is not defined"
         raise ValueError(message)
-    return Interval(
-        estimate=math.exp(sum(math.log(ratio.estimate) for ratio in ratios) / len(ratios)),
-        low=math.exp(sum(math.log(ratio.low) for ratio in ratios) / len(ratios)),
-        high=math.exp(sum(math.log(ratio.high) for ratio in ratios) / len(ratios)),
-    )
+    return combined(ratios, geometric_mean)
 
 
 def score_floor(sizes: Sequence[SizeResult]) -> float | None:
-    """What a score must leave one by to count, as a fraction; None while no A/A stands behind it.
+    """How far a score must be from one to count, as a fraction; None if a size has no A/A.
 
-    The geometric mean of the sizes' floors, as a score is of their changes: as far as the mean
-    moves when each of them is off by its own floor, all in one direction. One size that is noisy
-    does not drown what many quiet ones say.
+    The geometric mean of the sizes' floors, just as a score is the mean of their changes: it is how
+    far the mean moves when each size is off by its floor, all in one direction. So one noisy size
+    does not drown out many quiet ones.
     """
     floors = [size.noise_floor for size in sizes if size.noise_floor is not None]
     if not floors or len(floors) < len(sizes):
@@ -74,19 +71,9 @@ def score_floor(sizes: Sequence[SizeResult]) -> float | None:
 
 
 def gain(challenger: Interval, incumbent: Interval) -> Interval:
-    """How many times faster the challenger is than the incumbent, from their scores.
-
-    The interval of a difference (of logarithms) of two independent estimates by MOVER: Zou and
-    Donner 2008, Statistics in Medicine 27, 1693.
-    """
-    c = [math.log(value) for value in (challenger.low, challenger.estimate, challenger.high)]
-    i = [math.log(value) for value in (incumbent.low, incumbent.estimate, incumbent.high)]
-    estimate = c[1] - i[1]
-    return Interval(
-        estimate=math.exp(estimate),
-        low=math.exp(estimate - math.hypot(c[1] - c[0], i[2] - i[1])),
-        high=math.exp(estimate + math.hypot(c[2] - c[1], i[1] - i[0])),
-    )
+    """How many times faster the challenger is than the incumbent, from their scores."""
+    logs = difference(mapped(challenger, math.log), mapped(incumbent, math.log))
+    return mapped(logs, math.exp)
 
 
 def meets(size: SizeResult) -> bool | None:

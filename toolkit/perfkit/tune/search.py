@@ -56,26 +56,17 @@ class GridSearch:
     ) -> Candidate | None:
         """See `Strategy`."""
         tried = {_live_key(trial.params, dead) for trial in history}
-        recommended = self.recommendation(history, best, dead)
-        candidates = [] if recommended is None else [recommended]
         kept = {name: self.start[name] for name in dead}
-        for candidate in (*candidates, *self.grids()):
+        candidates = list(self.grids())
+        found = self.advice(history, best, dead)
+        if found is not None and found.parameter is not None and found.value is not None:
+            params = {**best.params, found.parameter: found.value}
+            recommended = Candidate(params=params, stage=Stage.RECOMMENDED, reason=found.reason)
+            candidates.insert(0, recommended)
+        for candidate in candidates:
             if _live_key(candidate.params, dead) not in tried:
                 return replace(candidate, params={**candidate.params, **kept})
         return None
-
-    def recommendation(
-        self, history: Sequence[Trial], best: Trial, dead: Collection[str]
-    ) -> Candidate | None:
-        """What the worst size of the best trial asks for, as a candidate."""
-        found = self.advice(history, best, dead)
-        if found is None or found.parameter is None or found.value is None:
-            return None
-        return Candidate(
-            params={**best.params, found.parameter: found.value},
-            stage=Stage.RECOMMENDED,
-            reason=found.reason,
-        )
 
     def advice(
         self, history: Sequence[Trial], best: Trial, dead: Collection[str]
@@ -111,13 +102,11 @@ class GridSearch:
             for name, parameter in ordered
             if parameter.first_step is not None
         ]
-        seen = {space.key(self.start)}
-        listed = []
+        listed: dict[str, Candidate] = {}
         for candidate in (*first_steps, *self.grids()):
-            if space.key(candidate.params) not in seen:
-                seen.add(space.key(candidate.params))
-                listed.append(candidate)
-        return tuple(listed)
+            listed.setdefault(space.key(candidate.params), candidate)
+        listed.pop(space.key(self.start), None)
+        return tuple(listed.values())
 
 
 def _live_key(params: Mapping[str, Value], dead: Collection[str]) -> str:

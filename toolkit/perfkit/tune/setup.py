@@ -15,7 +15,6 @@ from perfkit.records import TuneHeader
 from perfkit.subject.job import job_for
 from perfkit.subject.parameters import short_name, start_values
 from perfkit.subject.workloads import workload_files
-from perfkit.tune.ending import Rules
 from perfkit.tune.live import LiveEvaluator, quick_enough
 from perfkit.tune.log import Journal
 from perfkit.tune.loop import Loop, Settings, World
@@ -24,7 +23,7 @@ from perfkit.tune.search import GridSearch
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from perfkit.config import Measure, Project, Workload
+    from perfkit.config import Project, Workload
     from perfkit.records import TuneReport, Value
     from perfkit.store import Run
     from perfkit.subject.builder import Builder
@@ -36,13 +35,10 @@ STRATEGIES = ("grid",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneOptions:
-    """What the command line decides; None leaves it to the config."""
+    """What the command line decides beside the config."""
 
     workload: str | None = None
-    max_iterations: int | None = None
-    time_limit_s: float | None = None
     strategy: str = "grid"
-    patience_s: float | None = None
     seed: int = 1
 
 
@@ -50,8 +46,8 @@ class TuneOptions:
 class TunePlan:
     """What `--dry-run` shows: what would be tried, before anything is built or measured.
 
-    Which of the recommended ones comes first is decided by the worst size, and a search mostly
-    ends before all are tried.
+    The worst size decides which recommended one comes first, and most searches end before all are
+    tried.
     """
 
     workload: str
@@ -71,14 +67,15 @@ def plan_command(project: Project, options: TuneOptions) -> TunePlan:
         UsageError: there is no such strategy or workload.
         SourceError: a constant is not in the sources.
     """
-    name, workload = _workload(project, options)
+    name, workload = _chosen(project, options)
+    tune = project.config.tune
     start = start_values(project, name)
     return TunePlan(
         workload=name,
         sizes=workload.sizes,
         strategy=options.strategy,
-        max_iterations=_max_iterations(project, options),
-        time_limit_s=_time_limit(project, options),
+        max_iterations=tune.max_iterations,
+        time_limit_s=tune.time_limit_s,
         start=start,
         candidates=_search(project, name, start).listed(),
     )
@@ -94,7 +91,7 @@ def tune_command(
     progress: Progress,
     gated: bool = True,
 ) -> TuneReport:
-    """Run the loop, or go on with the one that the run directory holds.
+    """Run the loop, or resume the one in the run directory.
 
     Args:
         gated: whether sentinels decide which blocks count; without them nothing is checked, and
@@ -102,21 +99,21 @@ def tune_command(
 
     Raises:
         ConfigError: the config names no parameter.
-        UsageError: there is no such strategy or workload; the run to resume is about something
-            else.
+        UsageError: there is no such strategy or workload, or what the run to resume depends on has
+            changed.
         BuildError: the sources as they are do not compile.
         PerfkitError: the starting build cannot be verified or measured.
     """
     begun = time.monotonic()
-    name, workload = _workload(project, options)
+    name, workload = _chosen(project, options)
     start = start_values(project, name)
-    progress("building what the search starts from", None)
+    progress("building the start", None)
     job = job_for(
         project,
         name,
         builder,
         run,
-        settings=_measure(project, options, workload),
+        settings=quick_enough(project.config.measure, project.config.tune, len(workload.sizes)),
         seed=options.seed,
         progress=progress,
         gated=gated,
@@ -131,11 +128,7 @@ def tune_command(
         strategy=_search(project, name, start),
         journal=journal,
         settings=Settings(
-            workload=name,
-            start=start,
-            rules=_rules(project, options, workload),
-            time_limit_s=_time_limit(project, options),
-            profile_every=project.config.tune.profile_every,
+            workload=name, start=start, main_size=workload.first_size, limits=project.config.tune
         ),
         world=World(
             clock=lambda: time.monotonic() - begun,
@@ -146,7 +139,7 @@ def tune_command(
     return loop.run(earlier)
 
 
-def _workload(project: Project, options: TuneOptions) -> tuple[str, Workload]:
+def _chosen(project: Project, options: TuneOptions) -> tuple[str, Workload]:
     if options.strategy not in STRATEGIES:
         message = f"there is no strategy {options.strategy!r}"
         raise UsageError(message, remedy=f"choose one of: {', '.join(STRATEGIES)}")
@@ -162,48 +155,11 @@ def _workload(project: Project, options: TuneOptions) -> tuple[str, Workload]:
 def _search(project: Project, workload: str, start: Mapping[str, Value]) -> GridSearch:
     parameters = project.config.parameters_of(workload)
     tune = project.config.tune
-    return GridSearch(
-        start=start,
-        parameters=parameters,
-        base_grid={name: values for name, values in tune.base_grid.items() if name in parameters},
-        extended_grid={
-            name: values for name, values in tune.extended_grid.items() if name in parameters
-        },
+    base, extended = (
+        {name: values for name, values in grid.items() if name in parameters}
+        for grid in (tune.base_grid, tune.extended_grid)
     )
-
-
-def _rules(project: Project, options: TuneOptions, workload: Workload) -> Rules:
-    tune = project.config.tune
-    return Rules(
-        max_iterations=_max_iterations(project, options),
-        stagnation_iterations=tune.stagnation_iterations,
-        stagnation_gain=tune.stagnation_gain,
-        main_size=workload.first_size,
-    )
-
-
-def _max_iterations(project: Project, options: TuneOptions) -> int:
-    if options.max_iterations is not None:
-        return options.max_iterations
-    return project.config.tune.max_iterations
-
-
-def _time_limit(project: Project, options: TuneOptions) -> float | None:
-    if options.time_limit_s is not None:
-        return options.time_limit_s
-    return project.config.tune.time_limit_s
-
-
-def _measure(project: Project, options: TuneOptions, workload: Workload) -> Measure:
-    settings = project.config.measure
-    if options.patience_s is not None:
-        settings = settings.model_copy(update={"patience_s": options.patience_s})
-    return quick_enough(
-        settings,
-        time_limit_s=_time_limit(project, options),
-        trials=_max_iterations(project, options),
-        sizes=len(workload.sizes),
-    )
+    return GridSearch(start=start, parameters=parameters, base_grid=base, extended_grid=extended)
 
 
 def _key(job: Job) -> dict[str, str]:
