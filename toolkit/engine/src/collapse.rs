@@ -9,11 +9,15 @@ use std::path::Path;
 use hashbrown::HashSet;
 
 use crate::intern::hasher;
-use crate::lines::{Line, excerpt, for_each_line};
-use crate::perf_script::{FIELDS, place_and_rest, place_of};
+use crate::lines::{excerpt, for_each_line};
+use crate::perf_script::{place_and_rest, place_of};
 use crate::samples::{Reader, Stats};
 use crate::select::Selection;
 use crate::{Error, Result};
+
+/// The end of a refusal: the fields that the text must have.
+const HOW_PRINTED: &str = "the text must come from \
+    `perf script --no-inline -F comm,pid,tid,time,event,ip,sym,dso`";
 
 /// Collapses the text file `script` into the folded file `output`, which appears whole or not at
 /// all.
@@ -22,9 +26,16 @@ use crate::{Error, Result};
 /// [`Error`] with the line that is not text of `perf script`, or for a capture without samples.
 pub fn collapse_perf(script: &Path, output: &Path, selection: &Selection) -> Result<Stats> {
     let mut reader = Reader::new(selection).map_err(Error::input)?;
-    let bytes = for_each_line(script, |line| {
-        let refused = |message| Error::at_line(line.number, refusal(message, line));
-        reader.line(line.text).map_err(refused)
+    let bytes = for_each_line(script, |number, line, complete| {
+        let refused = |message: String| {
+            let cut = match complete {
+                true => "",
+                false => "the text ends in the middle of a line; ",
+            };
+            let line = excerpt(line);
+            Error::at_line(number, format!("{cut}{message}: `{line}`; {HOW_PRINTED}"))
+        };
+        reader.line(line).map_err(refused)
     })?;
     let event = chosen_event(reader.end_of_text(), selection);
     let (folded, mut stats) = reader.of_event(&event.map_err(|error| error.named(script))?);
@@ -32,27 +43,12 @@ pub fn collapse_perf(script: &Path, output: &Path, selection: &Selection) -> Res
     if stats.samples == 0 {
         let message = match stats.no_stack {
             0 => no_samples(&stats),
-            samples => format!(
-                "none of the {samples} samples has a stack; the text must come from \
-                 `perf script --no-inline -F {FIELDS}`"
-            ),
+            samples => format!("none of the {samples} samples has a stack; {HOW_PRINTED}"),
         };
         return Err(Error::in_file(script, message));
     }
     folded.write(output)?;
     Ok(stats)
-}
-
-fn refusal(message: String, line: Line<'_>) -> String {
-    let cut = if line.complete {
-        ""
-    } else {
-        "the text ends in the middle of a line; "
-    };
-    format!(
-        "{cut}{message}: `{}`; the text must come from `perf script --no-inline -F {FIELDS}`",
-        excerpt(line.text)
-    )
 }
 
 fn chosen_event(seen: &Stats, selection: &Selection) -> Result<String> {
@@ -93,7 +89,7 @@ fn no_samples(seen: &Stats) -> String {
 pub fn perf_places(script: &Path, module: &str) -> Result<Vec<u64>> {
     let ending = format!(" ({module})");
     let mut found = HashSet::with_hasher(hasher());
-    for_each_line(script, |Line { text, .. }| {
+    for_each_line(script, |_, text, _| {
         if text.trim_ascii_end().ends_with(ending.as_bytes())
             && text.first().is_some_and(u8::is_ascii_whitespace)
         {

@@ -14,7 +14,7 @@ use std::cmp::Reverse;
 use std::io::Write;
 use std::path::Path;
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::intern::{Names, Stacks};
 use crate::lines::{excerpt, for_each_line};
@@ -36,9 +36,9 @@ impl Folded {
     /// A file that cannot be read, or the line that is not a folded stack.
     pub fn read(path: &Path) -> Result<Self> {
         let mut parser = Parser::default();
-        for_each_line(path, |line| {
-            let at_line = |error: Error| Error::at_line(line.number, error.message);
-            parser.line(line.text).map_err(at_line)
+        for_each_line(path, |number, line, _| {
+            let read = parser.line(line);
+            read.map_err(|error| Error::at_line(number, error.message))
         })?;
         parser.finish().map_err(|error| error.named(path))
     }
@@ -136,8 +136,9 @@ impl Folded {
                     line.push(b';');
                 }
                 line.pop();
-                line.extend_from_slice(format!(" {count}\n").as_bytes());
-                writer.write_all(&line).map_err(Error::write(path))?;
+                let written = writer.write_all(&line);
+                let written = written.and_then(|()| writeln!(writer, " {count}"));
+                written.map_err(Error::write(path))?;
             }
             Ok(())
         })
@@ -179,7 +180,7 @@ impl Folded {
             )));
         }
         let mut name = Cow::Borrowed(name);
-        if name.contains(';') {
+        if memchr(b';', name.as_bytes()).is_some() {
             name = Cow::Owned(name.replace(';', ":"));
         }
         Ok(self.names.add(name.as_bytes()).0)
@@ -203,12 +204,13 @@ impl Parser {
         }
         let told = |what: &str| Error::input(format!("{what}: `{}`", excerpt(line)));
         let line = std::str::from_utf8(line).map_err(|_| told("not UTF-8 text"))?;
-        let counted = line.rsplit_once(' ');
-        let (text, digits) = counted.ok_or_else(|| told(NO_COUNT))?;
-        let count = number(digits)?.ok_or_else(|| told(NO_COUNT))?;
+        let last_word = |text: &str| memrchr(b' ', text.as_bytes());
+        let space = last_word(line).ok_or_else(|| told(NO_COUNT))?;
+        let text = &line[..space];
+        let count = number(&line[space + 1..])?.ok_or_else(|| told(NO_COUNT))?;
         self.lines += 1;
-        let before = text.rsplit_once(' ').map_or("", |(_, before)| before);
-        self.two_counts += u64::from(is_digits(before));
+        let is_second = |before: usize| is_digits(&text[before + 1..]);
+        self.two_counts += u64::from(last_word(text).is_some_and(is_second));
         self.ids.clear();
         let mut start = 0;
         for divider in memchr_iter(b';', text.as_bytes()) {

@@ -1,8 +1,10 @@
 //! Reading a text file line by line in constant memory. Knows nothing of any format.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
+
+use memchr::memchr;
 
 use crate::{Error, Result};
 
@@ -12,57 +14,66 @@ const CHUNK: usize = 1 << 20;
 /// A line longer than this is not text of a profiler but some other file (16 MiB).
 const LONGEST_LINE: usize = 1 << 24;
 
-/// One line of a text.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Line<'a> {
-    /// Its number, from 1.
-    pub(crate) number: u64,
-    /// Without its line feed and without a carriage return before it.
-    pub(crate) text: &'a [u8],
-    /// Whether it has its line feed; only the last one may have none.
-    pub(crate) complete: bool,
-}
-
-/// Calls `each` for every line of the file; returns the file's size in bytes.
+/// Calls `each(number, line, complete)` for every line of the file: its number from 1, the line
+/// without its line feed and without a carriage return before it, and whether it has its line feed
+/// (only the last one may have none). Returns the file's size in bytes.
 ///
 /// # Errors
-/// [`Error::Input`]: the file cannot be read, a line over 16 MiB, or what `each` returns (with the
-/// file's name put in).
-pub(crate) fn for_each_line(path: &Path, each: impl FnMut(Line<'_>) -> Result<()>) -> Result<u64> {
+/// The file cannot be read, a line over 16 MiB, or what `each` returns (with the file's name put
+/// in).
+pub(crate) fn for_each_line(
+    path: &Path,
+    each: impl FnMut(u64, &[u8], bool) -> Result<()>,
+) -> Result<u64> {
     let file = File::open(path).map_err(Error::read(path))?;
     from_reader(file, each).map_err(|error| error.named(path))
 }
 
-fn from_reader(reader: impl Read, mut each: impl FnMut(Line<'_>) -> Result<()>) -> Result<u64> {
+fn from_reader(
+    reader: impl Read,
+    mut each: impl FnMut(u64, &[u8], bool) -> Result<()>,
+) -> Result<u64> {
     let mut reader = BufReader::with_capacity(CHUNK, reader);
-    let (mut line, mut number, mut bytes) = (Vec::new(), 0, 0);
+    // The start of a line whose end is in a later buffer: all other lines are not copied.
+    let mut begun = Vec::new();
+    let (mut number, mut bytes) = (1, 0);
     loop {
-        line.clear();
-        let read = reader
-            .by_ref()
-            .take(LONGEST_LINE as u64)
-            .read_until(b'\n', &mut line)
-            .map_err(|error| Error::input(format!("cannot read: {error}")))?;
-        if read == 0 {
-            return Ok(bytes);
+        let buffer = match reader.fill_buf() {
+            Ok(buffer) => buffer,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::input(format!("cannot read: {error}"))),
+        };
+        if buffer.is_empty() {
+            break;
         }
+        let (read, mut rest) = (buffer.len(), buffer);
+        while let Some(end) = memchr(b'\n', rest) {
+            let mut line = &rest[..end];
+            if !begun.is_empty() {
+                begun.extend_from_slice(line);
+                line = &begun;
+            }
+            each(number, without_return(line), true)?;
+            begun.clear();
+            number += 1;
+            rest = &rest[end + 1..];
+        }
+        begun.extend_from_slice(rest);
+        if begun.len() > LONGEST_LINE {
+            let message = "a line of more than 16 MiB: this is not text of a profiler";
+            return Err(Error::at_line(number, message));
+        }
+        reader.consume(read);
         bytes += read as u64;
-        number += 1;
-        let bare = line.strip_suffix(b"\n");
-        let complete = bare.is_some();
-        if !complete && read == LONGEST_LINE {
-            return Err(Error::at_line(
-                number,
-                "a line of more than 16 MiB: this is not text of a profiler",
-            ));
-        }
-        let text = bare.unwrap_or(&line);
-        each(Line {
-            number,
-            text: text.strip_suffix(b"\r").unwrap_or(text),
-            complete,
-        })?;
     }
+    if !begun.is_empty() {
+        each(number, without_return(&begun), false)?;
+    }
+    Ok(bytes)
+}
+
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// A piece of a line for an error message: at most 80 characters, control characters escaped.
@@ -95,12 +106,9 @@ mod tests {
 
     fn lines(text: &[u8]) -> (Vec<(String, bool)>, u64) {
         let mut all = Vec::new();
-        let bytes = from_reader(Trickle(text), |line| {
-            assert_eq!(line.number, all.len() as u64 + 1);
-            all.push((
-                String::from_utf8_lossy(line.text).into_owned(),
-                line.complete,
-            ));
+        let bytes = from_reader(Trickle(text), |number, line, complete| {
+            assert_eq!(number, all.len() as u64 + 1);
+            all.push((String::from_utf8_lossy(line).into_owned(), complete));
             Ok(())
         });
         (all, bytes.expect("readable"))
@@ -121,7 +129,11 @@ mod tests {
     #[test]
     fn an_endless_line_is_refused() {
         let endless = std::io::repeat(b'x');
-        let error = from_reader(endless, |_| Ok(())).expect_err("refused");
-        assert!(error.to_string().contains("16 MiB"), "{error}");
+        let error = from_reader(endless, |_, _, _| Ok(())).expect_err("refused");
+        assert!(
+            error
+                .to_string()
+                .starts_with("line 1: a line of more than 16 MiB")
+        );
     }
 }

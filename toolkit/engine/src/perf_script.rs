@@ -14,9 +14,6 @@
 //! prints by default (thread without process, a period before the event), the third an event
 //! with one frame on its line, as in a capture without call chains.
 
-/// The fields that a capture is printed with; named in errors, so that the reader can do it again.
-pub const FIELDS: &str = "comm,pid,tid,time,event,ip,sym,dso";
-
 /// The first line of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventLine<'a> {

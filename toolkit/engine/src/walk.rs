@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// without `.git` too; links are not followed.
 ///
 /// # Errors
-/// [`Error::Input`] when `root` is not a folder, or a folder below cannot be read.
+/// `root` is not a folder, or a folder below cannot be read.
 pub fn rust_sources(root: &Path) -> Result<Vec<PathBuf>> {
     if !root.is_dir() {
         return Err(Error::in_file(root, "not a folder"));

@@ -12,7 +12,7 @@ static SERIAL: AtomicU64 = AtomicU64::new(0);
 /// Lets `fill` write a file beside `path`, then renames it to `path`.
 ///
 /// # Errors
-/// What `fill` returns, or [`Error::Write`]; in both cases `path` is as it was before.
+/// What `fill` returns, or a file that cannot be written; in both cases `path` is as it was before.
 pub fn write_whole(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
@@ -28,25 +28,17 @@ pub fn write_whole(
         SERIAL.fetch_add(1, Ordering::Relaxed)
     ));
     let partial = path.with_file_name(partial);
-    let written = write_partial(&partial, path, fill);
-    if written.is_err() {
-        // The first error is the one worth telling; a leftover that cannot be removed is not.
+    let write = || {
+        let file = File::create(&partial).map_err(Error::write(path))?;
+        let mut writer = BufWriter::with_capacity(1 << 17, file);
+        fill(&mut writer)?;
+        writer.flush().map_err(Error::write(path))?;
+        fs::rename(&partial, path).map_err(Error::write(path))
+    };
+    write().inspect_err(|_| {
+        // This error is the one worth telling; a leftover that cannot be removed is not.
         let _ = fs::remove_file(&partial);
-    }
-    written
-}
-
-fn write_partial(
-    partial: &Path,
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
-) -> Result<()> {
-    let file = File::create(partial).map_err(Error::write(path))?;
-    let mut writer = BufWriter::with_capacity(1 << 17, file);
-    fill(&mut writer)?;
-    writer.flush().map_err(Error::write(path))?;
-    drop(writer);
-    fs::rename(partial, path).map_err(Error::write(path))
+    })
 }
 
 #[cfg(test)]
