@@ -19,9 +19,10 @@ import pytest
 from perfkit.config import load_project
 from perfkit.errors import BuildError, ConfigError, SourceError, UsageError
 from perfkit.records import Build, Profile, Proof
-from perfkit.subject import parameters, proving, shadow
+from perfkit.subject import parameters, shadow
 from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
+from perfkit.subject.proof import prove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -576,7 +577,7 @@ def test_proofs_without_a_getter(
         build = builder.build(params)
         with worker(spec_for(project, build, parameters.assign(project, params))) as running:
             loaded = running.loaded
-        found = proving.prove(build, loaded, start, params, project=project, known=known)
+        found = prove(build, loaded, start, params, project=project, known=known)
         return {item.name: item.proof for item in found}
 
     assert proof({"CHUNK_BYTES": 16_384}) == {"CHUNK_BYTES": Proof.TEXT}

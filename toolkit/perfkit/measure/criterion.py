@@ -17,7 +17,9 @@ Layout `criterion-0.8` (0.5 to 0.8 write it), below `$CRITERION_HOME/<directory_
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -137,27 +139,18 @@ def run_bench(
     store.remove_tree(folder)
     folder.mkdir(parents=True)
     environment = {**bench.environment, "CRITERION_HOME": str(folder)}
-    argv: list[str | Path] = [
-        bench.executable,
-        "--bench",
-        "--exact",
-        wanted,
-        "--noplot",
-        "--warm-up-time",
-        f"{min(_WARM_UP_S, seconds):g}",
-        "--measurement-time",
-        f"{seconds:g}",
-        "--sample-size",
-        str(_SAMPLES if seconds >= 1 else _SLOW_SAMPLES),
-        "--confidence-level",
-        str(_CONFIDENCE),
-    ]
-    process.run(
-        argv, env=environment, cwd=bench.directory, timeout_s=_TIMEOUT_S + _TIMEOUT_FACTOR * seconds
-    )
+    options = {
+        "--warm-up-time": f"{min(_WARM_UP_S, seconds):g}",
+        "--measurement-time": f"{seconds:g}",
+        "--sample-size": str(_SAMPLES if seconds >= 1 else _SLOW_SAMPLES),
+        "--confidence-level": str(_CONFIDENCE),
+    }
+    words = ["--exact", wanted, "--noplot", *itertools.chain.from_iterable(options.items())]
+    _run(bench, environment, *words, timeout_s=_TIMEOUT_S + _TIMEOUT_FACTOR * seconds)
     found = [result for result in read_results(folder) if result.id == wanted]
     if not found:
-        known = _listed(bench, environment)
+        listed = _run(bench, environment, "--list", timeout_s=_TIMEOUT_S).stdout
+        known = re.findall(r"^(.+): benchmark$", listed, re.MULTILINE)
         message = f"the bench `{config.target}` has no benchmark `{wanted}`"
         raise ConfigError(
             message + did_you_mean(wanted, known),
@@ -167,15 +160,11 @@ def run_bench(
     return found[0]
 
 
-def _listed(bench: BenchBuild, environment: Mapping[str, str]) -> list[str]:
-    done = process.run(
-        [bench.executable, "--bench", "--list"],
-        env=environment,
-        cwd=bench.directory,
-        timeout_s=_TIMEOUT_S,
-    )
-    suffix = ": benchmark"
-    return [line.removesuffix(suffix) for line in done.stdout.splitlines() if line.endswith(suffix)]
+def _run(
+    bench: BenchBuild, environment: Mapping[str, str], *words: str, timeout_s: float
+) -> process.Completed:
+    argv: list[str | Path] = [bench.executable, "--bench", *words]
+    return process.run(argv, env=environment, cwd=bench.directory, timeout_s=timeout_s)
 
 
 def read_results(directory: Path) -> list[CriterionResult]:

@@ -25,7 +25,7 @@ Progress = Callable[[str, float | None], None]
 
 
 def quiet(_text: str, _fraction: float | None) -> None:
-    """The progress callback of whoever has none."""
+    """A progress callback that says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

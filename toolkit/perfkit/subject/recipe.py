@@ -197,17 +197,16 @@ class Planner:
         Raises:
             ConfigError: there is none.
         """
-        if workload is None:
-            candidates = list(self._project.config.workloads.values())
-            message, name = "no workload has a criterion bench", "<name>"
-        else:
-            name, chosen = self._project.workload(workload)
-            candidates = [chosen]
-            message = f"the workload `{name}` has no criterion bench"
-        for candidate in candidates:
-            if candidate.bench is not None:
-                return candidate.bench
-        remedy = f"add [workloads.{name}.bench] to the config"
+        workloads = self._project.config.workloads
+        names, whose, key = list(workloads), "no workload has a", "<name>"
+        if workload is not None:
+            key, _ = self._project.workload(workload)
+            names, whose = [key], f"the workload `{key}` has no"
+        for name in names:
+            bench = workloads[name].bench
+            if bench is not None:
+                return bench
+        message, remedy = f"{whose} criterion bench", f"add [workloads.{key}.bench] to the config"
         raise ConfigError(message, where=str(self._project.file), remedy=remedy)
 
     def users_tree(self) -> SourceTree:
@@ -273,7 +272,7 @@ def extra_flags(
 
 
 def _project_folder(tree: SourceTree, manifest: PurePosixPath) -> PurePosixPath:
-    """Where `maturin build` is run: beside the pyproject.toml that it takes, relative to the tree.
+    """Where to run `maturin build`: next to the pyproject.toml that it takes, relative to the tree.
 
     Cargo looks for `.cargo/config.toml` from there upward.
     """

@@ -45,7 +45,7 @@ def explain(output: str) -> Remedy | None:
 def error_text(output: str) -> str:
     """The part of a build's output that says what is wrong: from the first error on.
 
-    The beginning is kept where it is too long: the first error causes the others.
+    Of a long text it keeps the beginning: the first error causes the others.
     """
     lines = output.strip().splitlines()
     starts = (

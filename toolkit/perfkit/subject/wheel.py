@@ -1,4 +1,4 @@
-"""Wheels: unpacking one beside its build info, finding the extension in it, hashing its code.
+"""Wheels: unpacking one, finding the extension in it, hashing its code.
 
 Nothing here builds a wheel or installs one into an environment.
 """
@@ -16,28 +16,29 @@ from perfkit.records import Build, Profile
 _EXTENSION_SUFFIXES = (".so", ".pyd")
 
 
-def take(wheel: Path, folder: Path, entry: Path, module: str) -> Build:
-    """Unpack a wheel, and say of the build in it what its files tell: no parameters, no flags.
-
-    Args:
-        wheel: the file.
-        folder: where to unpack it, to `root`.
-        entry: what the folder's name will be in the cache.
-        module: the Python module in it.
+def take(wheel: Path, root: Path, key: str, module: str) -> Build:
+    """Unpack a wheel to a folder, and find the build in it.
 
     Raises:
         BuildError: it is not a wheel, or has no such module.
     """
-    root = folder / "root"
     unpack(wheel, root)
-    file = find_module(root, module)
-    text, data = loaded_hashes(file)
+    return described(root, find_module(root, module), key, module)
+
+
+def described(root: Path, module_file: Path, key: str, module: str) -> Build:
+    """What an extension's file tells about a build: neither parameters nor flags.
+
+    Raises:
+        BuildError: it is not an ELF file, or has no machine code.
+    """
+    text, data = loaded_hashes(module_file)
     return Build(
-        key=entry.name,
-        root=entry / "root",
+        key=key,
+        root=root,
         module=module,
-        module_file=entry / "root" / file.relative_to(root),
-        file_sha256=file_hash(file),
+        module_file=module_file,
+        file_sha256=file_hash(module_file),
         text_sha256=text,
         data_sha256=data,
         profile=Profile.RELEASE,
@@ -84,7 +85,7 @@ def _installed_name(name: str) -> str | None:
 
 
 def check_name(wheel: Path, expected: str) -> None:
-    """See that a wheel is of the distribution that was asked for.
+    """Check that a wheel is of the distribution that was asked for.
 
     Raises:
         BuildError: it has another name: maturin took another pyproject.toml.
@@ -109,34 +110,24 @@ def find_module(root: Path, module: str) -> Path:
     Raises:
         BuildError: it is not there, or there is more than one.
     """
-    parts = module.split(".")
-    folder = root.joinpath(*parts[:-1])
-    found = _extensions(folder, parts[-1])
-    if not found and (folder / parts[-1]).is_dir():
-        found = _extensions(folder / parts[-1], parts[-1]) or _extensions(folder / parts[-1])
+    *above, name = module.split(".")
+    folder = root.joinpath(*above)
+    extensions = sorted(
+        path for path in root.rglob("*") if path.suffix in _EXTENSION_SUFFIXES and path.is_file()
+    )
+    found: list[Path] = []
+    for place, any_name in ((folder, False), (folder / name, False), (folder / name, True)):
+        found = found or [
+            path
+            for path in extensions
+            if path.parent == place and (any_name or path.name.partition(".")[0] == name)
+        ]
     if len(found) == 1:
         return found[0]
-    there = sorted(
-        str(path.relative_to(root))
-        for path in root.rglob("*")
-        if path.suffix in _EXTENSION_SUFFIXES
-    )
-    listed = ", ".join(there) or "no extension at all"
-    problem = "holds no extension" if not found else "holds more than one extension"
+    listed = ", ".join(str(path.relative_to(root)) for path in extensions) or "no extension at all"
+    problem = "holds more than one extension" if found else "holds no extension"
     message = f"the wheel {problem} for the module `{module}`; it has: {listed}"
     raise BuildError(message, remedy="set subject.module to the module that maturin builds")
-
-
-def _extensions(folder: Path, stem: str | None = None) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix in _EXTENSION_SUFFIXES
-        and path.is_file()
-        and stem in (None, path.name.split(".", 1)[0])
-    )
 
 
 def file_hash(path: Path) -> str:

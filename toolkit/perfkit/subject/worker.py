@@ -2,8 +2,8 @@
 how it is started or judged (`child.py`, `perfkit.measure`).
 
 One file that needs the standard library alone, run by path in the *project's* interpreter (CPython
-3.9 and newer). Commands come in and results go out as JSON lines on two channels of their own,
-because stdout belongs to whoever prints there; the process ends when the command channel closes.
+3.9 and newer). Commands come in and results go out as JSON lines on two separate channels,
+because the subject may print to stdout; the process ends when the command channel closes.
 """
 
 # ruff: noqa: B905, EM101, PTH100, PTH113, PTH120, PTH123, PTH208
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     Function = Callable[..., Any]
 
 CHANNELS_VARIABLE = "PERFKIT_WORKER_CHANNELS"
-UNTIMED_CALLS = 3  # before a hot batch, where nobody says how many
+UNTIMED_CALLS = 3  # before a hot batch, by default
 IDLE_S = 2e-3  # after this the pools of the field have parked their threads
 MAX_CALLS = 1 << 22  # per batch
 PINS = 4  # blocks of memory held, one of them replaced before each batch
-PIN_BYTES = 1 << 17  # at the most: those of the results of small calls
-SENTINEL_S = 2e-3  # of one sentinel: long beside a time slice's start, short beside a block
+PIN_BYTES = 1 << 17  # at most: as large as the results of small calls
+SENTINEL_S = 2e-3  # of one sentinel: long against the start of a time slice, short against a block
 SENTINEL_WARM_S = 1.2e-2  # a core that slept shares another's hardware for up to 10 ms (measured)
 SENTINEL_AWAKE = 0.9  # share of the cores at which waking them ends early
 PACE_TURNS = 8_000  # of a Python loop; each kind of `pace` takes a third to a whole millisecond
@@ -78,7 +78,7 @@ class Call:
         self.batch_turn = 0
 
     def take(self, calls: int) -> list[tuple[Any, ...]]:
-        """The arguments of the next calls: the data sets in turn, going on where it stopped."""
+        """The arguments of the next calls: the data sets in turn, from where it stopped."""
         count = len(self.sets)
         if len(self.batch) != calls or self.batch_turn != self.turn:
             self.batch = [self.sets[(self.turn + index) % count] for index in range(calls)]
@@ -175,7 +175,7 @@ class Commands:
         name = f"perfkit_workload_{len(self.files)}"
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
-            raise Refused("usage", "is no Python file", where=path)
+            raise Refused("usage", "is not a Python file", where=path)
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         folder = os.path.dirname(path)
@@ -210,20 +210,18 @@ class Commands:
                 return plain(*arguments, **extra)
 
         sets = []
-        digests: list[str | None] = []
-        for index in range(inputs["data_sets"]):
-            made = _called(f"`{setup}({size}, {seed + index})`", make, size, seed + index)
+        for number in range(seed, seed + inputs["data_sets"]):
+            made = _called(f"`{setup}({size}, {number})`", make, size, number)
             if not isinstance(made, tuple):
                 message = "`%s` returned %s; it must return the call's arguments as a tuple"
                 raise Refused("usage", message % (setup, type(made).__name__))
             sets.append(made)
-            digests.append(digest(made))
+        digests = [digest(made) for made in sets]
+        whole = hashlib.sha256("".join(map(str, digests)).encode()).hexdigest()
         self.arms[arm] = Call(target, sets, returns_seconds, label)
         gc.collect()
         gc.freeze()
-        known = [one for one in digests if one is not None]
-        whole = hashlib.sha256("".join(known).encode()).hexdigest()
-        return {"data_sets": len(sets), "inputs": whole if len(known) == len(sets) else None}
+        return {"data_sets": len(sets), "inputs": None if None in digests else whole}
 
     def calibrate(self, arm: str, batch_s: float, warm_s: float, limit_s: float) -> Reply:
         """Warm up, then the smallest power of two of calls that takes `batch_s`."""
@@ -257,7 +255,7 @@ class Commands:
     def time(
         self, arm: str, calls: int, pattern: str, untimed: int, cpu: int | None, first: int | None
     ) -> Reply:
-        """One batch, begun on the given core and with the given data set where they are given."""
+        """One batch, begun on the given core and with the given data set, if any."""
         chosen = self.arms[arm]
         if first is not None:  # the untimed calls lead up to it
             chosen.turn = (first - (0 if pattern == "idle" else untimed)) % len(chosen.sets)
@@ -283,18 +281,18 @@ class Commands:
         return {"inner_s": None, **sums, "calls": calls}
 
     def _move_to(self, cpu: int) -> None:
-        """Move this thread to a core and let it go again: it stays while nobody pushes it away.
+        """Move this thread to a core without pinning it: it stays until the system moves it.
 
-        It is not left pinned: a pool's threads, born later, would inherit the one core.
+        If it stayed pinned, a pool's threads, born later, would inherit the one core.
         """
         os.sched_setaffinity(0, {cpu})
         os.sched_setaffinity(0, self.cores)
 
     def _shuffle_heap(self) -> None:
-        """Let the next results lie elsewhere than the last ones.
+        """Put the next results elsewhere than the last ones.
 
         Where an allocator puts a result decides a few percent of a call, and without this it stays
-        the same for the life of a process: two processes with one build then differ for good.
+        the same for the life of a process: two processes with one build then always differ.
         """
         size = self.chance.randrange(64, PIN_BYTES)
         self.pins[self.chance.randrange(PINS)] = bytearray(size)
@@ -434,7 +432,7 @@ class Commands:
             return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
     def libraries(self) -> Reply:
-        """Versions of what is loaded beside the subject and Python itself, by module."""
+        """Versions of what is loaded besides the subject and Python itself, by module."""
         own = {self.subject, *getattr(sys, "stdlib_module_names", ())}
         versions = {
             name: getattr(module, "__version__", None)
@@ -476,10 +474,10 @@ class Commands:
         }
 
     def _fixed_work_on(self, threads: int, rounds: int) -> float:
-        """Seconds for the work on so many threads at once, each on a core of its own.
+        """Seconds for the work on this many threads at once, each on another core.
 
         Left to itself, the system wakes a thread on the core that woke it and moves it away only
-        after some milliseconds: two such threads share one core beside another that is free.
+        after some milliseconds: two such threads share one core while another is free.
         """
         cores = sorted(self.cores)
         while len(self.helpers) < threads - 1:
@@ -607,8 +605,8 @@ def _plain(value: object) -> Any:  # noqa: ANN401  # bool, int, float or str
 def compare(found: object, expected: object, relative: float, absolute: float) -> Reply:
     """Whether |found - expected| <= absolute + relative * |expected| everywhere, and where not.
 
-    NaN equals NaN, an infinity only itself: beside an infinite |expected| every other number would
-    be near. Shapes and lengths must be equal. `None` for a difference that is no finite number.
+    NaN equals NaN, an infinity only itself: every other number would be near an infinite
+    |expected|. Shapes and lengths must be equal. A difference that is not finite is `None`.
     """
     state = _Comparison(relative, absolute)
     state.values(found, expected, "")
