@@ -106,8 +106,8 @@ def test_several_definitions_are_all_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "told"),
     [
-        ({}, "a constant or static `N`"),
-        ({"a": "// N\nfn n() { N }"}, "a constant or static `N`"),
+        ({}, "no constant or static `N`"),
+        ({"a": "// N\nfn n() { N }"}, "no constant or static `N`"),
         ({"a": "m! { const N: u8 = 1; }"}, "inside a macro call"),
         ({"a": "const N: u8 = 1;", "b": "const N u8;"}, "not Rust"),
         ({"a": "const N: u8 = 1;\nfn ("}, "not Rust"),

@@ -171,8 +171,8 @@ def test_the_value_that_is_there_is_no_edit(root: Path, name: str, value: Value)
 @pytest.mark.parametrize(
     ("parameter", "message"),
     [
-        (const("NOSUCH"), "no constant `NOSUCH`"),
-        (const("NOSUCH", file=None), "no Rust source defines a constant or static `NOSUCH`"),
+        (const("NOSUCH"), "no constant or static `NOSUCH`"),
+        (const("NOSUCH", file=None), "no constant or static `NOSUCH`"),
         (const("SMALL"), "more than once: lines 1, 9"),
         (const("CHUNK", file="src/other.rs"), "is not in the working tree"),
     ],
@@ -211,7 +211,7 @@ def test_a_source_that_is_no_rust_is_a_failed_build(
 def test_a_constant_that_is_missing_is_no_failed_build(root: Path) -> None:
     known = project(root, NOSUCH=const(file=None))
     for read in (lambda: edited(root, known), lambda: parameters.start_values(known, "w")):
-        with pytest.raises(SourceError, match="no Rust source defines") as caught:
+        with pytest.raises(SourceError, match="no constant or static") as caught:
             read()
         assert caught.value.exit_code == 2
     with pytest.raises(SourceError, match="there is no file here"):

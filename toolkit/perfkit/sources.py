@@ -128,7 +128,7 @@ def find_in_tree(sources: Iterable[tuple[Path, bytes]], name: str, *, searched: 
     if broken and len(found) < 2:
         raise broken[0]
     if not found:
-        message = f"no Rust source defines a constant or static `{name}` with a value"
+        message = f"there is no constant or static `{name}` with a value here"
         raise SourceError(message, where=str(searched), remedy="correct its `name` or its `file`")
     return _only(name, searched, found)
 
@@ -140,11 +140,7 @@ def find_in_file(file: Path, content: bytes, name: str) -> Found:
         NotRustError: the file mentions the constant and cannot be parsed.
         SourceError: there is none, or more than one, or it is inside a macro call.
     """
-    found = _definitions(file, content, name)
-    if not found:
-        message = f"there is no constant `{name}` with a value"
-        raise SourceError(message, where=str(file), remedy="correct its `name` or its `file`")
-    return _only(name, file, found)
+    return find_in_tree([(file, content)], name, searched=file)
 
 
 def literal(text: str) -> Value | None:

@@ -93,7 +93,7 @@ def measure_delays(job: Job, size: int, fixed_s: float) -> tuple[Response, ...]:
                 Variant(
                     name=f"{arm}+{label}",
                     role=Role.SUBJECT if which == "call" else Role.TWIN,
-                    spec=job.spec(calls=calls),
+                    spec=replace(job.spec(), calls=calls),
                     which=which,
                 )
             )

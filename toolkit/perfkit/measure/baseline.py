@@ -71,7 +71,5 @@ def load(project: Project, cache: Path, name: str) -> Build:
 
 def names(project: Project, cache: Path) -> list[str]:
     """The names of all kept builds."""
-    place = folder(project, cache)
-    if not place.is_dir():
-        return []
-    return sorted(path.parent.name for path in place.glob(f"[!.]*/{builds.BUILD_FILE}"))
+    files = folder(project, cache).glob(f"[!.]*/{builds.BUILD_FILE}")
+    return sorted(file.parent.name for file in files)

@@ -5,7 +5,7 @@ read: keys are a closed set, and mean and median are computed again from the raw
 no known layout is refused. A comparison with a *stored* earlier run is never used: see
 docs/measuring.md.
 
-Layout `criterion-0.8` (0.5 to 0.8 write it), below `$CRITERION_HOME/<directory_name>/new/`:
+The layout that criterion 0.5 to 0.8 write, below `$CRITERION_HOME/<directory_name>/new/`:
 
     benchmark.json  {"group_id":"g","function_id":null,"value_str":"1000","throughput":
                      {"Elements":1000},"full_id":"g/1000","directory_name":"g/1000","title":"g/1000"}
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
     from perfkit.config import Bench
     from perfkit.subject.cache import BenchBuild
-
-LAYOUT = "criterion-0.8"
 
 _CONFIDENCE = 0.95
 _NANOSECOND = 1e-9
@@ -103,21 +101,11 @@ _Layout = TypeVar("_Layout", bound=_Exactly)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CriterionResult:
-    """One benchmark as criterion measured it; seconds per iteration.
-
-    Attributes:
-        slope: None where criterion sampled flat, because iterations are long.
-        samples: how many batches it timed.
-        layout: the file layout that was recognised.
-    """
+    """One benchmark as criterion measured it; seconds per iteration."""
 
     id: str
     mean: Interval
     median: Interval
-    slope: Interval | None
-    samples: int
-    layout: str
-    directory: Path
 
 
 def run_bench(
@@ -194,15 +182,7 @@ def read_result(directory: Path) -> CriterionResult:
         if not math.isclose(told.estimate, computed * _NANOSECOND, rel_tol=_TOLERANCE):
             message = f"its {name} is not the {name} of its own sample: the files changed meaning"
             raise _refused(place, message)
-    return CriterionResult(
-        id=benchmark.full_id,
-        mean=mean,
-        median=median,
-        slope=_interval(estimates.slope, place) if estimates.slope is not None else None,
-        samples=len(per_iteration),
-        layout=LAYOUT,
-        directory=directory,
-    )
+    return CriterionResult(id=benchmark.full_id, mean=mean, median=median)
 
 
 def _read(path: Path, layout: type[_Layout]) -> _Layout:

@@ -178,15 +178,8 @@ def _other(
         if not path.is_file():
             message = "there is no such extension file"
             raise UsageError(message, where=str(path), remedy="name an existing file or revision")
-        return _from_file(path, builder, run)
+        # The Python files around it are the present build's: only the extension is compared.
+        copied = builds.copied(builder.build(), run.path("raw/against"))
+        shutil.copyfile(path, copied.module_file)
+        return wheel.described(copied.root, copied.module_file, f"file-{path.name}", copied.module)
     return builder.build(source=builder.revision(options.against))
-
-
-def _from_file(path: Path, builder: Builder, run: Run) -> Build:
-    """Another extension file in the place of the one in a copy of the present build.
-
-    The Python files around it are those of the working tree: only the extension is compared.
-    """
-    copied = builds.copied(builder.build(), run.path("raw/against"))
-    shutil.copyfile(path, copied.module_file)
-    return wheel.described(copied.root, copied.module_file, f"file-{path.name}", copied.module)

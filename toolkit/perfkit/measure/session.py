@@ -153,7 +153,8 @@ def run_session(
     progress = plan.job.progress
     states = [_state(plan, pace) for pace in paces]
     last: Look | None = None
-    while turn := [state for state in states if state.stop is None]:
+    busy = False
+    while not busy and (turn := [state for state in states if state.stop is None]):
         chance.shuffle(turn)
         for state in turn:
             if last is None:
@@ -180,12 +181,12 @@ def run_session(
             progress(*_told(plan, states, state, session))
             pauses = machine.patience.pauses
             if not machine.has_room(hands, progress, ended=False):
-                journal.flush()
-                return SessionResult(points=tuple(s.point() for s in states), busy=True)
+                busy = True
+                break
             if machine.patience.pauses > pauses:
                 last = None
     journal.flush()
-    busy = not machine.has_room(hands, progress, ended=True)
+    busy = busy or not machine.has_room(hands, progress, ended=True)
     return SessionResult(points=tuple(state.point() for state in states), busy=busy)
 
 

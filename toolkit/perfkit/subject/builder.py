@@ -111,20 +111,13 @@ class Builder:
         return shadow.with_ignored(tree, self._planner.users_tree())
 
     def bench(
-        self,
-        params: Mapping[str, Value] | None = None,
-        *,
-        profile: Profile = Profile.RELEASE,
-        workload: str | None = None,
-        source: SourceTree | None = None,
+        self, workload: str | None = None, *, profile: Profile = Profile.RELEASE
     ) -> BenchBuild:
         """Build a workload's criterion bench, without running it.
 
         Args:
-            params: as in `build`.
+            workload: whose bench; that of the first workload when None.
             profile: as in `build`.
-            workload: whose bench; of the first workload that has one when None.
-            source: as in `build`.
 
         Raises:
             ConfigError: the workload has no bench.
@@ -133,7 +126,7 @@ class Builder:
         chosen = self._planner.bench_of(workload)
         return self._made(
             cache.BenchBuild,
-            lambda: self._planner.recipe(params or {}, profile, source, bench=chosen),
+            lambda: self._planner.recipe({}, profile, None, bench=chosen),
             Compiler.bench,
         )
 
@@ -210,11 +203,9 @@ class Builder:
 
     def _find(self, kind: type[Made], recipe: Recipe) -> Made | None:
         """The build of a recipe, if one is there whose sources were the same where it counts."""
-        for entry in sorted(self._place.builds.glob(f"{recipe.base}-*")):
-            found = self._load(kind, entry, recipe.tree)
-            if found is not None:
-                return found
-        return None
+        entries = sorted(self._place.builds.glob(f"{recipe.base}-*"))
+        found = (self._load(kind, entry, recipe.tree) for entry in entries)
+        return next(filter(None, found), None)
 
     def _load(self, kind: type[Made], entry: Path, tree: SourceTree | None = None) -> Made | None:
         """A build from the cache; None if there is none, or it is damaged or of another tree."""

@@ -20,7 +20,7 @@ import psutil
 
 from perfkit import environment, store
 from perfkit.errors import BuildError, ConfigError, StoreError
-from perfkit.records import Build, Profile, Value  # `from_json` reads the annotations
+from perfkit.records import Build, Profile
 from perfkit.subject import cargo, shadow, wheel
 from perfkit.subject.inputs import Inputs
 
@@ -49,25 +49,16 @@ class BenchBuild:
         directory: the bench's crate in the copied tree: where cargo would start it.
         manifest: its Cargo.toml there.
         environment: whole environment for starting it, libpython's folder included if it needs it.
-        arguments: what follows `cargo bench` to build it again, for tools that call cargo.
-        cargo_environment: whole environment for such a tool.
-        build_s: wall clock of the build, seconds; of the original one where it came from the cache.
     """
 
     key: str
     executable: Path
     file_sha256: str
-    profile: Profile
-    params: Mapping[str, Value]
-    opt_level: str
     rustc: tuple[str, ...]
     directory: Path
     manifest: Path
     environment: Mapping[str, str]
-    arguments: tuple[str, ...]
-    cargo_environment: Mapping[str, str]
-    build_s: float
-    cached: bool
+    cached: bool = False
 
 
 Made = TypeVar("Made", Build, BenchBuild)

@@ -7,7 +7,6 @@ answer: the token is the answer itself. What timings mean is not known here.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import select
@@ -187,7 +186,6 @@ def spec_for(
     assignment: Assignment | None = None,
     *,
     threads: int | None = None,
-    **overrides: Any,  # noqa: ANN401  # any field of WorkerSpec
 ) -> WorkerSpec:
     """The worker of one build.
 
@@ -195,7 +193,6 @@ def spec_for(
         build: None for the module that is installed in the project's interpreter.
         assignment: parameter values that are handed over at run time.
         threads: size of every known thread pool; the subject's setting by default.
-        overrides: fields of the spec to replace.
     """
     subject = project.config.subject
     count = threads or environment.worker_threads(subject.threads)
@@ -207,7 +204,7 @@ def spec_for(
         **subject.environment,
         **(assignment.environment if assignment else {}),
     }
-    spec = WorkerSpec(
+    return WorkerSpec(
         python=project.interpreter,
         root=build.root if build else None,
         module=subject.module,
@@ -220,7 +217,6 @@ def spec_for(
         calls=dict(assignment.calls) if assignment else {},
         arguments=dict(assignment.arguments) if assignment else {},
     )
-    return dataclasses.replace(spec, **overrides)
 
 
 class Worker:
@@ -510,11 +506,9 @@ def worker(spec: WorkerSpec) -> Iterator[Worker]:
         )
         running = Worker(child, channels, spec)
         yield running
-        if spec.launched:
-            running.finish()
-            return
-        # A subject's thread that is still alive is no reason to fail: the process is ended below.
-        with contextlib.suppress(ToolTimedOutError):
+        # A launcher must end. A subject's thread that is still alive is no reason to fail: the
+        # process is ended below.
+        with contextlib.suppress(*(() if spec.launched else (ToolTimedOutError,))):
             running.finish()
 
 

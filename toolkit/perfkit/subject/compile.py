@@ -98,9 +98,9 @@ class Compiler:
             raise AssertionError
         target = recipe.bench.target
         workspace, package = self._prepare(recipe)
-        arguments = ["--bench", target, *map(str, _cargo_words(recipe, package.manifest_path))]
-        argv = [recipe.environment["PERFKIT_CARGO"], "bench", "--no-run", *arguments]
-        argv.append("--message-format=json-render-diagnostics")
+        words = ["bench", "--no-run", "--message-format=json-render-diagnostics", "--bench", target]
+        cargo_words = _cargo_words(recipe, package.manifest_path)
+        argv = [recipe.environment["PERFKIT_CARGO"], *words, *cargo_words]
         done = self._build(recipe, argv, "cargo")
         artifacts = cargo.read_artifacts(done.stdout)
         program, made = _bench_of(artifacts, target)
@@ -115,17 +115,10 @@ class Compiler:
                 key=_key(recipe, decisive),
                 executable=executable,
                 file_sha256=wheel.file_hash(executable),
-                profile=recipe.profile,
-                params=dict(recipe.edits.changed),
-                opt_level=lines[target].opt_level,
                 rustc=tuple(line.show() for line in lines.values()),
                 directory=package.folder,
                 manifest=package.manifest_path,
                 environment=_bench_environment(recipe, executable, self._place.base),
-                arguments=tuple(arguments),
-                cargo_environment=dict(recipe.environment),
-                build_s=done.wall_s,
-                cached=False,
             )
             entry = self._place.builds / build.key
             return cache.keep(entry, folder, build, _circumstances(recipe, done, decisive))

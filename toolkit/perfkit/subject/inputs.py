@@ -24,18 +24,9 @@ if TYPE_CHECKING:
     from perfkit.subject.rustc import RustcLine
     from perfkit.subject.shadow import SourceTree
 
-_BY_NAME = frozenset(
-    {
-        "Cargo.toml",
-        "Cargo.lock",
-        "build.rs",
-        "pyproject.toml",
-        "rust-toolchain",
-        "rust-toolchain.toml",
-        "setup.py",
-        "setup.cfg",
-    }
-)
+_OF_CARGO = {"Cargo.toml", "Cargo.lock", "build.rs", "rust-toolchain", "rust-toolchain.toml"}
+_OF_PYTHON = {"pyproject.toml", "setup.py", "setup.cfg"}
+_BY_NAME = frozenset(_OF_CARGO | _OF_PYTHON)
 """Files that can decide a build wherever they are."""
 
 

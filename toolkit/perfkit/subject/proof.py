@@ -255,19 +255,18 @@ def prove(
     """
     proofs = []
     for name, value in params.items():
-        is_const = name in build.initialisers
         reported = _reported(name, loaded, project)
         if reported is not None and not _equal(reported, value) and _is_literal(value):
             message = f"the parameter {name} was set to {value!r}, but the module has {reported!r}"
             remedy = "make the getter report the constant that the config names"
             raise SubjectMismatchError(message, where=str(loaded.path), remedy=remedy)
         confirmed = reported is not None and _is_literal(value)
-        if not is_const:
-            proof = Proof.GETTER if confirmed else Proof.PASSED
-        elif name not in build.params:
-            proof = Proof.GETTER if confirmed else Proof.DEFAULT
-        else:
+        if name in build.params:
             proof = _prove_const(name, build, start, known, confirmed=confirmed)
+        elif confirmed:
+            proof = Proof.GETTER
+        else:
+            proof = Proof.DEFAULT if name in build.initialisers else Proof.PASSED
         proofs.append(ParameterProof(name=name, value=value, proof=proof))
     return tuple(proofs)
 
@@ -287,12 +286,9 @@ def _prove_const(
 
 def _alone(name: str, build: Build, known: Sequence[Build]) -> Build | None:
     """The build in which a parameter is the only one that was edited, to the same value."""
-    for candidate in (build, *known):
-        if dict(candidate.params) == {name: build.params[name]} and (
-            candidate.profile is build.profile
-        ):
-            return candidate
-    return None
+    wanted = {name: build.params[name]}
+    alike = (one for one in (build, *known) if one.profile is build.profile)
+    return next((one for one in alike if dict(one.params) == wanted), None)
 
 
 def _is_dead(name: str, build: Build, start: Build) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from perfkit.records import Value
     from perfkit.subject.shadow import SourceTree
 
-_LAYOUT = 3
+_LAYOUT = 4
 """Part of every key and target folder: another number when what is kept of a build changes."""
 
 
@@ -192,22 +192,17 @@ class Planner:
         return variables
 
     def bench_of(self, workload: str | None) -> Bench:
-        """A workload's bench; that of the first workload that has one when None.
+        """A workload's bench.
 
         Raises:
             ConfigError: there is none.
         """
-        workloads = self._project.config.workloads
-        names, whose, key = list(workloads), "no workload has a", "<name>"
-        if workload is not None:
-            key, _ = self._project.workload(workload)
-            names, whose = [key], f"the workload `{key}` has no"
-        for name in names:
-            bench = workloads[name].bench
-            if bench is not None:
-                return bench
-        message, remedy = f"{whose} criterion bench", f"add [workloads.{key}.bench] to the config"
-        raise ConfigError(message, where=str(self._project.file), remedy=remedy)
+        name, chosen = self._project.workload(workload)
+        if chosen.bench is None:
+            message = f"the workload `{name}` has no criterion bench"
+            remedy = f"add [workloads.{name}.bench] to the config"
+            raise ConfigError(message, where=str(self._project.file), remedy=remedy)
+        return chosen.bench
 
     def users_tree(self) -> SourceTree:
         """The user's tree as it is now."""

@@ -36,10 +36,7 @@ WAITING_TEXT = "Blocking waiting for file lock"
 
 def explain(output: str) -> Remedy | None:
     """The first known failure in a build's output."""
-    for entry in TABLE:
-        if re.search(entry.pattern, output):
-            return entry
-    return None
+    return next((entry for entry in TABLE if re.search(entry.pattern, output)), None)
 
 
 def error_text(output: str) -> str:

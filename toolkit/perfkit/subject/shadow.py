@@ -86,9 +86,8 @@ def tree_root(folder: Path, environment: Mapping[str, str]) -> tuple[Path, bool]
     Raises:
         ToolFailedError: it is a repository, but git refuses to read it.
     """
-    git = process.find_program("git", environment)
     marked = any((parent / ".git").exists() for parent in (folder, *folder.parents))
-    if git is None or not marked:
+    if not marked or process.find_program("git", environment) is None:
         return folder, False
     done = _git(folder, environment, "rev-parse", "--show-toplevel", ok_codes=None)
     if done.returncode != 0:
@@ -246,11 +245,8 @@ def _walk(root: Path, leave_out: Callable[[Path], bool] = lambda _: False) -> It
 
 
 def _is_left_out(folder: Path) -> bool:
-    return (
-        folder.name in _LEFT_OUT
-        or (folder / "pyvenv.cfg").is_file()
-        or (folder / "CACHEDIR.TAG").is_file()
-    )
+    marked = any((folder / mark).is_file() for mark in ("pyvenv.cfg", "CACHEDIR.TAG"))
+    return marked or folder.name in _LEFT_OUT
 
 
 def _described(root: Path, names: Iterable[str]) -> SourceTree:

@@ -60,10 +60,13 @@ def unpack(wheel: Path, root: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             for item in archive.infolist():
-                name = _installed_name(item.filename)
-                if name is None or item.is_dir():
+                parts = PurePosixPath(item.filename).parts
+                if parts and parts[0].endswith(".data"):
+                    # `x-1.0.data/purelib/a.py` goes to `a.py`; scripts, headers and data nowhere.
+                    parts = parts[2:] if parts[1:2] in (("purelib",), ("platlib",)) else ()
+                if not parts or item.is_dir():
                     continue
-                target = root / name
+                target = root.joinpath(*parts)
                 if not target.resolve().is_relative_to(root.resolve()):
                     message = f"the wheel holds a file outside its folder: {item.filename}"
                     raise BuildError(message, where=str(wheel))
@@ -72,16 +75,6 @@ def unpack(wheel: Path, root: Path) -> None:
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         message = f"cannot be unpacked as a wheel: {error}"
         raise BuildError(message, where=str(wheel)) from error
-
-
-def _installed_name(name: str) -> str | None:
-    """`x-1.0.data/purelib/a.py` goes to `a.py`; its scripts, headers and data go nowhere."""
-    parts = PurePosixPath(name).parts
-    if parts and parts[0].endswith(".data"):
-        if len(parts) > 2 and parts[1] in ("purelib", "platlib"):
-            return str(PurePosixPath(*parts[2:]))
-        return None
-    return name
 
 
 def check_name(wheel: Path, expected: str) -> None:
@@ -148,8 +141,7 @@ def loaded_hashes(path: Path) -> tuple[str, str]:
     from perfkit import _engine  # here, because finding a wheel's module needs no engine
 
     try:
-        text, others = _engine.loaded_hashes(path)
+        return _engine.loaded_hashes(path)
     except _engine.EngineError as error:
         message = f"its machine code cannot be read: {error}"
         raise BuildError(message, where=str(path), remedy="perfkit builds on Linux") from error
-    return text, others

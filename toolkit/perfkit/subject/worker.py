@@ -363,11 +363,11 @@ class Commands:
         arguments = chosen.sets[0]
         befores = [digest(argument) for argument in arguments]
         filled: set[int] = set()
-        results = [self._first_result(chosen, arguments, filled, limit_s)]
-        results += [self._result(chosen, arguments, filled) for _ in range(repeats - 1)]
+        results = [self._result(chosen, filled, limit_s)]
+        results += [self._result(chosen, filled) for _ in range(repeats - 1)]
         changed = any(
             before is not None and index not in filled and digest(argument) != before
-            for index, (argument, before) in enumerate(zip(arguments, befores, strict=True))
+            for index, (argument, before) in enumerate(zip(arguments, befores))
         )
         digests = [digest(result) for result in results]
         same_bits = None if None in digests else len(set(digests)) == 1
@@ -378,8 +378,7 @@ class Commands:
                 key=lambda found: (not found["agree"], found["max_absolute"] or 0.0),
             )
         if other is not None:
-            compared = self.arms[other]
-            expected = self._first_result(compared, compared.sets[0], set(), limit_s)
+            expected = self._result(self.arms[other], set(), limit_s)
             reference = compare(results[0], expected, relative, absolute)
         return {
             "changes_arguments": changed,
@@ -389,24 +388,21 @@ class Commands:
             "reference": reference,
         }
 
-    def _first_result(
-        self, arm: Call, arguments: tuple[Any, ...], filled: set[int], limit_s: float
-    ) -> Any:  # noqa: ANN401
-        begin = time.perf_counter()
-        result = self._result(arm, arguments, filled)
-        spent = time.perf_counter() - begin
-        if spent > limit_s:
-            message = "%s: one call takes %.3g s, longer than the time limit of %g s"
-            raise Refused("slow", message % (arm.label, spent, limit_s))
-        return result
+    def _result(self, arm: Call, filled: set[int], limit_s: float = math.inf) -> Any:  # noqa: ANN401
+        """The result on the first data set.
 
-    def _result(self, arm: Call, arguments: tuple[Any, ...], filled: set[int]) -> Any:  # noqa: ANN401
-        """One call's result; its index joins `filled` when it is an argument, as NumPy's `out` is.
+        Its index joins `filled` when it is an argument, as NumPy's `out` is.
 
         Such an array is copied and overwritten with zeros: the next call must fill it anew, and one
         that reads what it finds there gives another result.
         """
-        result = _called(arm.label, lambda: arm.function(*arguments))
+        arguments = arm.sets[0]
+        begin = time.perf_counter()
+        result = _called(arm.label, arm.function, *arguments)
+        spent = time.perf_counter() - begin
+        if spent > limit_s:
+            message = "%s: one call takes %.3g s, longer than the time limit of %g s"
+            raise Refused("slow", message % (arm.label, spent, limit_s))
         result = result[0] if arm.returns_seconds else result
         for index, argument in enumerate(arguments):
             if argument is result and hasattr(result, "dtype"):

@@ -127,11 +127,9 @@ def _across_threads(found: CheckResult, single: CheckResult, where: str) -> list
 
 
 def _shown(difference: Difference) -> str:
-    parts = [difference.reason] if difference.reason else []
-    if difference.where:
-        parts.append(f"at {difference.where}")
-    if difference.max_absolute is not None:
-        parts.append(f"largest absolute difference {difference.max_absolute:.3g}")
-    if difference.max_relative is not None:
-        parts.append(f"largest relative difference {difference.max_relative:.3g}")
-    return ", ".join(parts)
+    parts = [difference.reason, f"at {difference.where}" if difference.where else ""]
+    gaps = {"absolute": difference.max_absolute, "relative": difference.max_relative}
+    parts += [
+        f"largest {kind} difference {gap:.3g}" for kind, gap in gaps.items() if gap is not None
+    ]
+    return ", ".join(filter(None, parts))
