@@ -281,7 +281,7 @@ def test_a_stripped_wheel_ends_in_a_page_that_says_what_it_cannot_see(
     found = diagnosed(other, tmp_path / "cache", run, "from_list", (10_000,))
     assert "wheel_as_it_is" in {note.id for note in found.notes}
     page = markdown.render(diagnose_page(found))
-    assert "the subject is a wheel that was not built here" in page
+    assert "perfkit did not build this wheel" in page
     for split in found.sizes:
         named = estimators(split)
         assert named["intercept"].seconds is not None or "line" in named["intercept"].reason

@@ -34,9 +34,6 @@ SHORT = {"sessions": 1, "min_blocks": 8, "max_blocks": 8, "time_limit_s": 60.0, 
 def spec(environ: dict[str, str]) -> WorkerSpec:
     return WorkerSpec(
         python=Path(sys.executable),
-        root=None,
-        module=None,
-        expected_sha256=None,
         environment=environment.base_environment(environ, extra={"PYTHONHASHSEED": "0"}),
         cwd=FILE.parent,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from perfkit import environment
-from perfkit.config import Workload
+from perfkit.config import Tolerance, Workload
 from perfkit.errors import (
     ConfigError,
     SubjectMismatchError,
@@ -46,9 +46,6 @@ def spec(environ: dict[str, str]) -> WorkerSpec:
     extra = {**environment.thread_environment(2), "PYTHONHASHSEED": "0"}
     return WorkerSpec(
         python=Path(sys.executable),
-        root=None,
-        module=None,
-        expected_sha256=None,
         environment=environment.base_environment(environ, extra=extra),
         cwd=FILE.parent,
     )
@@ -67,7 +64,7 @@ def test_it_times_and_compares(spec: WorkerSpec) -> None:
         assert 0 < timing.own_s <= 1.1 * timing.cpu_s
         idle = one.time(arm, 2, pattern=Pattern.IDLE)
         assert idle.calls == 2
-        checked = one.check(arm, other, relative=1e-12, absolute=0.0)
+        checked = one.check(arm, other, tolerance=Tolerance(relative=1e-12, absolute=0.0))
         assert checked.reference is not None
         assert checked.reference.agree
         assert checked.same_bits is True
@@ -114,7 +111,7 @@ def test_arguments_reach_the_call_and_not_the_reference(spec: WorkerSpec) -> Non
     with worker(dataclasses.replace(spec, arguments={"extra": 5})) as one:
         arm = one.prepare(workload(), 10, which="call")
         other = one.prepare(workload(), 10, which="reference")
-        found = one.check(arm, other, relative=0.0, absolute=4.999).reference
+        found = one.check(arm, other, tolerance=Tolerance(relative=0.0, absolute=4.999)).reference
         assert found is not None
         assert not found.agree
         assert found.max_absolute == pytest.approx(5.0)
@@ -215,7 +212,7 @@ def test_verify_passes_what_is_right(spec: WorkerSpec) -> None:
     [
         ("wrong", WrongResultError, r"disagree: .* at \[3\], largest absolute difference 0\.5"),
         ("shorter", WrongResultError, "9 elements against 10"),
-        ("fickle", WorkloadError, "returns different results each call"),
+        ("fickle", WorkloadError, "returns a different result each time"),
         ("greedy", WorkloadError, "changes its own arguments"),
     ],
 )

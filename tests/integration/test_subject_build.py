@@ -19,9 +19,11 @@ import pytest
 from perfkit.config import load_project
 from perfkit.errors import BuildError, ConfigError, SourceError, UsageError
 from perfkit.records import Build, Profile, Proof
-from perfkit.subject import parameters, proving, shadow
+from perfkit.subject import parameters, shadow
 from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
+from perfkit.subject.proof import prove
+from perfkit.subject.rustc import parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +207,7 @@ def test_a_copy_has_the_same_bytes_at_another_place(builder: Builder) -> None:
 
 def test_the_bench_of_the_workload_is_built(builder: Builder) -> None:
     bench = builder.bench()
-    assert bench.opt_level == "3"
+    assert parse_line(bench.rustc[-1]).opt_level == "3"
     assert any("--crate-name textstats_core" in line for line in bench.rustc)
     assert "--crate-name histogram" in bench.rustc[-1]
     listed = subprocess.run(
@@ -576,7 +578,7 @@ def test_proofs_without_a_getter(
         build = builder.build(params)
         with worker(spec_for(project, build, parameters.assign(project, params))) as running:
             loaded = running.loaded
-        found = proving.prove(build, loaded, start, params, project=project, known=known)
+        found = prove(build, loaded, start, params, project=project, known=known)
         return {item.name: item.proof for item in found}
 
     assert proof({"CHUNK_BYTES": 16_384}) == {"CHUNK_BYTES": Proof.TEXT}

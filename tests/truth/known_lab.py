@@ -89,9 +89,6 @@ def spec(name: str = SUBJECT, extra: float = 0.0) -> WorkerSpec:
     )
     return WorkerSpec(
         python=Path(sys.executable),
-        root=None,
-        module=None,
-        expected_sha256=None,
         environment=variables,
         cwd=ROOT,
         arguments={"turns": round(TURNS * (1 + extra))},

@@ -15,9 +15,10 @@ import pytest
 
 from perfkit.config import Project, load_project
 from perfkit.records import Build, LoadedModule, Profile, Proof, Value
-from perfkit.subject import parameters, proving
+from perfkit.subject import parameters
 from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
+from perfkit.subject.proof import prove
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -197,7 +198,7 @@ def test_every_constant_of_the_kernel_that_perfkit_tunes_is_live(
         build = builder.build({name: value})
         module = loaded(kernel, build)
         assert module.sha256 == build.file_sha256
-        (proof,) = proving.prove(build, module, start, {name: value}, project=kernel)
+        (proof,) = prove(build, module, start, {name: value}, project=kernel)
         assert proof.proof is Proof.GETTER
         for one in live:
             expected = one.after if one.name == name else one.before
@@ -216,7 +217,7 @@ def test_a_dead_constant_is_found_in_both_profiles(
         for name, value in (("PREFETCH_DISTANCE", 16), ("CHUNK_BYTES", 16_384)):
             params: dict[str, Value] = {name: value}
             build = builder.build(params, profile=profile)
-            (proof,) = proving.prove(build, loaded(project, build), start, params)
+            (proof,) = prove(build, loaded(project, build), start, params)
             verdicts[name] = (proof.proof, build.text_sha256 == start.text_sha256)
         assert verdicts == {
             "PREFETCH_DISTANCE": (Proof.DEAD, True),

@@ -15,7 +15,7 @@ from perfkit.measure.plan import Arm, Plan, Variant
 from perfkit.measure.sentinels import Look
 from perfkit.records import Role
 from perfkit.store import Run
-from perfkit.subject.child import Timing, WorkerSpec
+from perfkit.subject.child import Calibration, Timing, WorkerSpec
 from perfkit.subject.job import Job, quiet
 
 if TYPE_CHECKING:
@@ -93,6 +93,16 @@ class FakeLab:
         self.clock += seconds
 
 
+def calibrated(
+    calls: Mapping[str, int], per_call_s: Mapping[str, float], *, helpers: float = 0.0
+) -> dict[str, Calibration]:
+    """Every arm as if it had been calibrated."""
+    return {
+        name: Calibration(calls=calls[name], per_call_s=seconds, helpers=helpers)
+        for name, seconds in per_call_s.items()
+    }
+
+
 class Nowhere(Run):
     """A run that keeps nothing."""
 
@@ -116,14 +126,7 @@ def make_plan(
     *names: str, sizes: tuple[int, ...] = (100,), progress: Progress = quiet, **settings: float
 ) -> Plan:
     """A plan over named variants, the first one the subject."""
-    nothing = WorkerSpec(
-        python=Path("python"),
-        root=None,
-        module=None,
-        expected_sha256=None,
-        environment={},
-        cwd=Path(),
-    )
+    nothing = WorkerSpec(python=Path("python"), environment={}, cwd=Path())
     chosen = Measure().model_copy(update={"sessions": 1, **settings})
     workload = Workload(
         call="m:f", setup="m:s", reference="m:r", sizes=sizes, targets={sizes[0]: 2.0}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
+from measure_fakes import calibrated
 
 from perfkit.measure import blocks, sentinels
 from perfkit.measure.sentinels import Gate, Look
@@ -104,14 +107,18 @@ def test_a_process_that_is_gone_leaves_the_load_unknown(monkeypatch: pytest.Monk
     assert sentinels.ForeignLoad([1]).cores() is None
 
 
-def test_processor_seconds_are_read_from_the_first_line(tmp_path: Path) -> None:
+def test_the_processor_seconds_are_those_of_programs_and_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     stat = tmp_path / "stat"
     stat.write_text("cpu  100 20 30 4000 50 6 7 8 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
     ticks = 100 + 20 + 30 + 6 + 7
-    assert sentinels.processor_seconds(stat) == pytest.approx(ticks * sentinels._TICK_S)
-    assert sentinels.processor_seconds(tmp_path / "none") is None
+    assert sentinels.processor_seconds() == pytest.approx(ticks / os.sysconf("SC_CLK_TCK"))
     stat.write_text("cpu one two\n")
-    assert sentinels.processor_seconds(stat) is None
+    assert sentinels.processor_seconds() is None
+    stat.unlink()
+    assert sentinels.processor_seconds() is None
 
 
 def test_the_histogram_shows_every_block() -> None:
@@ -197,21 +204,14 @@ def test_room_looks_back_ten_seconds_only() -> None:
 
 def test_pace_repeats_short_rounds_an_odd_number_of_times() -> None:
     short = blocks.pace(
-        100,
-        Pattern.HOT,
-        {"a": 8, "b": 8},
-        {"a": 5e-5, "b": 5e-5},
-        helpers=0.0,
-        data_sets=8,
+        100, Pattern.HOT, calibrated({"a": 8, "b": 8}, {"a": 5e-5, "b": 5e-5}), data_sets=8
     )
     assert short.rounds % 2 == 1
     assert 0.03 < short.rounds * short.round_s <= 0.04
     long = blocks.pace(
         10**6,
         Pattern.HOT,
-        {"a": 1, "b": 1},
-        {"a": 0.2, "b": 0.2},
-        helpers=0.5,
+        calibrated({"a": 1, "b": 1}, {"a": 0.2, "b": 0.2}, helpers=0.5),
         data_sets=8,
     )
     assert long.rounds == 1
@@ -220,7 +220,7 @@ def test_pace_repeats_short_rounds_an_odd_number_of_times() -> None:
 
 
 def test_an_idle_arm_has_single_calls_and_no_untimed_ones() -> None:
-    idle = blocks.pace(100, Pattern.IDLE, {"a": 512}, {"a": 1e-6}, helpers=0.0, data_sets=8)
+    idle = blocks.pace(100, Pattern.IDLE, calibrated({"a": 512}, {"a": 1e-6}), data_sets=8)
     assert idle.calls == {"a": blocks.IDLE_CALLS}
     assert idle.untimed == 0
 
@@ -228,7 +228,7 @@ def test_an_idle_arm_has_single_calls_and_no_untimed_ones() -> None:
 def pace_of(**per_call_s: float) -> blocks.Pace:
     """As it comes out when each arm's own calibration is the smallest power of two for 0.5 ms."""
     calls = {name: 1 << max(0, math.ceil(math.log2(5e-4 / t))) for name, t in per_call_s.items()}
-    return blocks.pace(100, Pattern.HOT, calls, per_call_s, helpers=0.0, data_sets=8)
+    return blocks.pace(100, Pattern.HOT, calibrated(calls, per_call_s), data_sets=8)
 
 
 def test_variants_alike_get_equal_batches_whatever_their_calibration_said() -> None:

@@ -10,7 +10,7 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from measure_fakes import FakeLab, make_plan
+from measure_fakes import FakeLab, calibrated, make_plan
 
 from perfkit.errors import MachineBusyError, UsageError, WorkloadError
 from perfkit.measure import blocks, remarks, results, session
@@ -46,9 +46,7 @@ def run(
         blocks.pace(
             size,
             Pattern.HOT,
-            dict.fromkeys(hands.cost_s, 16),
-            hands.cost_s,
-            helpers=0.5,
+            calibrated(dict.fromkeys(hands.cost_s, 16), hands.cost_s, helpers=0.5),
             data_sets=8,
         )
         for size in plan.sizes
@@ -76,12 +74,7 @@ def test_each_round_has_every_arm_once_in_random_order() -> None:
     hands = FakeLab(cost_s={"a": 1e-4, "b": 1e-4, "c": 1e-4})
     arms = [Arm(variant=name, size=1, pattern=Pattern.HOT) for name in "abc"]
     pace = blocks.pace(
-        1,
-        Pattern.HOT,
-        dict.fromkeys("abc", 4),
-        hands.cost_s,
-        helpers=0.0,
-        data_sets=8,
+        1, Pattern.HOT, calibrated(dict.fromkeys("abc", 4), hands.cost_s), data_sets=8
     )
     rounds = blocks.run_block(hands, arms, pace, random.Random(1), [0, 1], hands.look())
     assert all(sorted(turn) == ["a", "b", "c"] for turn in rounds.order)
@@ -329,12 +322,7 @@ def test_a_call_too_slow_for_the_time_limit_is_named() -> None:
     plan = make_plan("subject", "copy", time_limit_s=20.0)
     paces = [
         blocks.pace(
-            100,
-            Pattern.HOT,
-            dict.fromkeys(hands.cost_s, 2),
-            hands.cost_s,
-            helpers=0.0,
-            data_sets=8,
+            100, Pattern.HOT, calibrated(dict.fromkeys(hands.cost_s, 2), hands.cost_s), data_sets=8
         )
     ]
     with pytest.raises(WorkloadError, match="too slow for the time limit of 20 s"):
@@ -354,13 +342,13 @@ def test_a_variant_that_slows_down_is_named() -> None:
     )
     plan = make_plan("subject", "copy", width=1e-9, time_limit_s=5.0)
     found = run(plan, hands)
-    told = remarks.drifts(plan, found.points)
+    told = list(remarks.drifts(plan, found.points))
     assert [note.id for note in told] == ["slows_down"]
     assert "`subject` gets slower" in told[0].text
     where = told[0].where
     assert where == "work at 100 (hot)"
     steady = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.01, swing=0.1)
-    assert remarks.drifts(plan, run(plan, steady).points) == []
+    assert list(remarks.drifts(plan, run(plan, steady).points)) == []
 
 
 def test_a_leak_in_every_build_is_named_with_the_default_settings() -> None:
@@ -500,12 +488,7 @@ def test_progress_goes_up_to_one_over_all_sessions() -> None:
         hands = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.01)
         paces = [
             blocks.pace(
-                100,
-                Pattern.HOT,
-                {"subject": 4, "copy": 4},
-                hands.cost_s,
-                helpers=0.0,
-                data_sets=8,
+                100, Pattern.HOT, calibrated({"subject": 4, "copy": 4}, hands.cost_s), data_sets=8
             )
         ]
         session.run_session(

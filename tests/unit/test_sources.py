@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from perfkit import sources
 from perfkit.errors import SourceError
-from perfkit.sources import ConstantPlace, format_value
+from perfkit.sources import Found, format_value
 
 
 def tree(root: Path, **files: str) -> Path:
@@ -22,8 +22,8 @@ def tree(root: Path, **files: str) -> Path:
     return root
 
 
-def find_constant(root: Path, name: str) -> ConstantPlace:
-    return sources.find_in_tree(sources.rust_files(root), name, searched=root).place
+def find_constant(root: Path, name: str) -> Found:
+    return sources.find_in_tree(sources.rust_files(root), name, searched=root)
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,11 @@ def test_a_constant_is_found_wherever_it_is(tmp_path: Path) -> None:
     )
     (tmp_path / "notes.md").write_text("const CHUNK: usize = 1;", encoding="utf-8")
     file = tmp_path / "crates" / "core" / "src" / "a.rs"
-    place = ConstantPlace(
-        file=file, name="CHUNK", path="b::CHUNK", type="usize", value="L1 / 8", line=2
-    )
-    assert find_constant(tmp_path, "CHUNK") == place
-    assert find_constant(tmp_path, "b::CHUNK") == place
-    assert sources.find_in_file(file, sources.read(file), "CHUNK").place == place
-    assert place.where == f"{file}:2"
+    in_file = sources.find_in_file(file, sources.read(file), "CHUNK")
+    for found in (find_constant(tmp_path, "CHUNK"), find_constant(tmp_path, "b::CHUNK"), in_file):
+        site = found.site
+        assert (site.name, site.path, site.type) == ("CHUNK", "b::CHUNK", "usize")
+        assert (found.file, found.where, site.value) == (file, f"{file}:2", "L1 / 8")
 
 
 def test_what_git_ignores_is_not_searched(tmp_path: Path) -> None:
@@ -87,7 +85,7 @@ def test_what_git_ignores_is_not_searched(tmp_path: Path) -> None:
     )
     (tmp_path / ".gitignore").write_text("/target\ngenerated.rs\n", encoding="utf-8")
     (tmp_path / "src" / "deep" / ".gitignore").write_text("*.rs\n", encoding="utf-8")
-    assert find_constant(tmp_path, "N").value == "1"
+    assert find_constant(tmp_path, "N").site.value == "1"
 
 
 def test_several_definitions_are_all_listed(tmp_path: Path) -> None:
@@ -99,7 +97,7 @@ def test_several_definitions_are_all_listed(tmp_path: Path) -> None:
     with pytest.raises(SourceError) as caught:
         find_constant(tmp_path, "N")
     places = [f"{tmp_path}/a.rs:2", f"{tmp_path}/a.rs:4", f"{tmp_path}/b.rs:1 (inside a macro"]
-    assert "3 definitions" in caught.value.message
+    assert "defined 3 times" in caught.value.message
     assert all(place in caught.value.message for place in places)
     assert caught.value.exit_code == 2
     assert caught.value.remedy
@@ -124,12 +122,12 @@ def test_what_is_not_found_for_sure_is_refused(
 
 def test_a_broken_file_that_does_not_mention_the_name_does_not_matter(tmp_path: Path) -> None:
     tree(tmp_path, a="const N: u8 = 1;", b="fn (")
-    assert find_constant(tmp_path, "N").line == 1
+    assert find_constant(tmp_path, "N").site.line == 1
 
 
 def test_missing_and_unreadable_files_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.rs").write_bytes(b"const N: u8 = 1; // \xff")
-    for file, told in (("none.rs", "cannot be read"), ("a.rs", "no UTF-8 text")):
+    for file, told in (("none.rs", "cannot be read"), ("a.rs", "not UTF-8 text")):
         with pytest.raises(SourceError, match=told):
             sources.find_in_file(tmp_path / file, sources.read(tmp_path / file), "N")
     with pytest.raises(SourceError, match="not a folder"):

@@ -12,7 +12,8 @@ from perfkit import _engine, sources
 from perfkit.config import Backend, Config, Kind, Parameter, Project
 from perfkit.errors import BuildError, SourceError, SubjectMismatchError, UsageError
 from perfkit.records import Build, LoadedModule, Profile, Proof
-from perfkit.subject import parameters, proving, shadow
+from perfkit.subject import parameters, shadow
+from perfkit.subject.proof import prove
 
 if TYPE_CHECKING:
     from perfkit.records import Value
@@ -170,8 +171,8 @@ def test_the_value_that_is_there_is_no_edit(root: Path, name: str, value: Value)
 @pytest.mark.parametrize(
     ("parameter", "message"),
     [
-        (const("NOSUCH"), "no constant `NOSUCH`"),
-        (const("NOSUCH", file=None), "no Rust source defines the constant `NOSUCH`"),
+        (const("NOSUCH"), "no constant or static `NOSUCH`"),
+        (const("NOSUCH", file=None), "no constant or static `NOSUCH`"),
         (const("SMALL"), "more than once: lines 1, 9"),
         (const("CHUNK", file="src/other.rs"), "is not in the working tree"),
     ],
@@ -210,10 +211,10 @@ def test_a_source_that_is_no_rust_is_a_failed_build(
 def test_a_constant_that_is_missing_is_no_failed_build(root: Path) -> None:
     known = project(root, NOSUCH=const(file=None))
     for read in (lambda: edited(root, known), lambda: parameters.start_values(known, "w")):
-        with pytest.raises(SourceError, match="no Rust source defines") as caught:
+        with pytest.raises(SourceError, match="no constant or static") as caught:
             read()
         assert caught.value.exit_code == 2
-    with pytest.raises(SourceError, match="is not there"):
+    with pytest.raises(SourceError, match="there is no file here"):
         parameters.start_values(project(root, CHUNK=const(file="src/other.rs")), "w")
 
 
@@ -309,7 +310,7 @@ def proved(
         pid=1,
     )
     wanted = params or build.params
-    return [item.proof for item in proving.prove(build, loaded, START, wanted, known=known)]
+    return [item.proof for item in prove(build, loaded, START, wanted, known=known)]
 
 
 def test_the_getter_comes_first() -> None:

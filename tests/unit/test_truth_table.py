@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "truth"))
 
 import journal
+import known_lab
 import table
 import table_rows
 from known_lab import KERNELS
@@ -133,3 +134,10 @@ def test_a_line_that_was_cut_short_does_not_swallow_the_next_one(tmp_path: Path)
         stream.write('{"seed": 1, "ver')
     journal.append(path, {"seed": 2})
     assert [row["seed"] for row in journal.rows(path)] == [0, 2]
+
+
+def test_the_files_that_decide_a_row_are_there() -> None:
+    """A file that has moved would stop every measurement of the table, hours into a run."""
+    missing = [name for name in table_rows.SOURCES if not (known_lab.ROOT / name).is_file()]
+    assert len(table_rows.SOURCES) > 10
+    assert not missing

@@ -1,8 +1,8 @@
-"""Rust constants in sources: finding one by name, reading its initialiser and what it comes to as a
-number, putting another into the text.
+"""Rust constants in sources: finding one by name, reading its initialiser and its value, replacing
+it in the text.
 
-Writes nothing: that an edited text goes into perfkit's own copy and never into the user's tree is
-the business of `perfkit.subject`. What a value should be is decided elsewhere.
+Writes nothing: `perfkit.subject` writes edited text into perfkit's own copy, never into the user's
+tree. What a value should be is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -26,37 +26,22 @@ _EDIT_REMEDY = "choose a value that is a Rust expression of the constant's type"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConstantPlace:
-    """A constant and the file that it stands in.
-
-    Attributes:
-        file: the source file.
-        name: of the constant, without its modules.
-        path: with its modules, `small::CHUNK`.
-        type: as written, such as `usize`.
-        value: its initialiser as written, such as `L1_CACHE_SIZE / 8 / 4`.
-        line: of the name, from 1.
-    """
+class Found:
+    """A constant as the engine found it, with its file and that file's whole text."""
 
     file: Path
-    name: str
-    path: str
-    type: str
-    value: str
-    line: int
+    text: str
+    site: _engine.ConstantSite
 
     @property
     def where(self) -> str:
         """The place as `file:line`."""
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.site.line}"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A constant with the whole text of its file."""
-
-    place: ConstantPlace
-    text: str
+    @property
+    def label(self) -> str:
+        """The line, and why it cannot be edited if it cannot."""
+        return f"{self.site.line}{'' if self.site.value else ' (inside a macro call)'}"
 
 
 def is_integer(type_: str) -> bool:
@@ -69,10 +54,10 @@ def format_value(value: bool | float | str, type_: str = "") -> str:
 
     Args:
         value: the value.
-        type_: of the constant as written, where it is known: `2` is `2.0` for an `f64`.
+        type_: of the constant as written, if known: `2` is `2.0` for an `f64`.
 
     Raises:
-        SourceError: a float that Rust has no literal for, or empty text.
+        SourceError: a float without a literal in Rust, or empty text.
     """
     match value:
         case bool():
@@ -83,9 +68,7 @@ def format_value(value: bool | float | str, type_: str = "") -> str:
             if not math.isfinite(value):
                 message = f"{value} has no literal in Rust"
                 raise SourceError(message, where="", remedy="give a finite number")
-            if value.is_integer() and is_integer(type_):
-                return f"{int(value):_}"
-            return repr(value)
+            return f"{int(value):_}" if value.is_integer() and is_integer(type_) else repr(value)
         case str():
             if not value.strip():
                 message = "a constant cannot have an empty value"
@@ -110,7 +93,7 @@ def rust_files(root: Path) -> Iterator[tuple[Path, bytes]]:
     """Every Rust source below a folder with its content; what git would ignore is left out.
 
     Raises:
-        SourceError: it is no folder, or a file in it cannot be read.
+        SourceError: it is not a folder, or a file in it cannot be read.
     """
     try:
         files = _engine.rust_sources(root)
@@ -145,10 +128,7 @@ def find_in_tree(sources: Iterable[tuple[Path, bytes]], name: str, *, searched: 
     if broken and len(found) < 2:
         raise broken[0]
     if not found:
-        message = (
-            f"no Rust source defines the constant `{name}`: "
-            f"no constant or static `{name}` with a value is there"
-        )
+        message = f"there is no constant or static `{name}` with a value here"
         raise SourceError(message, where=str(searched), remedy="correct its `name` or its `file`")
     return _only(name, searched, found)
 
@@ -160,11 +140,7 @@ def find_in_file(file: Path, content: bytes, name: str) -> Found:
         NotRustError: the file mentions the constant and cannot be parsed.
         SourceError: there is none, or more than one, or it is inside a macro call.
     """
-    found = _definitions(file, content, name)
-    if not found:
-        message = f"there is no constant `{name}` with a value"
-        raise SourceError(message, where=str(file), remedy="correct its `name` or its `file`")
-    return _only(name, file, found)
+    return find_in_tree([(file, content)], name, searched=file)
 
 
 def literal(text: str) -> Value | None:
@@ -173,10 +149,10 @@ def literal(text: str) -> Value | None:
 
 
 def read_value(found: Found) -> Value:
-    """A constant's value as far as it can be told without a compiler, else its text."""
-    text = found.place.value
+    """A constant's value if it is known without a compiler, else its text."""
+    text = found.site.value
     value = literal(text)
-    if value is None and is_integer(found.place.type):
+    if value is None and is_integer(found.site.type):
         value = _engine.evaluate(text, found.text)
     return text if value is None else value
 
@@ -215,48 +191,30 @@ def _definitions(file: Path, content: bytes, name: str) -> list[Found]:
             raise NotRustError(message, where=where, remedy=remedy) from error
         raise SourceError(message, where=where, remedy=remedy) from error
     return [
-        Found(
-            place=ConstantPlace(
-                file=file,
-                name=site.name,
-                path=site.path,
-                type=site.type,
-                value=site.value,
-                line=site.line,
-            ),
-            text=text,
-        )
+        Found(file=file, text=text, site=site)
         for site in sites
-        if _is_named(site, name)
+        if site.path == name or site.path.endswith(f"::{name}")
     ]
 
 
-def _is_named(site: _engine.ConstantSite, name: str) -> bool:
-    return site.path == name or site.path.endswith(f"::{name}")
-
-
 def _only(name: str, searched: Path, found: Sequence[Found]) -> Found:
-    """The one definition, or the error that says why it is not to be edited."""
-    places = [one.place for one in found]
-    if len(places) == 1:
-        if places[0].value:
-            return found[0]
+    """The one definition that can be edited, or the error that says why there is none."""
+    first = found[0]
+    if len(found) == 1:
+        if first.site.value:
+            return first
         message = f"`{name}` is written inside a macro call, where its value cannot be edited"
         remedy = "move the constant out of the macro, or tune it with another backend"
-        raise SourceError(message, where=places[0].where, remedy=remedy)
-    if len({place.file for place in places}) == 1:
-        lines = ", ".join(f"{place.line}{_macro(place)}" for place in places)
+        raise SourceError(message, where=first.where, remedy=remedy)
+    if len({one.file for one in found}) == 1:
+        lines = ", ".join(one.label for one in found)
         message = f"the constant `{name}` is defined more than once: lines {lines}"
         remedy = f"give its path as `name`, such as `module::{name}`"
-        raise SourceError(message, where=places[0].where, remedy=remedy)
-    listed = ", ".join(f"{place.where}{_macro(place)}" for place in places)
-    message = f"`{name}` has {len(places)} definitions in more than one file: {listed}"
-    remedy = f"say which one with `file`, or with its path as `name`, such as `module::{name}`"
+        raise SourceError(message, where=first.where, remedy=remedy)
+    listed = ", ".join(f"{one.file}:{one.label}" for one in found)
+    message = f"`{name}` is defined {len(found)} times in more than one file: {listed}"
+    remedy = f"name one with `file`, or give its path as `name`, such as `module::{name}`"
     raise SourceError(message, where=str(searched), remedy=remedy)
-
-
-def _macro(place: ConstantPlace) -> str:
-    return "" if place.value else " (inside a macro call)"
 
 
 def _decode(file: Path, content: bytes) -> str:
@@ -264,11 +222,10 @@ def _decode(file: Path, content: bytes) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        message = f"is no UTF-8 text (byte {error.start})"
+        message = f"is not UTF-8 text (byte {error.start})"
         line = content.count(b"\n", 0, error.start) + 1
-        raise NotRustError(
-            message, where=f"{file}:{line}", remedy="Rust sources are UTF-8"
-        ) from error
+        remedy = "save the file as UTF-8: Rust sources always are"
+        raise NotRustError(message, where=f"{file}:{line}", remedy=remedy) from error
 
 
 def _placed(file: Path, error: _engine.EngineError) -> tuple[str, str]:

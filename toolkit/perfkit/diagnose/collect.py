@@ -129,7 +129,7 @@ def _bench(job: Job, size: int, measured: Measurement, loop_s: float) -> Estimat
         return unavailable(Method.BENCH, "the workload names no criterion bench")
     job.tell(f"running the criterion bench at {format_count(size)}")
     try:
-        built = job.builder.bench(workload=job.name)
+        built = job.builder.bench(job.name)
         found = criterion.run_bench(
             built, bench, size, home=job.run.path("raw/criterion/x").parent, seconds=BENCH_S
         )

@@ -85,7 +85,7 @@ def measure_delays(job: Job, size: int, fixed_s: float) -> tuple[Response, ...]:
         Variant(
             name=f"{arm}+{label}",
             role=Role.SUBJECT if which == "call" else Role.TWIN,
-            spec=job.spec(calls={**job.assignment.calls, hook: nanoseconds}),
+            spec=replace(job.spec(), calls={**job.assignment.calls, hook: nanoseconds}),
             which=which,
         )
         for arm, which in arms

@@ -7,7 +7,6 @@ again in the same blocks. What is compared is in `variants.py`.
 from __future__ import annotations
 
 import re
-import shutil
 from typing import TYPE_CHECKING
 
 from perfkit import store
@@ -44,10 +43,7 @@ def save(project: Project, cache: Path, name: str, build: Build) -> Path:
     place = folder(project, cache) / name
     fresh = place.with_name(f".{name}.new")
     store.remove_tree(fresh)
-    shutil.copytree(build.root, fresh / "root")
-    builds.write(fresh, builds.moved(build, place / "root"), {"baseline": name})
-    store.remove_tree(place)
-    fresh.rename(place)
+    builds.keep(place, fresh, builds.copied(build, fresh), {"baseline": name})
     return place
 
 
@@ -75,7 +71,5 @@ def load(project: Project, cache: Path, name: str) -> Build:
 
 def names(project: Project, cache: Path) -> list[str]:
     """The names of all kept builds."""
-    place = folder(project, cache)
-    if not place.is_dir():
-        return []
-    return sorted(path.parent.name for path in place.glob(f"[!.]*/{builds.BUILD_FILE}"))
+    files = folder(project, cache).glob(f"[!.]*/{builds.BUILD_FILE}")
+    return sorted(file.parent.name for file in files)

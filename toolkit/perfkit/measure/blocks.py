@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from perfkit.measure.plan import Arm
     from perfkit.measure.sentinels import Look
-    from perfkit.subject.child import Timing
+    from perfkit.subject.child import Calibration, Timing
 
 LONG_CALL_S = 2e-2
 """A call this long is not preceded by an untimed one: waking a pool is 0.3 % of it."""
@@ -31,7 +31,7 @@ SHORT_CALL_S = 3e-4
 LEAST_UNTIMED = 3
 
 ALIKE = 4.0
-"""Variants whose calls take up to so many times the fastest one's get batches of equal calls."""
+"""Variants up to this many times slower than the fastest get batches of equal calls."""
 
 LONG_BATCH_S = 1e-2
 """Batches of slower variants have fewer calls when they would be longer than this."""
@@ -59,7 +59,7 @@ class Lab(Protocol):
         """Seconds on a clock that never goes back."""
 
     def rest(self, seconds: float) -> None:
-        """Let the machine alone for a while."""
+        """Leave the machine alone for a while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,24 +100,20 @@ class Pace:
 
 
 def pace(
-    size: int,
-    pattern: Pattern,
-    calls: Mapping[str, int],
-    per_call_s: Mapping[str, float],
-    *,
-    helpers: float,
-    data_sets: int,
+    size: int, pattern: Pattern, calibrated: Mapping[str, Calibration], *, data_sets: int
 ) -> Pace:
     """Choose calls, untimed calls and rounds for all arms together.
 
-    While others had their turn the caches went cold, and the first calls of a batch pay for that:
-    eight calls are slower each than sixteen, by 14 % where it was seen. So the same number for
-    everybody, however the calibration of each one came out.
+    While the other arms ran the caches went cold, and the first calls of a batch pay for that:
+    eight calls are slower each than sixteen, by 14 % where it was seen. So all arms get the same
+    number, whatever the calibration of each one found.
 
     Args:
-        calls: per batch, as each arm was calibrated by itself.
+        calibrated: each arm by itself.
         data_sets: that calls rotate through.
     """
+    calls = {name: found.calls for name, found in calibrated.items()}
+    per_call_s = {name: found.per_call_s for name, found in calibrated.items()}
     fastest = min(per_call_s.values())
     untimed = 0
     if pattern is Pattern.IDLE:
@@ -135,7 +131,7 @@ def pace(
         per_call_s=per_call_s,
         rounds=1,
         untimed=untimed,
-        helpers=helpers,
+        helpers=max(found.helpers for found in calibrated.values()),
     )
     idle_s = len(calls) * IDLE_CALLS * 2e-3 if pattern is Pattern.IDLE else 0.0
     fit = int(BLOCK_S / max(once.round_s + idle_s, 1e-9))
@@ -176,7 +172,7 @@ class Block:
         inner_s: seconds per call by the subject's own clock, where a variant has one.
     """
 
-    session: int
+    session: int = 0
     number: int
     size: int
     pattern: Pattern
@@ -187,7 +183,7 @@ class Block:
     helpers: Mapping[str, float]
     begin: Look
     end: Look
-    reason: str
+    reason: str = ""
     seconds: float
     inner_s: Mapping[str, tuple[float, ...]]
 
@@ -252,7 +248,6 @@ def run_block(
             )
     seconds = lab.now() - begin_s
     return Block(
-        session=0,
         number=number,
         size=pace.size,
         pattern=pace.pattern,
@@ -274,6 +269,5 @@ def run_block(
         },
         begin=begin,
         end=lab.look(),
-        reason="",
         seconds=seconds,
     )

@@ -1,8 +1,8 @@
 """`perfkit compare RUN RUN`: two finished runs, where they may be compared at all.
 
 Times of two days do not compare on a shared machine; ratios to a reference that was measured in the
-same blocks do, on the same machine with the same toolchain. Everything else is refused, with what
-differs. "Did my edit help?" is answered by `perfkit measure --against`, not here.
+same blocks do, on the same machine with the same toolchain. perfkit refuses anything else and names
+what differs. "Did my edit help?" is answered by `perfkit measure --against`, not here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 from perfkit.errors import StoreError, UsageError
+from perfkit.measure.ratios import mapped
 from perfkit.records import (
     ComparedSize,
     Interval,
@@ -48,22 +49,15 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
     earlier = {(r.workload, r.size, r.pattern): r for r in first.results}
     for result in second.results:
         known = earlier.pop((result.workload, result.size, result.pattern), None)
-        where = f"{result.workload} at {result.size} ({result.pattern})"
         if known is None:
-            notes.append(Note(id="only_after", text="measured in the later run only", where=where))
+            notes.append(_note("only_after", "only the later run measured it", result))
         elif known.speedup is None or result.speedup is None:
-            text = "has no reference, so nothing of it can be compared between runs"
-            notes.append(Note(id="no_reference", text=text, where=where))
+            text = "has no reference, so its times cannot be compared between runs"
+            notes.append(_note("no_reference", text, result))
         else:
             sizes.append(_compared(known, result, known.speedup, result.speedup))
-    notes += [
-        Note(
-            id="only_before",
-            text="measured in the earlier run only",
-            where=f"{r.workload} at {r.size} ({r.pattern})",
-        )
-        for r in earlier.values()
-    ]
+    only_before = "only the earlier run measured it"
+    notes += [_note("only_before", only_before, result) for result in earlier.values()]
     if not sizes:
         message = "the runs have no size with a speed-up in common"
         remedy = "measure the same sizes of a workload that has a reference"
@@ -71,23 +65,22 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
     return RunComparison(before=before.id, after=after.id, sizes=tuple(sizes), notes=tuple(notes))
 
 
+def _note(id_: str, text: str, result: SizeResult) -> Note:
+    where = f"{result.workload} at {result.size} ({result.pattern})"
+    return Note(id=id_, text=text, where=where)
+
+
 def _compared(
     known: SizeResult, result: SizeResult, before: Interval, after: Interval
 ) -> ComparedSize:
     """Ratio of two independent ratios, in logarithms."""
-    centre = math.log(after.estimate / before.estimate)
+    first, second = mapped(before, math.log), mapped(after, math.log)
+    centre = second.estimate - first.estimate
     floor = math.log1p(max(known.noise_floor or 0.0, result.noise_floor or 0.0))
-    below = math.hypot(
-        math.log(after.estimate / after.low), math.log(before.high / before.estimate)
-    )
-    above = math.hypot(
-        math.log(after.high / after.estimate), math.log(before.estimate / before.low)
-    )
-    change = Interval(
-        estimate=math.exp(centre),
-        low=math.exp(centre - below - floor),
-        high=math.exp(centre + above + floor),
-    )
+    below = math.hypot(second.estimate - second.low, first.high - first.estimate)
+    above = math.hypot(second.high - second.estimate, first.estimate - first.low)
+    logs = Interval(estimate=centre, low=centre - below - floor, high=centre + above + floor)
+    change = mapped(logs, math.exp)
     return ComparedSize(
         workload=result.workload,
         size=result.size,
@@ -102,7 +95,7 @@ def _compared(
 def _report(run: Run) -> MeasureReport:
     report = MEASUREMENT.load(run)
     if report.verdict is not MeasureVerdict.OK:
-        message = f"its verdict is `{report.verdict}`, so there is nothing to compare"
+        message = f"its verdict is `{report.verdict}`, so it has no figures to compare"
         raise UsageError(message, where=run.id, remedy="measure again on a quieter machine")
     return report
 
@@ -110,7 +103,7 @@ def _report(run: Run) -> MeasureReport:
 def _differing(
     first: Mapping[str, object], second: Mapping[str, object], names: Iterable[str], missing: object
 ) -> list[str]:
-    """A line for each name whose values differ; `missing` is shown where there is none."""
+    """A line for each name whose values differ; `missing` stands for one that is not there."""
     return [
         f"{name}: {first.get(name, missing)} | {second.get(name, missing)}"
         for name in names
@@ -126,7 +119,7 @@ def _refuse(before: Run, after: Run, differing: list[str], message: str, remedy:
 
 
 def refuse_other_machines(before: Run, after: Run) -> None:
-    """See that two runs come from one machine and toolchain.
+    """Check that two runs come from one machine and toolchain.
 
     Raises:
         UsageError: they do not.
@@ -155,7 +148,7 @@ def refuse_other_work(before: Run, after: Run, workloads: set[str]) -> None:
     differing = _differing(first, second, keys, None)
     differing += _differing(files, others, sorted(named & {*files, *others}), "not known")
     message = "the runs do different work"
-    remedy = "measure both with one config and the same files of workloads"
+    remedy = "measure both with the same config and the same workload files"
     _refuse(before, after, differing, message, remedy)
 
 

@@ -5,7 +5,7 @@ read: keys are a closed set, and mean and median are computed again from the raw
 no known layout is refused. A comparison with a *stored* earlier run is never used: see
 docs/measuring.md.
 
-Layout `criterion-0.8` (0.5 to 0.8 write it), below `$CRITERION_HOME/<directory_name>/new/`:
+The layout that criterion 0.5 to 0.8 write, below `$CRITERION_HOME/<directory_name>/new/`:
 
     benchmark.json  {"group_id":"g","function_id":null,"value_str":"1000","throughput":
                      {"Elements":1000},"full_id":"g/1000","directory_name":"g/1000","title":"g/1000"}
@@ -17,7 +17,9 @@ Layout `criterion-0.8` (0.5 to 0.8 write it), below `$CRITERION_HOME/<directory_
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
 
     from perfkit.config import Bench
     from perfkit.subject.cache import BenchBuild
-
-LAYOUT = "criterion-0.8"
 
 _CONFIDENCE = 0.95
 _NANOSECOND = 1e-9
@@ -101,21 +101,11 @@ _Layout = TypeVar("_Layout", bound=_Exactly)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CriterionResult:
-    """One benchmark as criterion measured it; seconds per iteration.
-
-    Attributes:
-        slope: None where criterion sampled flat, because iterations are long.
-        samples: how many batches it timed.
-        layout: the file layout that was recognised.
-    """
+    """One benchmark as criterion measured it; seconds per iteration."""
 
     id: str
     mean: Interval
     median: Interval
-    slope: Interval | None
-    samples: int
-    layout: str
-    directory: Path
 
 
 def run_bench(
@@ -137,27 +127,18 @@ def run_bench(
     store.remove_tree(folder)
     folder.mkdir(parents=True)
     environment = {**bench.environment, "CRITERION_HOME": str(folder)}
-    argv: list[str | Path] = [
-        bench.executable,
-        "--bench",
-        "--exact",
-        wanted,
-        "--noplot",
-        "--warm-up-time",
-        f"{min(_WARM_UP_S, seconds):g}",
-        "--measurement-time",
-        f"{seconds:g}",
-        "--sample-size",
-        str(_SAMPLES if seconds >= 1 else _SLOW_SAMPLES),
-        "--confidence-level",
-        str(_CONFIDENCE),
-    ]
-    process.run(
-        argv, env=environment, cwd=bench.directory, timeout_s=_TIMEOUT_S + _TIMEOUT_FACTOR * seconds
-    )
+    options = {
+        "--warm-up-time": f"{min(_WARM_UP_S, seconds):g}",
+        "--measurement-time": f"{seconds:g}",
+        "--sample-size": str(_SAMPLES if seconds >= 1 else _SLOW_SAMPLES),
+        "--confidence-level": str(_CONFIDENCE),
+    }
+    words = ["--exact", wanted, "--noplot", *itertools.chain.from_iterable(options.items())]
+    _run(bench, environment, *words, timeout_s=_TIMEOUT_S + _TIMEOUT_FACTOR * seconds)
     found = [result for result in read_results(folder) if result.id == wanted]
     if not found:
-        known = _listed(bench, environment)
+        listed = _run(bench, environment, "--list", timeout_s=_TIMEOUT_S).stdout
+        known = re.findall(r"^(.+): benchmark$", listed, re.MULTILINE)
         message = f"the bench `{config.target}` has no benchmark `{wanted}`"
         raise ConfigError(
             message + did_you_mean(wanted, known),
@@ -167,15 +148,11 @@ def run_bench(
     return found[0]
 
 
-def _listed(bench: BenchBuild, environment: Mapping[str, str]) -> list[str]:
-    done = process.run(
-        [bench.executable, "--bench", "--list"],
-        env=environment,
-        cwd=bench.directory,
-        timeout_s=_TIMEOUT_S,
-    )
-    suffix = ": benchmark"
-    return [line.removesuffix(suffix) for line in done.stdout.splitlines() if line.endswith(suffix)]
+def _run(
+    bench: BenchBuild, environment: Mapping[str, str], *words: str, timeout_s: float
+) -> process.Completed:
+    argv: list[str | Path] = [bench.executable, "--bench", *words]
+    return process.run(argv, env=environment, cwd=bench.directory, timeout_s=timeout_s)
 
 
 def read_results(directory: Path) -> list[CriterionResult]:
@@ -205,15 +182,7 @@ def read_result(directory: Path) -> CriterionResult:
         if not math.isclose(told.estimate, computed * _NANOSECOND, rel_tol=_TOLERANCE):
             message = f"its {name} is not the {name} of its own sample: the files changed meaning"
             raise _refused(place, message)
-    return CriterionResult(
-        id=benchmark.full_id,
-        mean=mean,
-        median=median,
-        slope=_interval(estimates.slope, place) if estimates.slope is not None else None,
-        samples=len(per_iteration),
-        layout=LAYOUT,
-        directory=directory,
-    )
+    return CriterionResult(id=benchmark.full_id, mean=mean, median=median)
 
 
 def _read(path: Path, layout: type[_Layout]) -> _Layout:

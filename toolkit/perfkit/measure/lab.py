@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING
 
 from perfkit import environment
 from perfkit.errors import WorkloadError
-from perfkit.measure import blocks, remarks, sentinels
+from perfkit.measure import blocks, sentinels
 from perfkit.measure.plan import BATCH_S, Arm
 from perfkit.subject.child import Worker, WorkerSpec, worker
 from perfkit.subject.workloads import data_sets_for
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from perfkit.measure.blocks import Pace
-    from perfkit.measure.plan import Plan
+    from perfkit.measure.plan import Plan, Variant
     from perfkit.measure.sentinels import Look
-    from perfkit.records import LoadedModule, Note, Pattern
+    from perfkit.records import LoadedModule, Pattern
     from perfkit.subject.child import Calibration, Timing
 
 WARM_S = 0.1
@@ -43,16 +43,6 @@ _LEAST_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """A set of fresh processes, ready to be timed."""
-
-    lab: WorkerLab
-    paces: tuple[Pace, ...]
-    loaded: tuple[LoadedModule, ...]
-    notes: tuple[Note, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """What looks at the machine for all sessions: the sentinels' process and the foreign load."""
 
@@ -61,16 +51,22 @@ class Watch:
 
 
 class WorkerLab:
-    """Times arms by asking their workers."""
+    """A set of fresh processes, one for each variant, that times arms by asking them.
 
-    def __init__(
-        self, workers: Mapping[str, Worker], watch: Watch, threads: int, ids: Mapping[Arm, str]
-    ) -> None:
-        self._workers = workers
+    Attributes:
+        threads: that the sentinels look with.
+        paces: of every size and pattern, when they are known.
+    """
+
+    def __init__(self, plan: Plan, running: Sequence[tuple[Variant, Worker]], watch: Watch) -> None:
+        self._plan = plan
+        self._running = running
+        self._workers = {variant.name: one for variant, one in running}
         self._watch = watch
-        self.threads = threads
-        self._ids = ids
+        self._ids: dict[Arm, str] = {}
         self._expected: dict[Arm, float] = {}
+        self.threads = plan.job.threads
+        self.paces: tuple[Pace, ...] = ()
 
     def time(self, arm: Arm, calls: int, *, untimed: int, cpu: int | None, first: int) -> Timing:
         """One batch in the arm's worker."""
@@ -105,13 +101,52 @@ class WorkerLab:
         """Resident bytes by variant."""
         return {name: one.memory_bytes() for name, one in self._workers.items()}
 
+    def loaded(self) -> tuple[LoadedModule, ...]:
+        """What each variant's process says that it loaded."""
+        return tuple(self._workers[variant.name].loaded for variant in self._plan.variants)
+
     def libraries(self) -> dict[str, str]:
-        """Versions of what the variants loaded beside the subject."""
+        """Versions of what the variants loaded besides the subject."""
         return {
             library: version
             for one in self._workers.values()
             for library, version in one.libraries().items()
         }
+
+    def prepare(self, size: int, seed: int) -> None:
+        """Make the inputs of one size.
+
+        Raises:
+            WorkloadError: the variants were given different ones.
+        """
+        plan, inputs = self._plan, set()
+        count = data_sets_for(size, plan.settings.data_sets)
+        for variant, one in self._running:
+            whose, workload = plan.work_of(variant)
+            which = variant.which
+            arm = one.prepare(workload, size, which=which, seed=seed, data_sets=count, name=whose)
+            inputs.add(one.inputs[arm])
+            for pattern in plan.patterns:
+                self._ids[Arm(variant=variant.name, size=size, pattern=pattern)] = arm
+        if len(inputs - {None}) > 1:
+            message = f"`{plan.job.workload.setup}` gave different inputs in different processes"
+            where = f"workload `{plan.job.name}` at size {format_count(size)}"
+            remedy = "make what setup(n, seed) returns depend on n and seed alone"
+            raise WorkloadError(message, where=where, remedy=remedy)
+
+    def pace(self, size: int, pattern: Pattern, known: dict[Arm, Calibration]) -> Pace:
+        """Find the calls per batch of each variant at one size."""
+        settings = self._plan.settings
+        calibrated: dict[str, Calibration] = {}
+        for name, one in self._workers.items():
+            self._plan.job.tell(f"calibrating {name} at {format_count(size)}")
+            key = Arm(variant=name, size=size, pattern=pattern)
+            warm_s = WARM_AGAIN_S if key in known else WARM_S
+            arm = self._ids[key]
+            one.calibrate(arm, batch_s=BATCH_S, warm_s=warm_s, limit_s=settings.time_limit_s)
+            calibrated[name] = known.setdefault(key, one.calibrated[arm])
+        count = data_sets_for(size, settings.data_sets)
+        return blocks.pace(size, pattern, calibrated, data_sets=count)
 
 
 @contextlib.contextmanager
@@ -124,7 +159,7 @@ def open_watch(plan: Plan) -> Iterator[Watch]:
 @contextlib.contextmanager
 def open_lab(
     plan: Plan, session: int, watch: Watch, known: dict[Arm, Calibration]
-) -> Iterator[Opened]:
+) -> Iterator[WorkerLab]:
     """Start fresh processes for a session, make their inputs and find their pace.
 
     Args:
@@ -136,7 +171,7 @@ def open_lab(
         SubjectMismatchError: a worker loaded another build than the one it was given.
     """
     seed = plan.job.seed + 1_000 * session
-    # Who comes first gets other memory than who comes last: in each session by lot.
+    # The first one gets other memory than the last one, so each session shuffles them.
     variants = list(plan.variants)
     random.Random(f"{plan.job.seed}/{session}/start").shuffle(variants)
     padding = "x" * ((session * 1_361) % 4_096)  # moves the stack by another amount each session
@@ -150,33 +185,17 @@ def open_lab(
         ]
         started = _start(stack, specs)
         stack.enter_context(watch.foreign.ours([one.pid for one in started]))
-        workers = {variant.name: one for variant, one in zip(variants, started, strict=True)}
-        ids: dict[Arm, str] = {}
+        lab = WorkerLab(plan, list(zip(variants, started, strict=True)), watch)
         for size in plan.sizes:
-            prepared = _prepare(plan, workers, size, seed)
-            ids.update(
-                {
-                    Arm(variant=n, size=size, pattern=p): arm
-                    for n, arm in prepared.items()
-                    for p in plan.patterns
-                }
-            )
-        lab = WorkerLab(workers, watch, plan.job.threads, ids)
-        paces = tuple(
-            _pace(plan, workers, ids, size, pattern, known)
-            for size in plan.sizes
-            for pattern in plan.patterns
+            lab.prepare(size, seed)
+        lab.paces = tuple(
+            lab.pace(size, pattern, known) for size in plan.sizes for pattern in plan.patterns
         )
-        if not any(pace.parallel for pace in paces):
-            lab.threads = 1  # nobody needs the others, and waking them takes time
+        if not any(pace.parallel for pace in lab.paces):
+            lab.threads = 1  # nothing needs the others, and waking them takes time
         while watch.foreign.cores() is None and sentinels.processor_seconds() is not None:
             lab.look()  # until half a second is known about other programs
-        yield Opened(
-            lab=lab,
-            paces=paces,
-            loaded=tuple(workers[variant.name].loaded for variant in plan.variants),
-            notes=tuple(remarks.overhead(plan, watch.watchman.loop_overhead(), paces)),
-        )
+        yield lab
 
 
 def _start(stack: contextlib.ExitStack, specs: Sequence[WorkerSpec]) -> list[Worker]:
@@ -198,63 +217,4 @@ def _watchman_spec(plan: Plan) -> WorkerSpec:
     """perfkit's own work in perfkit's own interpreter."""
     first = plan.variants[0].spec
     plain = environment.base_environment(first.environment, extra={})
-    return WorkerSpec(
-        python=Path(sys.executable),
-        root=None,
-        module=None,
-        expected_sha256=None,
-        environment=plain,
-        cwd=first.cwd,
-    )
-
-
-def _prepare(plan: Plan, workers: Mapping[str, Worker], size: int, seed: int) -> dict[str, str]:
-    """The arms of one size; all variants must have been given the same inputs."""
-    count = data_sets_for(size, plan.settings.data_sets)
-    by_name = {variant.name: variant for variant in plan.variants}
-    arms, inputs = {}, {}
-    for name, one in workers.items():
-        whose, workload = plan.work_of(by_name[name])
-        which = by_name[name].which
-        arm = one.prepare(workload, size, which=which, seed=seed, data_sets=count, name=whose)
-        arms[name] = arm
-        inputs[name] = one.inputs[arm]
-    known = {digest for digest in inputs.values() if digest is not None}
-    if len(known) > 1:
-        message = f"`{plan.job.workload.setup}` gave different inputs in different processes"
-        raise WorkloadError(
-            message,
-            where=f"workload `{plan.job.name}` at size {format_count(size)}",
-            remedy="make what setup(n, seed) returns depend on n and seed alone",
-        )
-    return arms
-
-
-def _pace(
-    plan: Plan,
-    workers: Mapping[str, Worker],
-    ids: Mapping[Arm, str],
-    size: int,
-    pattern: Pattern,
-    known: dict[Arm, Calibration],
-) -> Pace:
-    """Calls per batch of each variant at one size."""
-    limit_s = plan.settings.time_limit_s
-    calls, per_call, helpers = {}, {}, 0.0
-    for name, one in workers.items():
-        plan.job.tell(f"calibrating {name} at {format_count(size)}")
-        key = Arm(variant=name, size=size, pattern=pattern)
-        warm_s = WARM_AGAIN_S if key in known else WARM_S
-        one.calibrate(ids[key], batch_s=BATCH_S, warm_s=warm_s, limit_s=limit_s)
-        found = known.setdefault(key, one.calibrated[ids[key]])
-        calls[name] = found.calls
-        per_call[name] = found.per_call_s
-        helpers = max(helpers, found.helpers)
-    return blocks.pace(
-        size,
-        pattern,
-        calls,
-        per_call,
-        helpers=helpers,
-        data_sets=data_sets_for(size, plan.settings.data_sets),
-    )
+    return WorkerSpec(python=Path(sys.executable), environment=plain, cwd=first.cwd)

@@ -1,4 +1,4 @@
-"""What is to be measured: variants, arms, plan. How it is done is in `session.py`."""
+"""What to measure: variants, arms, plan. How to measure it is in `session.py`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BLOCK_LIMIT_S = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One of the things compared, in a worker process of its own.
+    """One of the things compared, in its own worker process.
 
     Attributes:
         name: unique in the plan.

@@ -1,5 +1,5 @@
-"""What a measurement noticed beside its figures, as notes: short calls, long rounds, variants that
-get slower or grow, references with threads of their own.
+"""What a measurement noticed besides its figures, as notes: short calls, long rounds, variants that
+get slower or grow, references that start threads.
 
 Nothing here decides a figure or a verdict.
 """
@@ -15,7 +15,7 @@ from perfkit.records import Note, Role
 from perfkit.units import format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from perfkit.measure.blocks import Pace
     from perfkit.measure.plan import Plan
@@ -25,7 +25,7 @@ OVERHEAD_SHARE = 0.1
 """Above this share of a call, perfkit's own loop is worth a note."""
 
 OWN_THREADS = 1.25
-"""A reference that uses this many times the cores it was given has threads of its own."""
+"""A reference that uses this many times the cores it was given starts threads itself."""
 
 OWN_SHARE = 0.2
 """So has one of a single thread when other threads use this share of its CPU time."""
@@ -37,50 +37,42 @@ DRIFT_LIMIT = 0.05
 DRIFT_P = 1e-4
 
 
-def overhead(plan: Plan, loop_s: float, paces: Sequence[Pace]) -> list[Note]:
+def overhead(plan: Plan, loop_s: float, paces: Sequence[Pace]) -> Iterator[Note]:
     """Calls so short that perfkit's loop is part of what is seen."""
-    notes = []
     for pace in paces:
         shortest = min(pace.per_call_s, key=lambda name: pace.per_call_s[name])
         share = loop_s / pace.per_call_s[shortest]
         if share > OVERHEAD_SHARE:
             text = (
-                f"a call of `{shortest}` takes {format_seconds(pace.per_call_s[shortest])}, of "
-                f"which perfkit's own loop is about {format_seconds(loop_s)}: ratios are nearer to "
-                "one than they are without it"
+                f"a call of `{shortest}` takes {format_seconds(pace.per_call_s[shortest])}; about "
+                f"{format_seconds(loop_s)} of it is perfkit's own loop, which moves ratios closer "
+                "to one"
             )
-            notes.append(Note(id="loop_overhead", text=text, where=plan.place(pace.size)))
-    return notes
+            yield Note(id="loop_overhead", text=text, where=plan.place(pace.size))
 
 
-def growth(plan: Plan, grown: Mapping[str, tuple[int, int]]) -> list[Note]:
+def growth(plan: Plan, grown: Mapping[str, tuple[int, int]]) -> Iterator[Note]:
     """Memory that stayed behind.
 
     Args:
         grown: bytes before and after of the process that grew most, by variant.
     """
-    return [
-        Note(
-            id="memory_grows",
-            text=f"the process of `{name}` grew by {(after - before) / (1 << 20):.0f} MiB while it "
-            "was timed",
-            where=plan.job.name,
-            remedy="look for objects that calls leave behind",
-        )
-        for name, (before, after) in grown.items()
-        if after - before > max(LEAK_BYTES, before // 4)
-    ]
+    for name, (before, after) in grown.items():
+        if after - before > max(LEAK_BYTES, before // 4):
+            mib = (after - before) / (1 << 20)
+            text = f"the process of `{name}` grew by {mib:.0f} MiB while it was timed"
+            remedy = "look for objects that calls leave behind"
+            yield Note(id="memory_grows", text=text, where=plan.job.name, remedy=remedy)
 
 
-def reference_threads(plan: Plan, points: Sequence[Point]) -> list[Note]:
+def reference_threads(plan: Plan, points: Sequence[Point]) -> Iterator[Note]:
     """Where the reference uses more threads than its pools were given: at some sizes only, when
     it begins to use them at a size.
     """
     reference = plan.of_role(Role.REFERENCE)
     if reference is None:
-        return []
+        return
     allowed = plan.settings.reference_threads
-    notes = []
     for point in points:
         done = [block for part in point.sessions for block in part]
         if not done:
@@ -90,34 +82,27 @@ def reference_threads(plan: Plan, points: Sequence[Point]) -> list[Note]:
         if cores <= OWN_THREADS * allowed and (allowed > 1 or helpers <= OWN_SHARE):
             continue
         text = (
-            f"the reference's pools were given {allowed} thread{'s' if allowed > 1 else ''}, but "
-            f"it used {cores:.1f} cores, {100 * helpers:.0f} % of it on other threads than the "
-            "calling one: it starts threads of its own"
+            f"the reference's pools may use {allowed} thread{'s' if allowed > 1 else ''}, but it "
+            f"used {cores:.1f} cores, {100 * helpers:.0f} % of that on other threads than the "
+            "calling one: it starts more threads itself"
         )
         remedy = "limit its threads in the reference function, or allow them: "
         remedy += "`measure.reference_threads`"
         where = plan.place(point.size, point.pattern)
-        notes.append(Note(id="reference_threads", text=text, where=where, remedy=remedy))
-    return notes
+        yield Note(id="reference_threads", text=text, where=where, remedy=remedy)
 
 
-def long_rounds(plan: Plan, paces: Sequence[Pace]) -> list[Note]:
+def long_rounds(plan: Plan, paces: Sequence[Pace]) -> Iterator[Note]:
     """Rounds so long that the two halves of a pair no longer see the same machine."""
-    return [
-        Note(
-            id="long_blocks",
-            text=f"a round takes {format_seconds(pace.round_s)}; over so long a time the machine "
-            "changes, so intervals are wider than they are for short calls",
-            where=plan.place(pace.size),
-        )
-        for pace in paces
-        if pace.too_long
-    ]
+    for pace in paces:
+        if pace.too_long:
+            text = f"a round takes {format_seconds(pace.round_s)}; the machine changes over so "
+            text += "long a time, so intervals are wider than those of short calls"
+            yield Note(id="long_blocks", text=text, where=plan.place(pace.size))
 
 
-def drifts(plan: Plan, points: Sequence[Point]) -> list[Note]:
-    """Variants that get slower as they run, seen beside perfkit's own work in the same blocks."""
-    notes = []
+def drifts(plan: Plan, points: Sequence[Point]) -> Iterator[Note]:
+    """Variants that get slower as they run, against perfkit's own work in the same blocks."""
     for point in points:
         for variant in plan.variants:
             series = [
@@ -128,9 +113,8 @@ def drifts(plan: Plan, points: Sequence[Point]) -> list[Note]:
             if p_value < DRIFT_P and moved > math.log1p(DRIFT_LIMIT):
                 text = (
                     f"`{variant.name}` gets slower as it runs: by "
-                    f"{100 * math.expm1(moved):.0f} % in the time of one set of processes"
+                    f"{100 * math.expm1(moved):.0f} % over the life of one set of processes"
                 )
                 remedy = "look for what calls leave behind: caches, lists, memory"
                 where = plan.place(point.size, point.pattern)
-                notes.append(Note(id="slows_down", text=text, where=where, remedy=remedy))
-    return notes
+                yield Note(id="slows_down", text=text, where=where, remedy=remedy)

@@ -6,6 +6,7 @@ What is compared is in `variants.py`, how it is timed in `session.py`.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +17,20 @@ from perfkit.measure import baseline, session
 from perfkit.measure.plan import quick
 from perfkit.measure.variants import same_work, variants_for, verify
 from perfkit.records import MeasureReport, MeasureVerdict, Note, Pattern
+from perfkit.subject import cache as builds
+from perfkit.subject import wheel
 from perfkit.subject.job import job_for
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from perfkit.config import Measure, Project
     from perfkit.measure.results import Measurement
     from perfkit.records import Build
     from perfkit.store import Run
     from perfkit.subject.builder import Builder
-    from perfkit.subject.job import Job, Progress
+    from perfkit.subject.job import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +63,9 @@ class MeasureOptions:
 def settings_for(project: Project, options: MeasureOptions) -> Measure:
     """The config's settings with what the command line replaces; the command line wins."""
     settings = quick(project.config.measure) if options.quick else project.config.measure
-    update: dict[str, float] = {}
-    if options.time_limit_s is not None:
-        update["time_limit_s"] = options.time_limit_s
-    if options.patience_s is not None:
-        update["patience_s"] = options.patience_s
-    return settings.model_copy(update=update)
+    asked = {"time_limit_s": options.time_limit_s, "patience_s": options.patience_s}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return settings.model_copy(update=given)
 
 
 def measure_command(
@@ -113,19 +113,14 @@ def measure_command(
         limit_s = settings.time_limit_s
         verified = verify(job, sizes, variants, limit_s=limit_s, across_threads=True)
         measured = session.measure(job, sizes, variants, patterns)
-        parts.append(_one_report(job, measured, verified.notes))
+        busy = measured.report.verdict is MeasureVerdict.BUSY
+        no_room = _no_room(name, measured) if busy else ()
+        notes = (*verified.notes, *measured.report.notes, *no_room)
+        parts.append(dataclasses.replace(measured.report, notes=notes))
     report = joined(parts, time.monotonic() - begin)
     if options.save_baseline is not None:
         baseline.save(project, cache, options.save_baseline, build)
     return report
-
-
-def _one_report(job: Job, measured: Measurement, verified: Sequence[Note]) -> MeasureReport:
-    """The report of one workload, with what its results and a busy machine have to say."""
-    notes = (*verified, *measured.report.notes)
-    if measured.report.verdict is MeasureVerdict.BUSY:
-        notes = (*notes, *_no_room(job.name, measured))
-    return dataclasses.replace(measured.report, notes=notes)
 
 
 def joined(parts: Sequence[MeasureReport], seconds: float) -> MeasureReport:
@@ -156,19 +151,16 @@ def joined(parts: Sequence[MeasureReport], seconds: float) -> MeasureReport:
     )
 
 
-def _no_room(workload: str, measured: Measurement) -> list[Note]:
-    """What stands in place of figures: how many blocks had room, and why the others had none."""
-    notes = []
+def _no_room(workload: str, measured: Measurement) -> Iterator[Note]:
+    """What replaces the figures: how many blocks had room, and why the others had none."""
     for point in measured.points:
         reasons = [block.reason for part in point.sessions for block in part if block.reason]
-        text = f"{point.valid_blocks} of {point.blocks} blocks had room, in {len(point.sessions)} "
-        text += f"of {point.wanted} sets of processes; each of them needs {point.least}"
-        if reasons:
-            text += f" (the last one without: {reasons[-1]})"
+        text = f"the machine had room for {point.valid_blocks} of {point.blocks} blocks, in "
+        text += f"{len(point.sessions)} of {point.wanted} sets of processes; each set needs "
+        text += f"{point.least}{f' (last block refused: {reasons[-1]})' if reasons else ''}"
         where = f"{workload} at {format_count(point.size)} ({point.pattern})"
-        remedy = "end what else runs here, or wait longer with --patience 120s"
-        notes.append(Note(id="no_room", text=text, where=where, remedy=remedy))
-    return notes
+        remedy = "stop other programs, or wait longer with --patience 120s"
+        yield Note(id="no_room", text=text, where=where, remedy=remedy)
 
 
 def _other(
@@ -186,33 +178,8 @@ def _other(
         if not path.is_file():
             message = "there is no such extension file"
             raise UsageError(message, where=str(path), remedy="name an existing file or revision")
-        return _from_file(project, path, builder, run)
+        # The Python files around it are the present build's: only the extension is compared.
+        copied = builds.copied(builder.build(), run.path("raw/against"))
+        shutil.copyfile(path, copied.module_file)
+        return wheel.described(copied.root, copied.module_file, f"file-{path.name}", copied.module)
     return builder.build(source=builder.revision(options.against))
-
-
-def _from_file(project: Project, path: Path, builder: Builder, run: Run) -> Build:
-    """Another extension file in the place of the one in a copy of the present build.
-
-    The Python files around it are those of the working tree: only the extension is compared.
-    """
-    import hashlib
-    import shutil
-
-    present = builder.build()
-    root = run.path("raw/against/root")
-    shutil.copytree(present.root, root)
-    module_file = root / present.module_file.relative_to(present.root)
-    shutil.copyfile(path, module_file)
-    return dataclasses.replace(
-        present,
-        key=f"file-{path.name}",
-        root=root,
-        module_file=module_file,
-        file_sha256=hashlib.sha256(module_file.read_bytes()).hexdigest(),
-        text_sha256="",
-        params={},
-        proofs=(),
-        opt_level="",
-        rustc=(),
-        build_s=0.0,
-    )

@@ -16,14 +16,14 @@ from perfkit.records import Interval, MeasureReport, MeasureVerdict, Note, Patte
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from perfkit.measure.blocks import Block
     from perfkit.measure.plan import Plan
     from perfkit.measure.stop import Ended
 
 LEAST_SESSIONS = 3
-"""Sessions that must have had room, where so many were asked for."""
+"""Sessions that must have had room, if at least this many were asked for."""
 
 LEAST_FLOOR = 0.005
 """No effect below half a percent is called a change, whatever the copies say."""
@@ -96,7 +96,7 @@ class Point:
         return statistics.exponentiated(self.log_ratio(a, b))
 
     def contended_ratio(self, a: str, b: str) -> Interval | None:
-        """The same ratio over the blocks that did *not* count, where there are enough of them."""
+        """The same ratio over the blocks that did *not* count, if there are enough of them."""
         values = [
             [block.log_ratio(b, a) for block in session if not block.valid]
             for session in self.sessions
@@ -140,7 +140,7 @@ def copies_agree(point: Point, a: str, copy: str, comparisons: int) -> bool:
     differences = point.differences(copy, a)
     try:
         found = statistics.over_sessions(differences, confidence)
-    except ValueError:  # too few blocks for so much confidence: then all of them have to agree
+    except ValueError:  # too few blocks for this confidence: then all of them have to agree
         values = [d for session in differences for d in session]
         middle = statistics.over_sessions(differences).estimate
         found = Interval(estimate=middle, low=min(values), high=max(values))
@@ -178,9 +178,9 @@ class Measurement:
         raise UsageError(message)
 
     def refusal(self) -> MachineBusyError:
-        """The error that says that there was no room, with the histogram in place of a figure."""
+        """The error for a machine without room, with a histogram instead of a figure."""
         what, found = "were free", self.report.effective_cores
-        # A whole core at the least: what others used may come out as nothing, or below.
+        # At least a whole core: what others used may come out as nothing, or below.
         most = float(max(self.threads, 1))
         if self.report.foreign_cores:
             what, found = "other programs used", self.report.foreign_cores
@@ -188,7 +188,7 @@ class Measurement:
         return MachineBusyError(
             "the machine had no room for the measurement",
             details=f"cores that {what}, by block:\n{sentinels.histogram(found, most * 1.25)}",
-            remedy="end what else runs here, or wait longer with --patience 120s",
+            remedy="stop other programs, or wait longer with --patience 120s",
         )
 
 
@@ -196,7 +196,7 @@ def judge(plan: Plan, points: Sequence[Point], seen: MeasureReport) -> Measureme
     """Draw the verdict from the blocks: busy, untrusted, unchecked or ok.
 
     Args:
-        seen: what is known beside the blocks; its verdict and results are replaced.
+        seen: what is known besides the blocks; its verdict and results are replaced.
     """
     subject = plan.variants[0].name
     copy = plan.of_role(Role.COPY)
@@ -262,19 +262,15 @@ def size_result(plan: Plan, point: Point, verdict: MeasureVerdict) -> SizeResult
     )
 
 
-def _lost_notes(plan: Plan, points: Sequence[Point]) -> list[Note]:
+def _lost_notes(plan: Plan, points: Sequence[Point]) -> Iterator[Note]:
     """Sessions that do not count, because the machine had no room for them."""
-    return [
-        Note(
-            id="lost_sessions",
-            text=f"the machine had room for {len(point.usable)} of {point.wanted} sets of "
-            "processes only; the interval is over those",
-            where=plan.place(point.size, point.pattern),
-            remedy="measure again when it is quieter",
-        )
-        for point in points
-        if len(point.usable) < point.wanted
-    ]
+    for point in points:
+        if len(point.usable) < point.wanted:
+            text = f"the machine had room for only {len(point.usable)} of {point.wanted} sets of "
+            text += "processes; the interval covers only those"
+            where = plan.place(point.size, point.pattern)
+            remedy = "measure again when the machine is quieter"
+            yield Note(id="lost_sessions", text=text, where=where, remedy=remedy)
 
 
 def _differs(plan: Plan, point: Point, subject: str, copy: str) -> Note:
@@ -283,10 +279,6 @@ def _differs(plan: Plan, point: Point, subject: str, copy: str) -> Note:
         f"two processes with the same build differ by {100 * (found.estimate - 1):+.2f} % "
         f"[{100 * (found.low - 1):+.2f}, {100 * (found.high - 1):+.2f}]"
     )
-    return Note(
-        id="copies_differ",
-        text=text,
-        where=plan.place(point.size, point.pattern),
-        remedy=f"measure again, or with more than {plan.settings.sessions} sets of processes: "
-        "`measure.sessions` in the config",
-    )
+    remedy = f"measure again, or set `measure.sessions` to more than {plan.settings.sessions}"
+    where = plan.place(point.size, point.pattern)
+    return Note(id="copies_differ", text=text, where=where, remedy=remedy)

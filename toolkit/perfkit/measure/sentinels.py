@@ -1,4 +1,4 @@
-"""Was the machine free? perfkit's own fixed work and the system's counters say so, and only they
+"""Was the machine free? perfkit's own fixed work and the system's counters answer, and only they
 decide which blocks count: a rule that looked at the code under test would bias the comparison.
 
 What a block is, and what follows from a block that does not count, is known elsewhere.
@@ -11,10 +11,10 @@ import resource
 import time
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,8 +32,6 @@ FOREIGN_CORES = 0.25
 FOREIGN_WINDOW_S = 0.5
 """The system counts CPU time in ticks of 10 ms: over half a second one core is 50 of them."""
 
-_STAT = Path("/proc/stat")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
@@ -43,7 +41,7 @@ class Look:
         one_s: perfkit's fixed work on one thread, seconds.
         all_s: the same work on each of `threads` threads at once, seconds.
         threads: how many.
-        foreign_cores: cores that other programs used around it; None where it is not known.
+        foreign_cores: cores that other programs used around it; None if not known.
     """
 
     one_s: float
@@ -68,14 +66,11 @@ class Gate:
 
     threads: int
     cores: int
-    cores_share: float = CORES_SHARE
-    slow_factor: float = SLOW_FACTOR
-    foreign_cores: float = FOREIGN_CORES
 
     @property
     def room(self) -> float:
-        """Cores that others may use: one is kept spare for the system beside the subject's."""
-        return max(self.foreign_cores, float(self.cores - self.threads - 1))
+        """Cores that others may use: one besides the subject's is kept spare for the system."""
+        return max(FOREIGN_CORES, float(self.cores - self.threads - 1))
 
     def reason_against(self, ends: Sequence[Look], usual_s: float, *, parallel: bool) -> str:
         """Why a block between these looks does not count, or nothing.
@@ -87,10 +82,10 @@ class Gate:
                 the measurement began.
         """
         effective = min(end.effective_cores for end in ends)
-        if parallel and self.threads > 1 and effective < self.cores_share * self.threads:
+        if parallel and self.threads > 1 and effective < CORES_SHARE * self.threads:
             return f"{effective:.2f} of {self.threads} cores"
         slowest = max(end.one_s for end in ends)
-        if slowest > self.slow_factor * usual_s:
+        if slowest > SLOW_FACTOR * usual_s:
             return f"{slowest / usual_s:.2f} times slower than usual"
         for end in ends:
             if end.foreign_cores is not None and end.foreign_cores > self.room:
@@ -110,27 +105,13 @@ class Usual:
         return float(np.quantile(self._seen, 0.1))
 
 
-def processor_seconds(path: Path = _STAT) -> float | None:
-    """CPU time of all programs since the start of the machine, or None where nobody counts it.
-
-    Grammar of the first line: `cpu  user nice system idle iowait irq softirq steal …`, in ticks.
-    """
+def processor_seconds() -> float | None:
+    """CPU time of all programs since the machine started; None if the system does not count it."""
     try:
-        with path.open(encoding="ascii") as stream:
-            words = stream.readline().split()
-        user, nice, system, _idle, _wait, irq, soft = (int(word) for word in words[1:8])
-    except (OSError, ValueError):
+        spent = psutil.cpu_times()
+        return spent.user + spent.nice + spent.system + spent.irq + spent.softirq
+    except (AttributeError, OSError, ValueError):
         return None
-    return (user + nice + system + irq + soft) * _TICK_S
-
-
-def _tick_seconds() -> float:
-    import os
-
-    return 1.0 / os.sysconf("SC_CLK_TCK")
-
-
-_TICK_S = _tick_seconds()
 
 
 def process_seconds(pid: int) -> float | None:
@@ -148,7 +129,7 @@ def ended_seconds() -> float:
 
 
 class ForeignLoad:
-    """Cores used by programs that are not ours, over the last half second.
+    """Cores that other programs than ours used over the last half second.
 
     Processes of ours come and go while it counts: what one used before it was named, and after it
     ended, is ours as well.

@@ -40,10 +40,13 @@ class _State:
 
     pace: Pace
     looks: Looks
-    least: int
     done: list[Block] = field(default_factory=list)
     spent_s: float = 0.0
     stop: Ended | None = None
+
+    @property
+    def valid(self) -> int:
+        return sum(block.valid for block in self.done)
 
     def point(self) -> Point:
         return results.Point(
@@ -51,7 +54,7 @@ class _State:
             pattern=self.pace.pattern,
             sessions=(tuple(self.done),),
             stop=self.stop,
-            least=self.least,
+            least=self.looks.first,
         )
 
 
@@ -150,22 +153,25 @@ def run_session(
     progress = plan.job.progress
     states = [_state(plan, pace) for pace in paces]
     last: Look | None = None
-    while any(state.stop is None for state in states):
-        turn = [state for state in states if state.stop is None]
+    busy = False
+    while not busy and (turn := [state for state in states if state.stop is None]):
         chance.shuffle(turn)
         for state in turn:
             if last is None:
                 last = hands.look()
                 machine.usual.see(last)
             begin_s = hands.now()
-            arms = [_arm(variant, state.pace) for variant in plan.variants]
+            pace = state.pace
+            arms = [
+                Arm(variant=variant.name, size=pace.size, pattern=pace.pattern)
+                for variant in plan.variants
+            ]
             block = blocks.run_block(
-                hands, arms, state.pace, chance, machine.cores, last, len(state.done)
+                hands, arms, pace, chance, machine.cores, last, len(state.done)
             )
             last = block.end
-            block = replace(
-                block, session=session, reason=machine.reason_against(block, plan, state.pace)
-            )
+            reason = machine.reason_against(block, plan, pace)
+            block = replace(block, session=session, reason=reason)
             now = hands.now()
             state.done.append(block)
             state.spent_s += now - begin_s
@@ -175,12 +181,12 @@ def run_session(
             progress(*_told(plan, states, state, session))
             pauses = machine.patience.pauses
             if not machine.has_room(hands, progress, ended=False):
-                journal.flush()
-                return SessionResult(points=tuple(s.point() for s in states), busy=True)
+                busy = True
+                break
             if machine.patience.pauses > pauses:
                 last = None
     journal.flush()
-    busy = not machine.has_room(hands, progress, ended=True)
+    busy = busy or not machine.has_room(hands, progress, ended=True)
     return SessionResult(points=tuple(state.point() for state in states), busy=busy)
 
 
@@ -202,7 +208,6 @@ def _state(plan: Plan, pace: Pace) -> _State:
     least = math.ceil(wanted / count)
     return _State(
         pace=pace,
-        least=least,
         looks=Looks(
             first=least,
             most=max(math.ceil(settings.max_blocks / count), least),
@@ -213,12 +218,8 @@ def _state(plan: Plan, pace: Pace) -> _State:
     )
 
 
-def _arm(variant: Variant, pace: Pace) -> Arm:
-    return Arm(variant=variant.name, size=pace.size, pattern=pace.pattern)
-
-
 def _decide(plan: Plan, state: _State) -> None:
-    valid = sum(block.valid for block in state.done)
+    valid = state.valid
     widest = None
     if state.looks.due(valid):
         first, *others = (variant.name for variant in plan.variants)
@@ -229,11 +230,10 @@ def _decide(plan: Plan, state: _State) -> None:
 
 
 def _told(plan: Plan, states: Sequence[_State], state: _State, session: int) -> tuple[str, float]:
-    """The live line: where it stands, and how much of the time is used up at the most."""
-    valid = sum(block.valid for block in state.done)
+    """The live line: where it stands, and at most how much of the time is used up."""
     shares = [1.0 if one.stop else min(one.spent_s / one.looks.time_limit_s, 1.0) for one in states]
     size = format_count(state.pace.size)
-    text = f"{plan.job.name} {size}: {valid} of {len(state.done)} blocks count"
+    text = f"{plan.job.name} {size}: {state.valid} of {len(state.done)} blocks count"
     count = plan.settings.sessions
     return text, (session % count + sum(shares) / len(shares)) / count
 
@@ -266,8 +266,8 @@ def measure_plan(plan: Plan) -> Measurement:
         if again.report.verdict is not MeasureVerdict.BUSY:
             repeated = Note(
                 id="measured_twice",
-                text="two processes with the same build differed, so everything was measured once "
-                "more in fresh ones; the figures are from the second time",
+                text="two processes with the same build differed, so perfkit measured everything "
+                "again in fresh ones; the figures are from the second time",
                 where=plan.job.name,
             )
             report = replace(again.report, notes=(repeated, *again.report.notes))
@@ -289,35 +289,36 @@ def _attempt(plan: Plan, first_session: int) -> Measurement:
     known: dict[Arm, Calibration] = {}
     seen = MeasureReport(verdict=MeasureVerdict.BUSY, noise_floor=None, results=())
     with lab.open_watch(plan) as watch:
+        loop_s = watch.watchman.loop_overhead()
         for session in range(first_session, first_session + plan.settings.sessions):
-            with lab.open_lab(plan, session, watch, known) as opened:
-                memory = opened.lab.memory()
-                begin = opened.lab.now()
+            with lab.open_lab(plan, session, watch, known) as hands:
+                memory = hands.memory()
+                begin = hands.now()
                 try:
                     result = run_session(
-                        plan, opened.lab, opened.paces, machine, session=session, journal=journal
+                        plan, hands, hands.paces, machine, session=session, journal=journal
                     )
                 finally:
                     journal.flush()
-                seconds = seen.seconds + opened.lab.now() - begin
-                _compare_memory(grown, memory, opened.lab.memory())
+                seconds = seen.seconds + hands.now() - begin
+                _compare_memory(grown, memory, hands.memory())
                 seen = replace(
-                    seen, seconds=seconds, loaded=opened.loaded, libraries=opened.lab.libraries()
+                    seen, seconds=seconds, loaded=hands.loaded(), libraries=hands.libraries()
                 )
             for point in result.points:
                 found.setdefault((point.size, point.pattern), []).append(point)
-            long_rounds = remarks.long_rounds(plan, opened.paces)
-            noticed.update(dict.fromkeys((*opened.notes, *long_rounds)))
+            told = remarks.overhead(plan, loop_s, hands.paces)
+            noticed.update(dict.fromkeys((*told, *remarks.long_rounds(plan, hands.paces))))
             if result.busy:
                 break
     points = tuple(results.joined(parts, plan.settings.sessions) for parts in found.values())
-    told = (
+    notes = (
         *noticed,
         *remarks.growth(plan, grown),
         *remarks.reference_threads(plan, points),
         *remarks.drifts(plan, points),
     )
-    return results.judge(plan, points, replace(seen, notes=told))
+    return results.judge(plan, points, replace(seen, notes=notes))
 
 
 def _compare_memory(

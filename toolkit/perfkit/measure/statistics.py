@@ -7,6 +7,7 @@ same answer with the sign turned; `exponentiated` makes a ratio of one.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ LEAST_VALUES = 6
 """Below six values no rank interval reaches 95 %: the extremes of five cover 93.75 %."""
 
 LEAST_MEDIANS = 4
-"""From so many sessions on, their medians alone carry the interval: Student's factor is 3.2 for
+"""From this many sessions on, their medians alone carry the interval: Student's factor is 3.2 for
 four, 4.3 for three and 12.7 for two."""
 
 AUTOCORRELATION_LIMIT = 0.2
@@ -81,10 +82,9 @@ def merged(values: Sequence[float], least: int = LEAST_VALUES) -> list[float]:
 def _student(medians: Sequence[float], confidence: float) -> tuple[float, float]:
     """Student's interval for the mean of session medians."""
     values = np.array(medians)
-    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * float(
-        stats.sem(values, ddof=1)
-    )
-    return float(values.mean()) - half, float(values.mean()) + half
+    factor = stats.t.ppf((1 + confidence) / 2, len(values) - 1)
+    mean, half = float(values.mean()), float(factor) * float(stats.sem(values))
+    return mean - half, mean + half
 
 
 def log_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
@@ -93,10 +93,8 @@ def log_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -
     """
     series = merged(differences)
     found = rank_interval(series, confidence)
-    centre = float(np.median(np.asarray(differences)))
-    return Interval(
-        estimate=min(max(centre, found.low), found.high), low=found.low, high=found.high
-    )
+    centre = float(np.clip(np.median(np.asarray(differences)), found.low, found.high))
+    return dataclasses.replace(found, estimate=centre)
 
 
 def over_sessions(sessions: Sequence[Sequence[float]], confidence: float = CONFIDENCE) -> Interval:

@@ -32,7 +32,7 @@ SAME_WORK = ("setup", "reference")
 def variants_for(
     job: Job, *, against: Build | None = None, other: str | None = None
 ) -> tuple[Variant, ...]:
-    """The subject, its byte copy, the reference in a process of its own, and the baseline.
+    """The subject, its byte copy, the reference in its own process, and the baseline.
 
     Args:
         against: another build, to be the baseline.
@@ -44,20 +44,17 @@ def variants_for(
         Variant(name=COPY, role=Role.COPY, spec=copy),
     ]
     found += reference_of(job)
-    if against is not None:
-        spec = job.spec(against)
-        if against.root != job.build.root and not against.rustc:
+    if against is not None or other is not None:
+        spec, workload = job.spec(against), other if against is None else None
+        if against is not None and against.root != job.build.root and not against.rustc:
             # A wheel from elsewhere need not have the getter that the config names.
             spec = dataclasses.replace(spec, getter=None)
-        found.append(Variant(name=BASELINE, role=Role.BASELINE, spec=spec))
-    elif other is not None:
-        spec = job.spec()
-        found.append(Variant(name=BASELINE, role=Role.BASELINE, spec=spec, workload=other))
+        found.append(Variant(name=BASELINE, role=Role.BASELINE, spec=spec, workload=workload))
     return tuple(found)
 
 
 def reference_of(job: Job) -> list[Variant]:
-    """The reference in a process of its own, where the workload has one."""
+    """The reference in its own process, if the workload has one."""
     if job.workload.reference is None:
         return []
     spec = spec_for(job.project, job.build, threads=job.settings.reference_threads)
@@ -65,7 +62,7 @@ def reference_of(job: Job) -> list[Variant]:
 
 
 def same_work(project: Project, name: str, other: str) -> None:
-    """See that another workload can be measured in the blocks of the one named first.
+    """Check that another workload can be measured in the blocks of the one named first.
 
     Raises:
         UsageError: there is none of that name, or it does not do the same work.
@@ -88,7 +85,7 @@ def same_work(project: Project, name: str, other: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """Results that are right, with what is to be known about them.
+    """Results that are right, with notes about them.
 
     Attributes:
         digests: hash of the first variant's result by size; None for types without known bits.

@@ -94,7 +94,7 @@ class CargoFlamegraph:
         if bench is None:
             message = f"the workload `{request.job.name}` has no criterion bench"
             raise ConfigError(message, remedy="give it a `bench` in the config")
-        built = request.job.builder.bench(profile=Profile.PROFILING, workload=request.job.name)
+        built = request.job.builder.bench(request.job.name, profile=Profile.PROFILING)
         rate, cost = _cost(request, run)
         data = run.path(f"raw/{request.label}.bench.data")
         own = run.path(f"raw/{request.label}.cargo-flamegraph.svg")

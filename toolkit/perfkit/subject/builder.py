@@ -1,14 +1,13 @@
 """Building the subject: from a tree and parameter values to an unpacked, proved, cached extension.
 
 Here is the builder that others use. Which build is wanted is in `recipe.py`, how it is compiled in
-`compile.py`, what is proved then in `proof.py`, and where it is kept in `cache.py`. Nothing here
+`compile.py`, what is then proved in `proof.py`, and where it is kept in `cache.py`. Nothing here
 runs the subject.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -34,9 +33,9 @@ _ATTEMPTS = 4
 
 _AS_IT_IS = Note(
     id="wheel_as_it_is",
-    text="the subject is a wheel that was not built here: its flags are not known, and frames have "
-    "names only where its own symbols give them",
-    remedy="name its sources by subject.manifest, so that a build with symbols can be profiled",
+    text="perfkit did not build this wheel: its flags are unknown, and a frame has a name only if "
+    "the wheel's own symbols give it one",
+    remedy="set subject.manifest to its sources, so that perfkit can profile a build with symbols",
 )
 
 
@@ -46,7 +45,7 @@ class Builder:
     Args:
         project: the configuration in force.
         cache: from `store.cache_directory`.
-        progress: told in a few words what is going on.
+        progress: told in a few words what happens.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class Builder:
         """
         place = self._place
         if not place.is_git:
-            message = f"there is no revision {name!r}: the project is not a git repository"
+            message = f"there is no revision {name!r}, because the project is not a git repository"
             raise UsageError(message, where=str(place.tree_root), remedy="name a wheel instead")
         with self._locked():
             tree = shadow.revision_tree(
@@ -112,20 +111,13 @@ class Builder:
         return shadow.with_ignored(tree, self._planner.users_tree())
 
     def bench(
-        self,
-        params: Mapping[str, Value] | None = None,
-        *,
-        profile: Profile = Profile.RELEASE,
-        workload: str | None = None,
-        source: SourceTree | None = None,
+        self, workload: str | None = None, *, profile: Profile = Profile.RELEASE
     ) -> BenchBuild:
         """Build a workload's criterion bench, without running it.
 
         Args:
-            params: as in `build`.
+            workload: whose bench; that of the first workload when None.
             profile: as in `build`.
-            workload: whose bench; of the first workload that has one when None.
-            source: as in `build`.
 
         Raises:
             ConfigError: the workload has no bench.
@@ -134,7 +126,7 @@ class Builder:
         chosen = self._planner.bench_of(workload)
         return self._made(
             cache.BenchBuild,
-            lambda: self._planner.recipe(params or {}, profile, source, bench=chosen),
+            lambda: self._planner.recipe({}, profile, None, bench=chosen),
             Compiler.bench,
         )
 
@@ -150,14 +142,11 @@ class Builder:
         if known is not None and known.file_sha256 == build.file_sha256:
             return known
         with self._locked(), cache.scratch(self._place) as folder:
-            shutil.copytree(build.root, folder / "root")
-            copied = cache.moved(build, folder / "root").module_file
-            if wheel.file_hash(copied) != build.file_sha256:
+            copied = replace(cache.copied(build, folder), key=key)
+            if wheel.file_hash(copied.module_file) != build.file_sha256:
                 message = "the copy of a build differs from the build"
                 raise BuildError(message, where=str(build.module_file), remedy="check the disk")
-            made = replace(cache.moved(build, entry / "root"), key=key)
-            cache.keep(self._place, folder, made, {"copy_of": build.key})
-        return made
+            return cache.keep(entry, folder, copied, {"copy_of": build.key})
 
     def from_wheel(self, path: Path) -> Build:
         """Unpack a wheel that was not built here; its parameters and flags are not known.
@@ -173,9 +162,9 @@ class Builder:
         if known is not None:
             return known
         with self._locked(), cache.scratch(self._place) as folder:
-            build = wheel.take(path, folder, entry, self._project.config.subject.module)
-            cache.keep(self._place, folder, build, {"wheel": path})
-        return build
+            module = self._project.config.subject.module
+            build = wheel.take(path, folder / "root", entry.name, module)
+            return cache.keep(entry, folder, build, {"wheel": path})
 
     @property
     def _place(self) -> Place:
@@ -214,11 +203,9 @@ class Builder:
 
     def _find(self, kind: type[Made], recipe: Recipe) -> Made | None:
         """The build of a recipe, if one is there whose sources were the same where it counts."""
-        for entry in sorted(self._place.builds.glob(f"{recipe.base}-*")):
-            found = self._load(kind, entry, recipe.tree)
-            if found is not None:
-                return found
-        return None
+        entries = sorted(self._place.builds.glob(f"{recipe.base}-*"))
+        found = (self._load(kind, entry, recipe.tree) for entry in entries)
+        return next(filter(None, found), None)
 
     def _load(self, kind: type[Made], entry: Path, tree: SourceTree | None = None) -> Made | None:
         """A build from the cache; None if there is none, or it is damaged or of another tree."""

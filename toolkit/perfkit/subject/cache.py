@@ -20,7 +20,7 @@ import psutil
 
 from perfkit import environment, store
 from perfkit.errors import BuildError, ConfigError, StoreError
-from perfkit.records import Build, Profile, Value  # `from_json` reads the annotations
+from perfkit.records import Build, Profile
 from perfkit.subject import cargo, shadow, wheel
 from perfkit.subject.inputs import Inputs
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from perfkit.config import Project
 
 LOCK_TIMEOUT_S = 3600.0
-"""As long as a build may take: a lock that is held longer is held by something that hangs."""
+"""As long as a build may take: whatever holds the lock for longer hangs."""
 
 BUILD_FILE = "build.json"
 
@@ -49,25 +49,16 @@ class BenchBuild:
         directory: the bench's crate in the copied tree: where cargo would start it.
         manifest: its Cargo.toml there.
         environment: whole environment for starting it, libpython's folder included if it needs it.
-        arguments: what follows `cargo bench` to build it again, for tools that call cargo.
-        cargo_environment: whole environment for such a tool.
-        build_s: wall clock of the build, seconds; of the original one where it came from the cache.
     """
 
     key: str
     executable: Path
     file_sha256: str
-    profile: Profile
-    params: Mapping[str, Value]
-    opt_level: str
     rustc: tuple[str, ...]
     directory: Path
     manifest: Path
     environment: Mapping[str, str]
-    arguments: tuple[str, ...]
-    cargo_environment: Mapping[str, str]
-    build_s: float
-    cached: bool
+    cached: bool = False
 
 
 Made = TypeVar("Made", Build, BenchBuild)
@@ -106,7 +97,7 @@ def project_folder(project: Project, cache: Path) -> Path:
 
 
 def find_place(project: Project, cache: Path) -> Place:
-    """Find out what is to be copied, and where to.
+    """Find out what to copy, and where to.
 
     Raises:
         ConfigError: the crate, its workspace or the config is outside the tree.
@@ -119,7 +110,7 @@ def find_place(project: Project, cache: Path) -> Place:
     )
     root, is_git, copy = project.root.resolve(), False, folder / "shadow"
     if subject.wheel is None:  # a wheel is neither copied nor built
-        members = cargo.workspace_root(project.manifest, base)
+        members = cargo.workspace(project.manifest, base).workspace_root
         found, is_git = shadow.tree_root(members, base)
         if is_git:
             root = found
@@ -149,7 +140,7 @@ def _copy_folder(base: Path, root: Path, variables: Mapping[str, str]) -> Path:
     foreign = [file for file in own if file not in above_tree]
     if foreign:
         message = "a cargo configuration above perfkit's cache would change every build"
-        remedy = "set PERFKIT_CACHE_DIR to a folder that it does not hold for"
+        remedy = "set PERFKIT_CACHE_DIR to a folder outside its reach"
         raise BuildError(message, where=str(foreign[0]), remedy=remedy)
     folder = base
     missing = [file for file in above_tree if file not in own]
@@ -197,8 +188,8 @@ def _acquire(stream: IO[bytes], progress: Callable[[str], None]) -> None:
         except BlockingIOError:
             pass
         except OSError as error:
-            message = f"the cache's file system has no locks: {error.strerror}"
-            remedy = "set PERFKIT_CACHE_DIR to a folder on another one"
+            message = f"the cache's file system does not support locks: {error.strerror}"
+            remedy = "set PERFKIT_CACHE_DIR to a folder on another file system"
             raise StoreError(message, where=stream.name, remedy=remedy) from error
         else:
             return
@@ -207,7 +198,7 @@ def _acquire(stream: IO[bytes], progress: Callable[[str], None]) -> None:
             told = True
         if time.monotonic() > deadline:
             message = f"another build of this project has not ended for {LOCK_TIMEOUT_S:g} s"
-            remedy = f"see what still runs, and end it: {_users(stream.name)}"
+            remedy = f"end what still runs: {_users(stream.name)}"
             raise BuildError(message, where=stream.name, remedy=remedy)
         time.sleep(_POLL_S)
 
@@ -238,18 +229,17 @@ def scratch(place: Place) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def keep(
-    place: Place, folder: Path, build: Build | BenchBuild, facts: Mapping[str, object]
-) -> None:
-    """Make a folder from `scratch` the cache entry of a build, in place of an earlier one."""
-    write(folder, build, facts)
-    store.remove_tree(place.builds / build.key)
-    folder.rename(place.builds / build.key)
+def keep(entry: Path, folder: Path, build: Made, facts: Mapping[str, object]) -> Made:
+    """Make a folder the cache entry of the build in it, in place of an earlier one.
 
-
-def write(folder: Path, build: Build | BenchBuild, facts: Mapping[str, object]) -> None:
-    """Write a build's record with what led to it."""
+    Returns:
+        The build in its entry.
+    """
+    build = moved(build, folder, entry)
     store.write_whole(folder / BUILD_FILE, store.dump_json({"build": build, **facts}))
+    store.remove_tree(entry)
+    folder.rename(entry)
+    return build
 
 
 def load(kind: type[Made], folder: Path) -> Made:
@@ -262,7 +252,7 @@ def load(kind: type[Made], folder: Path) -> Made:
     build = store.from_json(kind, store.read_json(file).get("build"), where=str(file))
     binary = build.module_file if isinstance(build, Build) else build.executable
     if not binary.is_file() or wheel.file_hash(binary) != build.file_sha256:
-        message = "has another hash than the build that was kept"
+        message = "does not have the hash of the build that was kept"
         raise StoreError(message, where=str(binary))
     return dataclasses.replace(build, cached=True)
 
@@ -277,10 +267,20 @@ def inputs_of(folder: Path) -> Inputs:
     return store.from_json(Inputs, store.read_json(file).get("inputs"), where=str(file))
 
 
-def moved(build: Build, root: Path) -> Build:
+def moved(build: Made, folder: Path, entry: Path) -> Made:
     """A build whose folder is another one."""
-    module_file = root / build.module_file.relative_to(build.root)
-    return dataclasses.replace(build, root=root, module_file=module_file)
+    if isinstance(build, Build):
+        root, module_file = (
+            entry / path.relative_to(folder) for path in (build.root, build.module_file)
+        )
+        return dataclasses.replace(build, root=root, module_file=module_file)
+    return dataclasses.replace(build, executable=entry / build.executable.relative_to(folder))
+
+
+def copied(build: Build, folder: Path) -> Build:
+    """A byte copy of a build's files, in `root` of a folder."""
+    shutil.copytree(build.root, folder / "root")
+    return moved(build, build.root, folder / "root")
 
 
 def newest(builds: Path) -> tuple[Build, float] | None:

@@ -17,7 +17,6 @@ import pydantic
 
 from perfkit import process, store
 from perfkit.errors import ConfigError, UnreadableOutputError
-from perfkit.subject import cfg
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -159,27 +158,12 @@ def toolchain(folder: Path, shadow: Path, environment: Mapping[str, str]) -> Too
     version = ask(folder, "-vV")
     pinned: dict[str, str] = {}
     if ask(shadow, "-vV") != version:
-        name = Path(ask(folder, "--print", "sysroot")).name
-        pinned = {"RUSTUP_TOOLCHAIN": name}
+        pinned["RUSTUP_TOOLCHAIN"] = Path(ask(folder, "--print", "sysroot")).name
     match = re.search(r"^host: (\S+)$", version, re.MULTILINE)
     if match is None:
         message = "`rustc -vV` does not name its host"
         raise UnreadableOutputError(message, details=version)
     return Toolchain(version=version, host=match[1], environment=pinned)
-
-
-def workspace_root(manifest: Path, environment: Mapping[str, str]) -> Path:
-    """The folder of the workspace that a manifest belongs to; reads only.
-
-    Raises:
-        ConfigError: cargo cannot read the manifest.
-    """
-    answer = _query(
-        ["locate-project", "--workspace", "--message-format=plain", "--manifest-path", manifest],
-        manifest,
-        environment,
-    )
-    return Path(answer.strip()).parent
 
 
 def workspace(manifest: Path, environment: Mapping[str, str]) -> Workspace:
@@ -188,22 +172,14 @@ def workspace(manifest: Path, environment: Mapping[str, str]) -> Workspace:
     Raises:
         ConfigError: cargo cannot read the manifest.
     """
-    answer = _query(
-        ["metadata", "--no-deps", "--offline", "--format-version=1", "--manifest-path", manifest],
-        manifest,
-        environment,
-    )
-    return pydantic.TypeAdapter(Workspace).validate_json(answer)
-
-
-def _query(words: Sequence[str | Path], manifest: Path, environment: Mapping[str, str]) -> str:
     if not manifest.is_file():
         message = "there is no Cargo.toml here"
         remedy = "set subject.manifest to the Cargo.toml of the crate that maturin builds"
         raise ConfigError(message, where=str(manifest), remedy=remedy)
     cargo = process.require_program("cargo", environment)
+    words = ("metadata", "--no-deps", "--offline", "--format-version=1", "--manifest-path")
     done = process.run(
-        [cargo, *words],
+        [cargo, *words, manifest],
         env=environment,
         cwd=manifest.parent,
         timeout_s=QUERY_TIMEOUT_S,
@@ -213,7 +189,7 @@ def _query(words: Sequence[str | Path], manifest: Path, environment: Mapping[str
         message = "cargo cannot read this manifest"
         details = process.tail(done.stderr)
         raise ConfigError(message, where=str(manifest), details=details, remedy="correct it")
-    return done.stdout
+    return pydantic.TypeAdapter(Workspace).validate_json(done.stdout)
 
 
 def closure(packages: Iterable[Package], package: Package) -> list[Package]:
@@ -278,7 +254,7 @@ def flag_arguments(
 def build_setting(
     name: str, variable: str, configs: Sequence[Mapping[str, Any]], environment: Mapping[str, str]
 ) -> str | None:
-    """A setting of `[build]`, which a variable overrides; None where there is none."""
+    """A setting of `[build]`, which a variable overrides; None without one."""
     if environment.get(variable):
         return environment[variable]
     for config in configs:
@@ -296,19 +272,40 @@ def _target_has_flags(
     variable = f"CARGO_TARGET_{triple.upper().replace('-', '_').replace('.', '_')}_RUSTFLAGS"
     if environment.get(variable):
         return True
-    facts: Sequence[str] | None = None
-    for config in configs:
-        for name, table in config.get("target", {}).items():
-            if not isinstance(table, dict) or not table.get("rustflags"):
-                continue
-            if name == triple:
-                return True
-            if name.startswith("cfg("):
-                if facts is None:
-                    facts = cfg.facts(triple, environment)
-                if cfg.holds(name, facts):
-                    return True
-    return False
+    named = [
+        name
+        for config in configs
+        for name, table in config.get("target", {}).items()
+        if isinstance(table, dict) and table.get("rustflags")
+    ]
+    if triple in named:
+        return True
+    expressions = [name for name in named if name.startswith("cfg(")]
+    facts = cfg_facts(triple, environment) if expressions else []
+    return any(cfg_holds(expression, facts) for expression in expressions)
+
+
+def cfg_facts(triple: str, environment: Mapping[str, str]) -> Sequence[str]:
+    """Ask rustc what holds for a target: lines such as `unix` and `target_os="linux"`."""
+    rustc = process.require_program("rustc", environment)
+    done = process.run([rustc, "--print", "cfg", "--target", triple], env=environment, timeout_s=60)
+    return done.stdout.splitlines()
+
+
+def cfg_holds(expression: str, facts: Sequence[str]) -> bool:
+    """Whether `cfg(...)` holds.
+
+    Raises:
+        ConfigError: it is not such an expression.
+    """
+    from perfkit import _engine  # here, because most builds need no engine
+
+    try:
+        return _engine.cfg_holds(expression, facts)
+    except _engine.EngineInputError as error:
+        message = f"`{expression}` in a .cargo/config.toml is not a cfg expression"
+        remedy = "correct it as the cargo reference describes it"
+        raise ConfigError(message, details=str(error), remedy=remedy) from error
 
 
 def write_tools(folder: Path) -> tuple[Path, Path]:
@@ -341,6 +338,6 @@ def read_artifacts(text: str) -> list[Artifact]:
             if message["reason"] == "compiler-artifact":
                 artifacts.append(reader.validate_python(message))
         except (ValueError, KeyError) as error:
-            reason = f"cargo's message in line {number} is not understood: {error}"
+            reason = f"cannot understand cargo's message in line {number}: {error}"
             raise UnreadableOutputError(reason, details=line[:500]) from error
     return artifacts

@@ -7,7 +7,6 @@ answer: the token is the answer itself. What timings mean is not known here.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import select
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from perfkit import environment, process
+from perfkit import environment, process, store
 from perfkit.errors import (
     ConfigError,
     PerfkitError,
@@ -31,7 +30,7 @@ from perfkit.records import LoadedModule, Pattern
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from perfkit.config import Project, Workload
+    from perfkit.config import Project, Tolerance, Workload
     from perfkit.records import Build, Value
     from perfkit.subject.parameters import Assignment
 
@@ -50,6 +49,9 @@ LAUNCHER_EXIT_TIMEOUT_S = 120.0
 """A profiler writes its result after the worker has ended."""
 _POLL_S = 0.2
 
+_LOADED_BY = ("module", "root", "expected_sha256", "getter", "calls", "arguments")
+"""The fields of a spec that the process itself is told."""
+
 Which = Literal["call", "reference", "twin", "inner_timer"]
 
 
@@ -59,11 +61,11 @@ class WorkerSpec:
 
     Attributes:
         python: the interpreter; not resolved, because a venv's is a link.
+        environment: the whole environment.
+        cwd: the project's root; paths of workloads are relative to it.
         root: build root that goes first on `sys.path`; None for what is installed.
         module: the subject's module; None for a worker that loads none (sentinels).
         expected_sha256: of the extension file that must be the one imported.
-        environment: the whole environment.
-        cwd: the project's root; paths of workloads are relative to it.
         getter: `module:function` that returns the compiled-in parameters.
         calls: setter reference to value, called once after the import.
         arguments: keywords added to each call of the subject.
@@ -75,11 +77,11 @@ class WorkerSpec:
     """
 
     python: Path
-    root: Path | None
-    module: str | None
-    expected_sha256: str | None
     environment: Mapping[str, str]
     cwd: Path
+    root: Path | None = None
+    module: str | None = None
+    expected_sha256: str | None = None
     getter: str | None = None
     calls: Mapping[str, Value] = field(default_factory=dict)
     arguments: Mapping[str, Value] = field(default_factory=dict)
@@ -88,6 +90,11 @@ class WorkerSpec:
     runner: tuple[str, ...] = ()
     stdout: Path | None = None
     stderr: Path | None = None
+
+    @property
+    def launched(self) -> bool:
+        """Whether another program starts the worker, and writes its result after it."""
+        return bool(self.launcher or self.runner)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +152,7 @@ class LoopResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How two results compare; `None` for a difference that is no finite number."""
+    """How two results compare; `None` for a difference that is not a finite number."""
 
     agree: bool
     max_absolute: float | None
@@ -179,7 +186,6 @@ def spec_for(
     assignment: Assignment | None = None,
     *,
     threads: int | None = None,
-    **overrides: Any,  # noqa: ANN401  # any field of WorkerSpec
 ) -> WorkerSpec:
     """The worker of one build.
 
@@ -187,20 +193,18 @@ def spec_for(
         build: None for the module that is installed in the project's interpreter.
         assignment: parameter values that are handed over at run time.
         threads: size of every known thread pool; the subject's setting by default.
-        overrides: fields of the spec to replace.
     """
     subject = project.config.subject
     count = threads or environment.worker_threads(subject.threads)
     extra = {
         **environment.thread_environment(count),
-        # One seed for all: a different order of hashing is a difference between processes that
-        # nobody asked about.
+        # One seed for all: processes must not differ in their order of hashing.
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
         **subject.environment,
         **(assignment.environment if assignment else {}),
     }
-    spec = WorkerSpec(
+    return WorkerSpec(
         python=project.interpreter,
         root=build.root if build else None,
         module=subject.module,
@@ -213,7 +217,6 @@ def spec_for(
         calls=dict(assignment.calls) if assignment else {},
         arguments=dict(assignment.arguments) if assignment else {},
     )
-    return dataclasses.replace(spec, **overrides)
 
 
 class Worker:
@@ -226,21 +229,12 @@ class Worker:
         self.spec = spec
         self.inputs: dict[str, str | None] = {}
         self.calibrated: dict[str, Calibration] = {}
-        told = self.ask(
-            "load",
-            START_TIMEOUT_S,
-            module=spec.module,
-            root=str(spec.root) if spec.root else None,
-            expected_sha256=spec.expected_sha256,
-            getter=spec.getter,
-            calls=dict(spec.calls),
-            arguments=dict(spec.arguments),
-        )
-        self.pid: int = told["pid"]
-        self.main_tid: int = told["main_tid"]
-        del told["main_tid"]
+        asked = {name: getattr(spec, name) for name in _LOADED_BY}
+        told = self.ask("load", START_TIMEOUT_S, **asked)
+        self.main_tid: int = told.pop("main_tid")
         places = {name: Path(told[name]) for name in ("path", "executable")}
         self.loaded = LoadedModule(**{**told, **places})
+        self.pid = self.loaded.pid
 
     def ask(self, command: str, timeout_s: float, **arguments: object) -> Any:  # noqa: ANN401
         """Send one command and wait for its answer.
@@ -251,11 +245,13 @@ class Worker:
             PerfkitError: what the worker named, by kind.
         """
         try:
-            self._channels.send(json.dumps({"do": command, **arguments}) + "\n")
+            self._channels.send(json.dumps(store.to_json({"do": command, **arguments})) + "\n")
             line = self._channels.receive(timeout_s, self._child)
         except TimeoutError:
             self._child.stop()
-            message = f"`{command}` did not answer within {timeout_s:g} s; the process was ended"
+            message = (
+                f"`{command}` did not answer within {timeout_s:g} s, so perfkit ended the process"
+            )
             remedy = "choose smaller sizes, or find out why the workload does not return"
             raise ToolTimedOutError(message, where=self._label(), remedy=remedy) from None
         except (BrokenPipeError, EOFError):
@@ -263,7 +259,7 @@ class Worker:
         try:
             answer = json.loads(line)
         except json.JSONDecodeError as error:
-            message = f"the answer to `{command}` is no JSON"
+            message = f"the answer to `{command}` is not JSON"
             raise WorkerError(message, where=self._label(), details=line[:400]) from error
         if "error" in answer:
             raise _named(answer["error"])
@@ -314,20 +310,13 @@ class Worker:
             WorkloadError: one call takes longer than `limit_s`.
             ToolTimedOutError: a call does not return at all.
         """
-        told = self.ask(
-            "calibrate",
-            max(4 * limit_s, 10.0) + warm_s,
-            arm=arm,
-            batch_s=batch_s,
-            warm_s=warm_s,
-            limit_s=limit_s,
-        )
+        limits = {"batch_s": batch_s, "warm_s": warm_s, "limit_s": limit_s}
+        told = self.ask("calibrate", max(4 * limit_s, 10.0) + warm_s, arm=arm, **limits)
         slow = told.pop("slow")
         found = Calibration(**told)
         if slow:
-            message = (
-                f"one call of {arm} takes {found.per_call_s:.3g} s; the limit is {limit_s:g} s"
-            )
+            took_s = found.per_call_s
+            message = f"one call of {arm} takes {took_s:.3g} s; the limit is {limit_s:g} s"
             remedy = "choose smaller sizes, or a longer `measure.time_limit_s`"
             raise WorkloadError(message, remedy=remedy)
         self.calibrated[arm] = found
@@ -349,20 +338,11 @@ class Worker:
         Args:
             untimed: calls right before a hot batch; fewer when they take long.
             cpu: the core on which the calling thread begins; it is not pinned there.
-            first: number of the data set that the timed calls begin with; None to go on where the
-                last batch stopped.
+            first: number of the data set that the timed calls begin with; None to continue where
+                the last batch stopped.
         """
-        told = self.ask(
-            "time",
-            timeout_s,
-            arm=arm,
-            calls=calls,
-            pattern=str(pattern),
-            untimed=untimed,
-            cpu=cpu,
-            first=first,
-        )
-        return Timing(**told)
+        how = {"pattern": pattern, "untimed": untimed, "cpu": cpu, "first": first}
+        return Timing(**self.ask("time", timeout_s, arm=arm, calls=calls, **how))
 
     def loop(self, arm: str, seconds: float) -> LoopResult:
         """Call back to back for about `seconds`; the caller switches its profiler on and off."""
@@ -376,8 +356,7 @@ class Worker:
         arm: str,
         other: str | None = None,
         *,
-        relative: float,
-        absolute: float,
+        tolerance: Tolerance,
         repeats: int = 3,
         limit_s: float = 60.0,
     ) -> CheckResult:
@@ -387,16 +366,9 @@ class Worker:
             WorkloadError: a call raises, or takes longer than `limit_s`.
             ToolTimedOutError: a call does not return at all.
         """
-        told = self.ask(
-            "check",
-            (repeats + 1) * limit_s + CHECK_TIMEOUT_S,
-            arm=arm,
-            other=other,
-            relative=relative,
-            absolute=absolute,
-            repeats=repeats,
-            limit_s=limit_s,
-        )
+        asked = {**tolerance.model_dump(), "repeats": repeats, "limit_s": limit_s}
+        timeout_s = (repeats + 1) * limit_s + CHECK_TIMEOUT_S
+        told = self.ask("check", timeout_s, arm=arm, other=other, **asked)
         for key in ("repeat", "reference"):
             told[key] = Difference(**told[key]) if told[key] is not None else None
         return CheckResult(**told)
@@ -421,7 +393,7 @@ class Worker:
         return int(self.ask("memory", ANSWER_TIMEOUT_S)["bytes"])
 
     def libraries(self) -> dict[str, str]:
-        """Versions of the modules that the workload loaded, the subject's and Python's own not."""
+        """Versions of the modules that the workload loaded beside the subject and Python's own."""
         return dict(self.ask("libraries", ANSWER_TIMEOUT_S))
 
     def native_thread_ids(self) -> list[int]:
@@ -435,8 +407,7 @@ class Worker:
             ToolTimedOutError: it did not end.
         """
         self._channels.close()
-        launched = self.spec.launcher or self.spec.runner
-        return self._child.wait(LAUNCHER_EXIT_TIMEOUT_S if launched else EXIT_TIMEOUT_S)
+        return self._child.wait(LAUNCHER_EXIT_TIMEOUT_S if self.spec.launched else EXIT_TIMEOUT_S)
 
     def _label(self) -> str:
         return f"worker of {self.spec.module or 'perfkit'} (`{process.show(self._child.argv)}`)"
@@ -445,11 +416,9 @@ class Worker:
         with contextlib.suppress(ToolTimedOutError):
             self._child.wait(process.TERMINATION_GRACE_S)
         code = self._child.returncode
-        how = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended ({code})"
+        how = f"died of signal {-code}" if code is not None and code < 0 else f"exited ({code})"
         message = f"the process {how} during `{command}`"
-        remedy = (
-            "run the call by itself in the project's interpreter; it ends the process there too"
-        )
+        remedy = "run the call by itself in the project's interpreter: it crashes there too"
         details = self._channels.stderr_tail()
         return WorkerError(message, where=self._label(), remedy=remedy, details=details)
 
@@ -528,29 +497,18 @@ def worker(spec: WorkerSpec) -> Iterator[Worker]:
         channels = _Channels(commands, results, stderr)
         stack.callback(os.close, results)
         stack.callback(channels.close)
-        launched = bool(spec.launcher or spec.runner)
+        options = spec.runner if spec.launched else ("-s", "-B")
+        argv: list[str | Path]
+        argv = [*spec.launcher, spec.python, *spec.python_options, *options, WORKER_FILE]
+        variables = {**spec.environment, CHANNELS_VARIABLE: ",".join(map(str, places))}
         child = stack.enter_context(
-            process.started(
-                [
-                    *spec.launcher,
-                    str(spec.python),
-                    *spec.python_options,
-                    *(spec.runner if launched else ("-s", "-B")),
-                    str(WORKER_FILE),
-                ],
-                env={**spec.environment, CHANNELS_VARIABLE: ",".join(map(str, places))},
-                cwd=spec.cwd,
-                stdout=spec.stdout,
-                stderr=stderr,
-            )
+            process.started(argv, env=variables, cwd=spec.cwd, stdout=spec.stdout, stderr=stderr)
         )
         running = Worker(child, channels, spec)
         yield running
-        if launched:
-            running.finish()
-            return
-        # A thread of the subject's that is still alive is no reason to fail: it is ended below.
-        with contextlib.suppress(ToolTimedOutError):
+        # A launcher must end. A subject's thread that is still alive is no reason to fail: the
+        # process is ended below.
+        with contextlib.suppress(*(() if spec.launched else (ToolTimedOutError,))):
             running.finish()
 
 

@@ -38,7 +38,7 @@ class Compiler:
     Args:
         module: the Python module to build.
         place: where the copy and the builds are.
-        progress: told in a few words what is going on.
+        progress: told in a few words what happens.
         lock: the descriptor from `cache.locked`, which everything started in the copy inherits.
     """
 
@@ -66,13 +66,13 @@ class Compiler:
             proof.check_fresh(artifacts, workspace, package, recipe, copy)
             lines = proof.own_lines(artifacts, workspace, rustc.newest_lines(recipe.lines))
             own = lines[package.name]
-            decisive = self._decisive(recipe, workspace, package, artifacts, [*lines.values()])
-            notes = (*recipe.tree.notes, *proof.optimisation(own, recipe.cargo_profile))
+            decisive = inputs.of_build(
+                recipe, self._module, copy, workspace, package, artifacts, lines.values()
+            )
             file = _only_wheel(folder / "wheel")
             wheel.check_name(file, _distribution(copy / recipe.cwd, package))
-            entry = self._place.builds / _key(recipe, decisive)
             build = dataclasses.replace(
-                wheel.take(file, folder, entry, self._module),
+                wheel.take(file, folder / "root", _key(recipe, decisive), self._module),
                 profile=recipe.profile,
                 params=dict(recipe.edits.changed),
                 proofs=proof.first_proofs(recipe),
@@ -80,13 +80,13 @@ class Compiler:
                 rustc=tuple(line.show() for line in lines.values()),
                 build_s=done.wall_s,
                 initialisers=dict(recipe.edits.initialisers),
-                notes=notes,
+                notes=(*recipe.tree.notes, *proof.optimisation(own, recipe.cargo_profile)),
             )
             shutil.rmtree(folder / "wheel")
             (folder / "messages.json").write_text(messages, encoding="utf-8")
             (folder / "output.txt").write_text(done.stderr, encoding="utf-8")
-            cache.keep(self._place, folder, build, _circumstances(recipe, done, decisive))
-        return build
+            entry = self._place.builds / build.key
+            return cache.keep(entry, folder, build, _circumstances(recipe, done, decisive))
 
     def bench(self, recipe: Recipe) -> cache.BenchBuild:
         """Build a bench without running it, prove what came out, and keep it.
@@ -98,57 +98,30 @@ class Compiler:
             raise AssertionError
         target = recipe.bench.target
         workspace, package = self._prepare(recipe)
-        arguments = ["--bench", target, *map(str, _cargo_words(recipe, package.manifest_path))]
-        argv = [recipe.environment["PERFKIT_CARGO"], "bench", "--no-run", *arguments]
-        argv.append("--message-format=json-render-diagnostics")
+        words = ["bench", "--no-run", "--message-format=json-render-diagnostics", "--bench", target]
+        cargo_words = _cargo_words(recipe, package.manifest_path)
+        argv = [recipe.environment["PERFKIT_CARGO"], *words, *cargo_words]
         done = self._build(recipe, argv, "cargo")
         artifacts = cargo.read_artifacts(done.stdout)
         program, made = _bench_of(artifacts, target)
-        known = rustc.newest_lines(recipe.lines)
-        lines = list(proof.own_lines(artifacts, workspace, known, made).values())
-        decisive = self._decisive(recipe, workspace, package, artifacts, lines)
-        entry = self._place.builds / _key(recipe, decisive)
+        lines = proof.own_lines(artifacts, workspace, rustc.newest_lines(recipe.lines), made)
+        decisive = inputs.of_build(
+            recipe, self._module, self._place.shadow, workspace, package, artifacts, lines.values()
+        )
         with cache.scratch(self._place) as folder:
             executable = folder / target
             shutil.copy2(program, executable)
             build = cache.BenchBuild(
-                key=entry.name,
-                executable=entry / target,
+                key=_key(recipe, decisive),
+                executable=executable,
                 file_sha256=wheel.file_hash(executable),
-                profile=recipe.profile,
-                params=dict(recipe.edits.changed),
-                opt_level=lines[-1].opt_level,
-                rustc=tuple(line.show() for line in lines),
+                rustc=tuple(line.show() for line in lines.values()),
                 directory=package.folder,
                 manifest=package.manifest_path,
                 environment=_bench_environment(recipe, executable, self._place.base),
-                arguments=tuple(arguments),
-                cargo_environment=dict(recipe.environment),
-                build_s=done.wall_s,
-                cached=False,
             )
-            cache.keep(self._place, folder, build, _circumstances(recipe, done, decisive))
-        return build
-
-    def _decisive(
-        self,
-        recipe: Recipe,
-        workspace: cargo.Workspace,
-        package: cargo.Package,
-        artifacts: Sequence[cargo.Artifact],
-        lines: Sequence[rustc.RustcLine],
-    ) -> inputs.Inputs:
-        """What of the tree decided the build that has just been made."""
-        copy = self._place.shadow
-        return inputs.of_build(
-            recipe.tree,
-            copy=copy,
-            workspace=workspace,
-            package=package,
-            artifacts=artifacts,
-            lines=lines,
-            wheel_files=inputs.python_files(recipe.tree, copy, recipe.cwd, self._module),
-        )
+            entry = self._place.builds / build.key
+            return cache.keep(entry, folder, build, _circumstances(recipe, done, decisive))
 
     def _prepare(self, recipe: Recipe) -> tuple[cargo.Workspace, cargo.Package]:
         """Bring the shadow up to date, and make sure that the crate is compiled afresh.
@@ -196,9 +169,8 @@ class Compiler:
         try:
             return _check(self._run(recipe, argv, recipe.environment, hear), tool)
         except ToolTimedOutError as error:
-            message = error.message
-            if waiting:
-                message += "; another cargo holds the lock it waits for"
+            blocked = "; another cargo holds the lock that it waits for" if waiting else ""
+            message = error.message + blocked
             raise BuildError(message, where=error.where, remedy="end the other cargo") from error
 
     def _run(
@@ -229,17 +201,16 @@ def _check(done: process.Completed, tool: str) -> process.Completed:
         return done
     output = f"{done.stderr}\n{done.stdout if tool != 'cargo' else ''}"
     known = remedies.explain(output)
-    ended = f"with exit code {done.returncode}"
-    if done.returncode < 0:
-        ended = f"by signal {-done.returncode}"
-    message = f"the build failed: {tool} ended {ended}"
+    code = done.returncode
+    ended = f"exited with code {code}" if code > 0 else f"was ended by signal {-code}"
+    message = f"the build failed: {tool} {ended}"
     if known is not None:
         message += f"; {known.means}"
     raise BuildError(
         message,
         where=process.show(done.argv),
         details=remedies.error_text(output),
-        remedy=known.remedy if known is not None else "correct what the compiler names",
+        remedy=known.remedy if known is not None else "fix what the compiler names",
     )
 
 
@@ -270,7 +241,7 @@ def _cargo_words(recipe: Recipe, manifest: Path) -> list[str | Path]:
 def _only_wheel(folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if len(wheels) != 1:
-        message = f"maturin wrote {len(wheels)} wheels where one was asked for"
+        message = f"maturin wrote {len(wheels)} wheels instead of one"
         raise BuildError(message, details=", ".join(path.name for path in wheels))
     return wheels[0]
 
@@ -284,17 +255,12 @@ def _distribution(folder: Path, package: cargo.Package) -> str:
 
 def _bench_of(artifacts: Sequence[cargo.Artifact], target: str) -> tuple[Path, cargo.Artifact]:
     """The program of a bench, and cargo's message about it."""
-    found = [
-        (artifact.executable, artifact)
-        for artifact in artifacts
-        if artifact.executable is not None
-        and artifact.target.name == target
-        and "bench" in artifact.target.kind
-    ]
-    if len(found) != 1:
-        message = f"cargo built no bench `{target}`"
-        raise BuildError(message, remedy="correct [workloads.*.bench] target")
-    return found[0]
+    for artifact in artifacts:
+        named = artifact.target.name == target and "bench" in artifact.target.kind
+        if named and artifact.executable is not None:
+            return artifact.executable, artifact
+    message = f"cargo built no bench `{target}`"
+    raise BuildError(message, remedy="correct [workloads.*.bench] target")
 
 
 def _bench_environment(recipe: Recipe, executable: Path, base: Mapping[str, str]) -> dict[str, str]:
@@ -315,7 +281,7 @@ def _key(recipe: Recipe, decisive: inputs.Inputs) -> str:
 def _circumstances(
     recipe: Recipe, done: process.Completed, decisive: inputs.Inputs
 ) -> dict[str, object]:
-    """What led to a build, kept beside it."""
+    """What led to a build; the cache keeps it with the build."""
     contents = recipe.edits.contents
     return {
         "inputs": decisive,

@@ -20,21 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from perfkit.subject.cargo import Artifact, Package, Workspace
+    from perfkit.subject.recipe import Recipe
     from perfkit.subject.rustc import RustcLine
     from perfkit.subject.shadow import SourceTree
 
-_BY_NAME = frozenset(
-    {
-        "Cargo.toml",
-        "Cargo.lock",
-        "build.rs",
-        "pyproject.toml",
-        "rust-toolchain",
-        "rust-toolchain.toml",
-        "setup.py",
-        "setup.cfg",
-    }
-)
+_OF_CARGO = {"Cargo.toml", "Cargo.lock", "build.rs", "rust-toolchain", "rust-toolchain.toml"}
+_OF_PYTHON = {"pyproject.toml", "setup.py", "setup.cfg"}
+_BY_NAME = frozenset(_OF_CARGO | _OF_PYTHON)
 """Files that can decide a build wherever they are."""
 
 
@@ -74,27 +66,26 @@ def _counts_by_name(name: str) -> bool:
 
 
 def of_build(
-    tree: SourceTree,
-    *,
+    recipe: Recipe,
+    module: str,
     copy: Path,
     workspace: Workspace,
     package: Package,
     artifacts: Iterable[Artifact],
     lines: Iterable[RustcLine],
-    wheel_files: Iterable[str],
 ) -> Inputs:
     """Gather what decided a build that has just been made.
 
     Args:
-        tree: the sources it was made from.
+        recipe: what was built.
+        module: the Python module in it.
         copy: the shadow copy.
         workspace: of the crate.
         package: the crate.
         artifacts: cargo's messages.
         lines: the rustc lines of the workspace's own crates.
-        wheel_files: from `python_files`.
     """
-    folders = set(wheel_files)
+    folders = python_files(recipe.tree, copy, recipe.cwd, module)
     for item in closure(workspace.packages, package):
         folder = item.folder
         # A build script may read whatever is in its crate, and cargo looks at all of it.
@@ -112,7 +103,7 @@ def of_build(
     read = {path for file in dep_info for path in _dep_info(file, workspace.workspace_root)}
     files = sorted(path.relative_to(copy).as_posix() for path in read if path.is_relative_to(copy))
     chosen = tuple(sorted(folders))
-    return Inputs(folders=chosen, files=tuple(files), hashes=select(tree, chosen, files))
+    return Inputs(folders=chosen, files=tuple(files), hashes=select(recipe.tree, chosen, files))
 
 
 def python_files(tree: SourceTree, copy: Path, folder: PurePosixPath, module: str) -> set[str]:

@@ -25,7 +25,7 @@ Progress = Callable[[str, float | None], None]
 
 
 def quiet(_text: str, _fraction: float | None) -> None:
-    """The progress callback of whoever has none."""
+    """A progress callback that says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +57,10 @@ class Job:
     gated: bool = True
     progress: Progress = quiet
 
-    def spec(self, build: Build | None = None, **overrides: Any) -> WorkerSpec:  # noqa: ANN401
-        """A worker of the job's build, or of another one.
-
-        Args:
-            overrides: fields of the spec to replace.
-        """
+    def spec(self, build: Build | None = None) -> WorkerSpec:
+        """A worker of the job's build, or of another one."""
         chosen = build if build is not None else self.build
-        return spec_for(self.project, chosen, self.assignment, threads=self.threads, **overrides)
+        return spec_for(self.project, chosen, self.assignment, threads=self.threads)
 
     @property
     def work(self) -> tuple[str, Workload]:

@@ -1,7 +1,7 @@
 """Tuning parameters: where their values come from, and how they reach the subject.
 
 Which values to try is the tuner's business; finding and editing constants is `perfkit.sources`'.
-That a value is in force is proved in `proving.py`.
+That a value is in force is proved in `proof.py`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edits:
-    """What is to be written into the copy for some `const` parameters.
+    """What to write into the copy for some `const` parameters.
 
     Attributes:
         contents: whole edited files by path relative to the tree.
@@ -75,7 +75,7 @@ def start_values(project: Project, workload: str) -> dict[str, Value]:
 
     Raises:
         SourceError: a constant is not there, is there twice, or is inside a macro call.
-        BuildError: the source that should hold it is no Rust.
+        BuildError: the source that should hold it is not Rust.
     """
     values: dict[str, Value] = {}
     for name, parameter in project.config.parameters_of(workload).items():
@@ -92,7 +92,7 @@ def assign(project: Project, params: Mapping[str, Value]) -> Assignment:
     """Sort values by how they reach the subject.
 
     Raises:
-        UsageError: a name is no parameter of the config.
+        UsageError: the config has no such parameter.
     """
     consts: dict[str, Value] = {}
     variables: dict[str, str] = {}
@@ -143,7 +143,7 @@ def edit(project: Project, tree: SourceTree, tree_root: Path, params: Mapping[st
     Raises:
         SourceError: a constant is not there, is there twice, is inside a macro call, or does not
             take the value.
-        BuildError: the source that should hold it is no Rust.
+        BuildError: the source that should hold it is not Rust.
     """
     contents: dict[str, bytes] = {}
     changed: dict[str, Value] = {}
@@ -155,22 +155,21 @@ def edit(project: Project, tree: SourceTree, tree_root: Path, params: Mapping[st
         constant = source_name(name, parameter)
         with _no_build_of_what_is_no_rust():
             found = _in_tree(project, tree, tree_root, parameter, constant)
-        place = found.place
-        initialisers[name] = place.value
+        initialisers[name] = found.site.value
         if name not in params:
             continue
         value = params[name]
-        if same_value(value, place.value) or value == sources.read_value(found):
+        if same_value(value, found.site.value) or value == sources.read_value(found):
             unchanged[name] = value
             continue
-        file = place.file.relative_to(tree.root).as_posix()
+        file = found.file.relative_to(tree.root).as_posix()
         before = contents.get(file)
         text = found.text if before is None else before.decode("utf-8")
-        wanted = sources.format_value(value, place.type)
-        edited = sources.replace(place.file, text, constant, wanted)
+        wanted = sources.format_value(value, found.site.type)
+        edited = sources.replace(found.file, text, constant, wanted)
         if edited == text:
             message = f"setting `{constant}` to `{wanted}` changes nothing"
-            raise SourceError(message, where=place.where, remedy="choose another value")
+            raise SourceError(message, where=found.where, remedy="choose another value")
         contents[file] = edited.encode("utf-8")
         changed[name] = value
     return Edits(contents=contents, changed=changed, unchanged=unchanged, initialisers=initialisers)
@@ -190,7 +189,7 @@ def _no_build_of_what_is_no_rust() -> Iterator[None]:
     try:
         yield
     except NotRustError as error:
-        message = f"no build is made, for this source cannot be parsed: {error.message}"
+        message = f"cannot build: this source cannot be parsed: {error.message}"
         raise BuildError(message, where=error.where, remedy=error.remedy) from error
 
 
@@ -199,7 +198,7 @@ def _in_users_tree(project: Project, parameter: Parameter, constant: str) -> sou
     if parameter.file is not None:
         file = project.resolve(parameter.file)
         if not file.is_file():
-            message = f"the file of the constant `{constant}` is not there"
+            message = f"there is no file here for the constant `{constant}`"
             raise SourceError(message, where=str(file), remedy="correct its `file`")
         return sources.find_in_file(file, sources.read(file), constant)
     files = itertools.chain.from_iterable(map(sources.rust_files, _search_folders(project)))
@@ -224,7 +223,7 @@ def _in_tree(
         name = full.relative_to(tree_root).as_posix() if full.is_relative_to(tree_root) else ""
         if name not in tree.files:
             message = f"the file of the constant `{constant}` is not in the {tree.label}"
-            remedy = "correct its `file`, and see that git does not ignore it"
+            remedy = "correct its `file`, and check that git does not ignore it"
             raise SourceError(message, where=str(full), remedy=remedy)
         return sources.find_in_file(tree.root / name, tree.read(name), constant)
     folders = _search_folders(project)

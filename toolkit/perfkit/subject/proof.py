@@ -1,7 +1,6 @@
 """What is proved about a build: that all its sources are in the copy, that the edited crates were
-compiled afresh, by which rustc lines, and that two profiles differ in nothing but what was asked.
-
-What proves a parameter in a loaded module is in `proving.py`.
+compiled afresh, by which rustc lines, that two profiles differ in nothing but what was asked, and
+that each parameter is in force in the loaded module.
 """
 
 from __future__ import annotations
@@ -10,14 +9,17 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from perfkit.errors import BuildError
-from perfkit.records import Build, Note, ParameterProof, Proof
+from perfkit import sources
+from perfkit.errors import BuildError, SubjectMismatchError
+from perfkit.records import Build, LoadedModule, Note, ParameterProof, Proof, Value
 from perfkit.subject import cargo, rustc
+from perfkit.subject.parameters import source_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from perfkit.config import Project
     from perfkit.subject.recipe import Recipe
     from perfkit.subject.rustc import RustcLine
 
@@ -26,7 +28,7 @@ _LINKED_ALONE = {"custom-build", "bench", "bin", "example"}
 
 
 def refuse_outside(recipe: Recipe) -> None:
-    """See that every path dependency is in the tree; asked where they still are, in the sources.
+    """Check in the sources that every path dependency is in the tree.
 
     Raises:
         BuildError: one is not.
@@ -48,7 +50,7 @@ def check_fresh(
     recipe: Recipe,
     copy: Path,
 ) -> None:
-    """See that the crate, and each crate with an edited file, was compiled and not reused.
+    """Check that the crate, and each crate with an edited file, was compiled and not reused.
 
     Raises:
         BuildError: cargo found one of them up to date.
@@ -68,11 +70,11 @@ def check_fresh(
         ]
         if not own:
             message = f"the crate `{name}` was not part of the build"
-            remedy = "see that the extension depends on it; an edit there changes nothing"
+            remedy = "make the extension depend on it; an edit there changes nothing now"
             raise BuildError(message, remedy=remedy)
         if any(artifact.fresh for artifact in own):
             message = f"cargo reused the crate `{name}` instead of compiling the edit"
-            remedy = "`perfkit cache clean`; see that the system's clock does not go backwards"
+            remedy = "`perfkit cache clean`; check that the system's clock does not go backwards"
             raise BuildError(message, remedy=remedy)
 
 
@@ -113,16 +115,15 @@ def _line_of(artifact: cargo.Artifact, name: str, lines: Sequence[RustcLine]) ->
     for line in reversed(lines):
         if line.crate != crate or line.out_dir not in folders:
             continue
-        if artifact.executable is None and line.crate_types == types:
+        program = artifact.executable
+        if line.crate_types == types if program is None else line.file_stem == program.name:
             return line
-        if artifact.executable is not None and artifact.executable.name == line.file_stem:
-            return line
-    message = f"how `{name}` was compiled was not recorded"
+    message = f"the rustc command line of `{name}` was not recorded"
     raise BuildError(message, remedy="`perfkit cache clean`, then run this again")
 
 
 def first_proofs(recipe: Recipe) -> tuple[ParameterProof, ...]:
-    """What is known before the build is loaded: `proving.prove` says more."""
+    """What is known before the build is loaded: `prove` says more."""
     known = ((Proof.DEFAULT, recipe.edits.unchanged), (Proof.UNPROVED, recipe.edits.changed))
     return tuple(
         ParameterProof(name=name, value=value, proof=proof)
@@ -132,7 +133,7 @@ def first_proofs(recipe: Recipe) -> tuple[ParameterProof, ...]:
 
 
 def optimisation(line: RustcLine, profile: str) -> tuple[Note, ...]:
-    """What is to be said of a crate that was compiled without optimisation.
+    """A note on a crate that was compiled without optimisation.
 
     Raises:
         BuildError: the profile is one that optimises, so that this was not asked for.
@@ -141,7 +142,7 @@ def optimisation(line: RustcLine, profile: str) -> tuple[Note, ...]:
         return ()
     text = f"the crate `{line.crate}` was compiled without optimisation (opt-level 0)"
     if profile not in ("release", "bench"):
-        remedy = "set subject.profile to a profile with optimisation"
+        remedy = "set subject.profile to a profile that optimises"
         return (Note(id="debug-build", text=text, remedy=remedy),)
     remedy = (
         f"set opt-level in [profile.{profile}] of the workspace's Cargo.toml, "
@@ -151,7 +152,7 @@ def optimisation(line: RustcLine, profile: str) -> tuple[Note, ...]:
 
 
 def prove_same(release: Build, profiling: Build) -> None:
-    """See that a profiling build is the release build plus what was added on purpose.
+    """Check that a profiling build is the release build plus what was added on purpose.
 
     Raises:
         BuildError: the actual rustc lines differ in anything else.
@@ -160,7 +161,7 @@ def prove_same(release: Build, profiling: Build) -> None:
         {line.crate: line for line in map(rustc.parse_line, build.rustc)}
         for build in (release, profiling)
     )
-    problems = [f"{crate}: compiled in one of the two only" for crate in left.keys() ^ right.keys()]
+    problems = [f"{crate}: compiled in only one of the two" for crate in left.keys() ^ right.keys()]
     for crate in left.keys() & right.keys():
         missing, foreign = differences(left[crate], right[crate])
         problems += [f"{crate}: only in the release build: {word}" for word in missing]
@@ -220,3 +221,102 @@ def profiling_lacks(line: RustcLine) -> list[str]:
     if cargo.PROFILING_FLAGS[1] not in line.joined_words:
         lacks.append(f"{cargo.PROFILING_FLAGS[1]} is missing")
     return lacks
+
+
+def prove(
+    build: Build,
+    loaded: LoadedModule,
+    start: Build,
+    params: Mapping[str, Value],
+    *,
+    project: Project | None = None,
+    known: Sequence[Build] = (),
+) -> tuple[ParameterProof, ...]:
+    """Say for each parameter how it is known to be in force.
+
+    In this order: the getter that the config names; the source as compiled, with a changed hash of
+    the machine code; else unproved. A value that differs from the start's and changes neither
+    machine code nor data reaches nothing: it is dead, whatever a getter says. The reverse does not
+    hold: a getter that returns a constant is itself code that holds it, so that a constant which
+    nothing else reads changes the machine code too. `Proof.GETTER` says that the value is in the
+    binary, and not that it decides anything.
+
+    Args:
+        build: the build with the values.
+        loaded: what the worker of that build says of itself.
+        start: the unedited build of the same profile.
+        params: the values asked for, by name in the config.
+        project: for the names in the sources where they differ from the config's.
+        known: earlier builds. Where several constants were edited at once, a changed hash says
+            only that *one* of them is in it; each is proved then by a build with it alone.
+
+    Raises:
+        SubjectMismatchError: the getter reports another value than was asked for.
+    """
+    proofs = []
+    for name, value in params.items():
+        reported = _reported(name, loaded, project)
+        if reported is not None and not _equal(reported, value) and _is_literal(value):
+            message = f"the parameter {name} was set to {value!r}, but the module has {reported!r}"
+            remedy = "make the getter report the constant that the config names"
+            raise SubjectMismatchError(message, where=str(loaded.path), remedy=remedy)
+        confirmed = reported is not None and _is_literal(value)
+        if name in build.params:
+            proof = _prove_const(name, build, start, known, confirmed=confirmed)
+        elif confirmed:
+            proof = Proof.GETTER
+        else:
+            proof = Proof.DEFAULT if name in build.initialisers else Proof.PASSED
+        proofs.append(ParameterProof(name=name, value=value, proof=proof))
+    return tuple(proofs)
+
+
+def _prove_const(
+    name: str, build: Build, start: Build, known: Sequence[Build], *, confirmed: bool
+) -> Proof:
+    alone = _alone(name, build, known)
+    if alone is not None and _is_dead(name, alone, start):
+        return Proof.DEAD
+    if confirmed:
+        return Proof.GETTER
+    if alone is not None and alone.text_sha256 != start.text_sha256:
+        return Proof.TEXT
+    return Proof.UNPROVED
+
+
+def _alone(name: str, build: Build, known: Sequence[Build]) -> Build | None:
+    """The build in which a parameter is the only one that was edited, to the same value."""
+    wanted = {name: build.params[name]}
+    alike = (one for one in (build, *known) if one.profile is build.profile)
+    return next((one for one in alike if dict(one.params) == wanted), None)
+
+
+def _is_dead(name: str, build: Build, start: Build) -> bool:
+    """Whether a value that is surely another one than the start's reaches nothing.
+
+    A value that cannot be compared without a compiler might be the start's own, written another
+    way; then equal code says nothing.
+    """
+    before, after = sources.literal(start.initialisers.get(name, "")), build.params[name]
+    if before is None or not _is_literal(after) or _equal(before, after):
+        return False
+    return build.text_sha256 == start.text_sha256 and build.data_sha256 == start.data_sha256
+
+
+def _reported(name: str, loaded: LoadedModule, project: Project | None) -> Value | None:
+    names = [name]
+    if project is not None and name in project.config.parameters:
+        names.insert(0, source_name(name, project.config.parameters[name]))
+    known = loaded.parameters or {}
+    return next((known[candidate] for candidate in names if candidate in known), None)
+
+
+def _is_literal(value: Value) -> bool:
+    """Whether a value is itself, and not source text such as `L1_CACHE_SIZE / 32`."""
+    return not isinstance(value, str)
+
+
+def _equal(one: Value, other: Value) -> bool:
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    return one == other

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from perfkit.records import Value
     from perfkit.subject.shadow import SourceTree
 
-_LAYOUT = 3
+_LAYOUT = 4
 """Part of every key and target folder: another number when what is kept of a build changes."""
 
 
@@ -192,23 +192,17 @@ class Planner:
         return variables
 
     def bench_of(self, workload: str | None) -> Bench:
-        """A workload's bench; that of the first workload that has one when None.
+        """A workload's bench.
 
         Raises:
             ConfigError: there is none.
         """
-        if workload is None:
-            candidates = list(self._project.config.workloads.values())
-            message, name = "no workload has a criterion bench", "<name>"
-        else:
-            name, chosen = self._project.workload(workload)
-            candidates = [chosen]
+        name, chosen = self._project.workload(workload)
+        if chosen.bench is None:
             message = f"the workload `{name}` has no criterion bench"
-        for candidate in candidates:
-            if candidate.bench is not None:
-                return candidate.bench
-        remedy = f"add [workloads.{name}.bench] to the config"
-        raise ConfigError(message, where=str(self._project.file), remedy=remedy)
+            remedy = f"add [workloads.{name}.bench] to the config"
+            raise ConfigError(message, where=str(self._project.file), remedy=remedy)
+        return chosen.bench
 
     def users_tree(self) -> SourceTree:
         """The user's tree as it is now."""
@@ -273,7 +267,7 @@ def extra_flags(
 
 
 def _project_folder(tree: SourceTree, manifest: PurePosixPath) -> PurePosixPath:
-    """Where `maturin build` is run: beside the pyproject.toml that it takes, relative to the tree.
+    """Where to run `maturin build`: next to the pyproject.toml that it takes, relative to the tree.
 
     Cargo looks for `.cargo/config.toml` from there upward.
     """

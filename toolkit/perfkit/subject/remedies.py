@@ -36,16 +36,13 @@ WAITING_TEXT = "Blocking waiting for file lock"
 
 def explain(output: str) -> Remedy | None:
     """The first known failure in a build's output."""
-    for entry in TABLE:
-        if re.search(entry.pattern, output):
-            return entry
-    return None
+    return next((entry for entry in TABLE if re.search(entry.pattern, output)), None)
 
 
 def error_text(output: str) -> str:
     """The part of a build's output that says what is wrong: from the first error on.
 
-    The beginning is kept where it is too long: the first error causes the others.
+    Of a long text it keeps the beginning: the first error causes the others.
     """
     lines = output.strip().splitlines()
     starts = (

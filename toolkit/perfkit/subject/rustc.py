@@ -79,7 +79,7 @@ class RustcLine:
 
     @property
     def overflow_checks(self) -> bool:
-        """Follow the debug assertions where they are not set."""
+        """The same as the debug assertions unless set."""
         return self.is_on("overflow-checks", default=self.debug_assertions)
 
     @property
@@ -155,7 +155,7 @@ def read_line(words: Sequence[str]) -> RustcLine:
 
 
 def newest_lines(folder: Path) -> list[RustcLine]:
-    """The lines that the wrapper left behind, oldest first: of each crate, the newest one.
+    """The newest line of each crate that the wrapper recorded, oldest first.
 
     The files of earlier compilations and of cargo's own questions (`rustc -vV`, the crate `___`)
     are removed.

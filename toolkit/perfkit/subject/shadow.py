@@ -70,9 +70,9 @@ class SourceTree:
         except OSError as error:
             message = f"cannot be read: {error.strerror}"
             raise SourceError(message, where=str(self.root / name)) from error
-        if hashlib.sha256(content).hexdigest() != self.files[name].sha256:
+        if _hash(content) != self.files[name].sha256:
             message = "was changed while perfkit copied it"
-            remedy = "run the command again when no editor or generator writes there"
+            remedy = "run the command again when nothing writes there"
             raise TreeChangedError(message, where=str(self.root / name), remedy=remedy)
         return content
 
@@ -86,9 +86,8 @@ def tree_root(folder: Path, environment: Mapping[str, str]) -> tuple[Path, bool]
     Raises:
         ToolFailedError: it is a repository, but git refuses to read it.
     """
-    git = process.find_program("git", environment)
     marked = any((parent / ".git").exists() for parent in (folder, *folder.parents))
-    if git is None or not marked:
+    if not marked or process.find_program("git", environment) is None:
         return folder, False
     done = _git(folder, environment, "rev-parse", "--show-toplevel", ok_codes=None)
     if done.returncode != 0:
@@ -97,7 +96,7 @@ def tree_root(folder: Path, environment: Mapping[str, str]) -> tuple[Path, bool]
             message,
             where=str(folder),
             details=process.tail(done.stderr),
-            remedy="see that `git status` works here",
+            remedy="make `git status` work here",
         )
     return Path(done.stdout.rstrip("\n")), True
 
@@ -138,7 +137,8 @@ def working_tree(
     tree = replace(_described(root, [*names, *ignored]), ignored=tuple(ignored))
     if is_git:
         return tree
-    text = "not a git repository: every file was copied except target/, .venv, .git and __pycache__"
+    text = "not a git repository: perfkit copied every file except target/, .venv, .git and "
+    text += "__pycache__"
     note = Note(id="no-git", text=text, where=str(root), remedy="git init")
     return replace(tree, notes=(note, *tree.notes))
 
@@ -244,63 +244,60 @@ def _walk(root: Path, leave_out: Callable[[Path], bool] = lambda _: False) -> It
 
 
 def _is_left_out(folder: Path) -> bool:
-    return (
-        folder.name in _LEFT_OUT
-        or (folder / "pyvenv.cfg").is_file()
-        or (folder / "CACHEDIR.TAG").is_file()
-    )
+    marked = any((folder / mark).is_file() for mark in ("pyvenv.cfg", "CACHEDIR.TAG"))
+    return marked or folder.name in _LEFT_OUT
 
 
 def _described(root: Path, names: Iterable[str]) -> SourceTree:
     """The tree of some files of a folder, without those that are not there or cannot be copied."""
-    notes: list[Note] = []
-    found = {name: _describe(root, name, notes) for name in names}
-    files = {name: file for name, file in found.items() if file is not None}
-    return SourceTree(root=root, files=files, notes=tuple(notes))
+    found = {name: _describe(root, name) for name in names}
+    return SourceTree(
+        root=root,
+        files={name: one for name, one in found.items() if isinstance(one, SourceFile)},
+        notes=tuple(one for one in found.values() if isinstance(one, Note)),
+    )
 
 
-def _describe(root: Path, name: str, notes: list[Note]) -> SourceFile | None:
-    """Hash one file; None for what is not there (deleted but tracked) or cannot be copied."""
+def _describe(root: Path, name: str) -> SourceFile | Note | None:
+    """Hash one file; a note if it cannot be copied, None if it was deleted but is still tracked."""
     place = root / name
     try:
         mode = place.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            return _describe_link(root, place)
+        if stat.S_ISREG(mode):
+            return SourceFile(
+                sha256=_hash(place.read_bytes()), executable=bool(mode & stat.S_IXUSR)
+            )
     except FileNotFoundError:
         return None
-    if stat.S_ISLNK(mode):
-        return _describe_link(root, name, notes)
-    if not stat.S_ISREG(mode):
-        text = "is not a regular file and was not copied"
-        notes.append(Note(id="not-copied", text=text, where=str(place)))
-        return None
-    try:
-        content = place.read_bytes()
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         remedy = "make it readable, or let git ignore it"
         raise SourceError(message, where=str(place), remedy=remedy) from error
-    return SourceFile(
-        sha256=hashlib.sha256(content).hexdigest(), executable=bool(mode & stat.S_IXUSR)
-    )
+    text = "is not a regular file and was not copied"
+    return Note(id="not-copied", text=text, where=str(place))
 
 
-def _describe_link(root: Path, name: str, notes: list[Note]) -> SourceFile | None:
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _describe_link(root: Path, place: Path) -> SourceFile | Note:
     """A link that stays inside the tree is made again; a file outside is copied by its content.
 
     A link of the copy must never lead back into the user's tree: cargo or a build script could
     write through it.
     """
-    place = root / name
     text = os.readlink(place)  # noqa: PTH115  # the text itself, unresolved
     aim = Path(os.path.normpath(place.parent / text))
     if aim.is_relative_to(root):
         inside = os.path.relpath(aim, place.parent) if Path(text).is_absolute() else text
-        return SourceFile(sha256=hashlib.sha256(inside.encode()).hexdigest(), link=inside)
+        return SourceFile(sha256=_hash(inside.encode()), link=inside)
     if place.is_file():
-        content = place.read_bytes()
-        return SourceFile(sha256=hashlib.sha256(content).hexdigest())
+        return SourceFile(sha256=_hash(place.read_bytes()))
     note = f"is a link to {text}, outside the tree, and was not copied"
-    notes.append(Note(id="link-outside", text=note, where=str(place)))
-    return None
+    return Note(id="link-outside", text=note, where=str(place))
 
 
 def sync(tree: SourceTree, shadow: Path, edits: Mapping[str, bytes], state: Path) -> list[str]:

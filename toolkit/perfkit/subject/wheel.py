@@ -1,4 +1,4 @@
-"""Wheels: unpacking one beside its build info, finding the extension in it, hashing its code.
+"""Wheels: unpacking one, finding the extension in it, hashing its code.
 
 Nothing here builds a wheel or installs one into an environment.
 """
@@ -16,28 +16,29 @@ from perfkit.records import Build, Profile
 _EXTENSION_SUFFIXES = (".so", ".pyd")
 
 
-def take(wheel: Path, folder: Path, entry: Path, module: str) -> Build:
-    """Unpack a wheel, and say of the build in it what its files tell: no parameters, no flags.
-
-    Args:
-        wheel: the file.
-        folder: where to unpack it, to `root`.
-        entry: what the folder's name will be in the cache.
-        module: the Python module in it.
+def take(wheel: Path, root: Path, key: str, module: str) -> Build:
+    """Unpack a wheel to a folder, and find the build in it.
 
     Raises:
         BuildError: it is not a wheel, or has no such module.
     """
-    root = folder / "root"
     unpack(wheel, root)
-    file = find_module(root, module)
-    text, data = loaded_hashes(file)
+    return described(root, find_module(root, module), key, module)
+
+
+def described(root: Path, module_file: Path, key: str, module: str) -> Build:
+    """What an extension's file tells about a build: neither parameters nor flags.
+
+    Raises:
+        BuildError: it is not an ELF file, or has no machine code.
+    """
+    text, data = loaded_hashes(module_file)
     return Build(
-        key=entry.name,
-        root=entry / "root",
+        key=key,
+        root=root,
         module=module,
-        module_file=entry / "root" / file.relative_to(root),
-        file_sha256=file_hash(file),
+        module_file=module_file,
+        file_sha256=file_hash(module_file),
         text_sha256=text,
         data_sha256=data,
         profile=Profile.RELEASE,
@@ -59,10 +60,13 @@ def unpack(wheel: Path, root: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             for item in archive.infolist():
-                name = _installed_name(item.filename)
-                if name is None or item.is_dir():
+                parts = PurePosixPath(item.filename).parts
+                if parts and parts[0].endswith(".data"):
+                    # `x-1.0.data/purelib/a.py` goes to `a.py`; scripts, headers and data nowhere.
+                    parts = parts[2:] if parts[1:2] in (("purelib",), ("platlib",)) else ()
+                if not parts or item.is_dir():
                     continue
-                target = root / name
+                target = root.joinpath(*parts)
                 if not target.resolve().is_relative_to(root.resolve()):
                     message = f"the wheel holds a file outside its folder: {item.filename}"
                     raise BuildError(message, where=str(wheel))
@@ -73,18 +77,8 @@ def unpack(wheel: Path, root: Path) -> None:
         raise BuildError(message, where=str(wheel)) from error
 
 
-def _installed_name(name: str) -> str | None:
-    """`x-1.0.data/purelib/a.py` goes to `a.py`; its scripts, headers and data go nowhere."""
-    parts = PurePosixPath(name).parts
-    if parts and parts[0].endswith(".data"):
-        if len(parts) > 2 and parts[1] in ("purelib", "platlib"):
-            return str(PurePosixPath(*parts[2:]))
-        return None
-    return name
-
-
 def check_name(wheel: Path, expected: str) -> None:
-    """See that a wheel is of the distribution that was asked for.
+    """Check that a wheel is of the distribution that was asked for.
 
     Raises:
         BuildError: it has another name: maturin took another pyproject.toml.
@@ -109,34 +103,24 @@ def find_module(root: Path, module: str) -> Path:
     Raises:
         BuildError: it is not there, or there is more than one.
     """
-    parts = module.split(".")
-    folder = root.joinpath(*parts[:-1])
-    found = _extensions(folder, parts[-1])
-    if not found and (folder / parts[-1]).is_dir():
-        found = _extensions(folder / parts[-1], parts[-1]) or _extensions(folder / parts[-1])
+    *above, name = module.split(".")
+    folder = root.joinpath(*above)
+    extensions = sorted(
+        path for path in root.rglob("*") if path.suffix in _EXTENSION_SUFFIXES and path.is_file()
+    )
+    found: list[Path] = []
+    for place, any_name in ((folder, False), (folder / name, False), (folder / name, True)):
+        found = found or [
+            path
+            for path in extensions
+            if path.parent == place and (any_name or path.name.partition(".")[0] == name)
+        ]
     if len(found) == 1:
         return found[0]
-    there = sorted(
-        str(path.relative_to(root))
-        for path in root.rglob("*")
-        if path.suffix in _EXTENSION_SUFFIXES
-    )
-    listed = ", ".join(there) or "no extension at all"
-    problem = "holds no extension" if not found else "holds more than one extension"
+    listed = ", ".join(str(path.relative_to(root)) for path in extensions) or "no extension at all"
+    problem = "holds more than one extension" if found else "holds no extension"
     message = f"the wheel {problem} for the module `{module}`; it has: {listed}"
     raise BuildError(message, remedy="set subject.module to the module that maturin builds")
-
-
-def _extensions(folder: Path, stem: str | None = None) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix in _EXTENSION_SUFFIXES
-        and path.is_file()
-        and stem in (None, path.name.split(".", 1)[0])
-    )
 
 
 def file_hash(path: Path) -> str:
@@ -157,8 +141,7 @@ def loaded_hashes(path: Path) -> tuple[str, str]:
     from perfkit import _engine  # here, because finding a wheel's module needs no engine
 
     try:
-        text, others = _engine.loaded_hashes(path)
+        return _engine.loaded_hashes(path)
     except _engine.EngineError as error:
         message = f"its machine code cannot be read: {error}"
         raise BuildError(message, where=str(path), remedy="perfkit builds on Linux") from error
-    return text, others

@@ -2,8 +2,8 @@
 how it is started or judged (`child.py`, `perfkit.measure`).
 
 One file that needs the standard library alone, run by path in the *project's* interpreter (CPython
-3.9 and newer). Commands come in and results go out as JSON lines on two channels of their own,
-because stdout belongs to whoever prints there; the process ends when the command channel closes.
+3.9 and newer). Commands come in and results go out as JSON lines on two separate channels,
+because the subject may print to stdout; the process ends when the command channel closes.
 """
 
 # ruff: noqa: B905, EM101, PTH100, PTH113, PTH120, PTH123, PTH208
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     Function = Callable[..., Any]
 
 CHANNELS_VARIABLE = "PERFKIT_WORKER_CHANNELS"
-UNTIMED_CALLS = 3  # before a hot batch, where nobody says how many
+UNTIMED_CALLS = 3  # before a hot batch, by default
 IDLE_S = 2e-3  # after this the pools of the field have parked their threads
 MAX_CALLS = 1 << 22  # per batch
 PINS = 4  # blocks of memory held, one of them replaced before each batch
-PIN_BYTES = 1 << 17  # at the most: those of the results of small calls
-SENTINEL_S = 2e-3  # of one sentinel: long beside a time slice's start, short beside a block
+PIN_BYTES = 1 << 17  # at most: as large as the results of small calls
+SENTINEL_S = 2e-3  # of one sentinel: long against the start of a time slice, short against a block
 SENTINEL_WARM_S = 1.2e-2  # a core that slept shares another's hardware for up to 10 ms (measured)
 SENTINEL_AWAKE = 0.9  # share of the cores at which waking them ends early
 PACE_TURNS = 8_000  # of a Python loop; each kind of `pace` takes a third to a whole millisecond
@@ -78,7 +78,7 @@ class Call:
         self.batch_turn = 0
 
     def take(self, calls: int) -> list[tuple[Any, ...]]:
-        """The arguments of the next calls: the data sets in turn, going on where it stopped."""
+        """The arguments of the next calls: the data sets in turn, from where it stopped."""
         count = len(self.sets)
         if len(self.batch) != calls or self.batch_turn != self.turn:
             self.batch = [self.sets[(self.turn + index) % count] for index in range(calls)]
@@ -99,10 +99,6 @@ def run_inner_batch(function: Function, batch: Iterable[tuple[Any, ...]]) -> flo
     for arguments in batch:
         inner += function(*arguments)[1]
     return inner
-
-
-def _noop() -> None:
-    return None
 
 
 class Commands:
@@ -146,47 +142,15 @@ class Commands:
             "main_tid": threading.get_native_id(),
         }
         if module is not None:
-            try:
-                importlib.import_module(module)
-            except BaseException as error:
-                raise _raised("import", f"importing `{module}`", error) from error
-            reply["path"], reply["sha256"] = self._find_extension(module, expected_sha256)
+            what = f"importing `{module}`"
+            _called(what, importlib.import_module, module, kind="import")
+            reply["path"], reply["sha256"] = _find_extension(module, expected_sha256)
         for setter, value in calls.items():
-            self._user(f"the setter `{setter}`", self.resolve(setter), value)
+            _called(f"the setter `{setter}`", self.resolve(setter), value)
         if getter is not None:
-            values = self._user(f"the getter `{getter}`", self.resolve(getter))
+            values = _called(f"the getter `{getter}`", self.resolve(getter))
             reply["parameters"] = {str(name): _plain(value) for name, value in dict(values).items()}
         return reply
-
-    def _find_extension(self, module: str, expected: str | None) -> tuple[str, str]:
-        """The file of the machine code that was imported, and its hash."""
-        own = getattr(sys.modules[module], "__file__", None)
-        found = {}
-        for name, loaded in list(sys.modules.items()):
-            path = getattr(loaded, "__file__", None)
-            inside = name == module or name.startswith(module + ".")
-            if inside and path and path.endswith(tuple(EXTENSION_SUFFIXES)):
-                found[name] = path
-        if not found:
-            message = "`%s` was imported from %s, and no extension module came with it"
-            raise Refused("mismatch", message % (module, own))
-        if expected is None and module in found:
-            found = {module: found[module]}
-        hashes = {path: _hash_file(path) for path in found.values()}
-        for path, digest in hashes.items():
-            if digest == expected:
-                return path, digest
-        if expected is None and len(hashes) == 1:
-            return next(iter(hashes.items()))
-        if expected is None:
-            usual = found.get(module + "." + module.rpartition(".")[2])
-            if usual is not None:
-                return usual, hashes[usual]
-        message = "`%s` was imported from %s, which is not the build that was asked for"
-        details = "expected sha256 {}; found {}".format(
-            expected, ", ".join(f"{digest} of {path}" for path, digest in hashes.items())
-        )
-        raise Refused("mismatch", message % (module, ", ".join(hashes)), details=details)
 
     def resolve(self, reference: str) -> Any:  # noqa: ANN401  # whatever the user named
         """The object that `module:function` or `path/to/file.py:function` names."""
@@ -194,20 +158,14 @@ class Commands:
         if place.endswith(".py") or os.sep in place:
             module = self._load_file(os.path.abspath(place))
         else:
-            try:
-                module = importlib.import_module(place)
-            except BaseException as error:
-                raise _raised("workload", f"importing `{place}`", error) from error
+            module = _called(f"importing `{place}`", importlib.import_module, place)
         try:
             return getattr(module, name)
         except AttributeError:
             known = [word for word in dir(module) if not word.startswith("_")]
-            raise Refused(
-                "usage",
-                f"`{place}` has no `{name}`",
-                where=str(getattr(module, "__file__", place)),
-                details="it has: {}".format(", ".join(known[:40])),
-            ) from None
+            where = str(getattr(module, "__file__", place))
+            details = "it has: {}".format(", ".join(known[:40]))
+            raise Refused("usage", f"`{place}` has no `{name}`", where, details) from None
 
     def _load_file(self, path: str) -> ModuleType:
         if path in self.files:
@@ -217,24 +175,15 @@ class Commands:
         name = f"perfkit_workload_{len(self.files)}"
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
-            raise Refused("usage", "is no Python file", where=path)
+            raise Refused("usage", "is not a Python file", where=path)
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         folder = os.path.dirname(path)
         if folder not in sys.path:  # at the end: the build under test must win
             sys.path.append(folder)
-        try:
-            spec.loader.exec_module(module)
-        except BaseException as error:
-            raise _raised("workload", f"loading {path}", error) from error
+        _called(f"loading {path}", spec.loader.exec_module, module)
         self.files[path] = module
         return module
-
-    def _user(self, what: str, function: Function, *arguments: object) -> Any:  # noqa: ANN401
-        try:
-            return function(*arguments)
-        except BaseException as error:
-            raise _raised("workload", what, error) from error
 
     # -- arms ------------------------------------------------------------------------------------
 
@@ -261,20 +210,18 @@ class Commands:
                 return plain(*arguments, **extra)
 
         sets = []
-        digests: list[str | None] = []
-        for index in range(inputs["data_sets"]):
-            made = self._user(f"`{setup}({size}, {seed + index})`", make, size, seed + index)
+        for number in range(seed, seed + inputs["data_sets"]):
+            made = _called(f"`{setup}({size}, {number})`", make, size, number)
             if not isinstance(made, tuple):
                 message = "`%s` returned %s; it must return the call's arguments as a tuple"
                 raise Refused("usage", message % (setup, type(made).__name__))
             sets.append(made)
-            digests.append(digest(made))
+        digests = [digest(made) for made in sets]
+        whole = hashlib.sha256("".join(map(str, digests)).encode()).hexdigest()
         self.arms[arm] = Call(target, sets, returns_seconds, label)
         gc.collect()
         gc.freeze()
-        known = [one for one in digests if one is not None]
-        whole = hashlib.sha256("".join(known).encode()).hexdigest()
-        return {"data_sets": len(sets), "inputs": whole if len(known) == len(sets) else None}
+        return {"data_sets": len(sets), "inputs": None if None in digests else whole}
 
     def calibrate(self, arm: str, batch_s: float, warm_s: float, limit_s: float) -> Reply:
         """Warm up, then the smallest power of two of calls that takes `batch_s`."""
@@ -282,28 +229,33 @@ class Commands:
         begin = time.perf_counter()
         while True:
             timed = self._batch(chosen, 1)
-            if timed["seconds"] > limit_s:
-                return _calibrated(timed, _helpers(timed), limit_s)
-            if time.perf_counter() - begin >= warm_s:
+            slow = timed["seconds"] > limit_s
+            if slow or time.perf_counter() - begin >= warm_s:
                 break
-        calls, helpers = 1, 0.0
-        while True:
+        calls, helpers = 1, _helpers(timed) if slow else 0.0
+        while not slow:
             timed = self._batch(chosen, calls)
             helpers = max(helpers, _helpers(timed))
             if timed["seconds"] >= batch_s or calls >= MAX_CALLS:
-                return _calibrated(timed, helpers, limit_s)
+                break
             calls *= 2
+        per_call_s = timed["seconds"] / calls
+        return {
+            "calls": calls,
+            "per_call_s": per_call_s,
+            "helpers": helpers,
+            "slow": per_call_s > limit_s,
+        }
 
     def overhead(self, calls: int) -> Reply:
         """Seconds that one turn of perfkit's own loop takes, with a call of nothing."""
-        return {
-            "seconds": self._batch(Call(_noop, [()], False, "nothing"), calls)["seconds"] / calls
-        }
+        nothing = Call(lambda: None, [()], False, "nothing")
+        return {"seconds": self._batch(nothing, calls)["seconds"] / calls}
 
     def time(
         self, arm: str, calls: int, pattern: str, untimed: int, cpu: int | None, first: int | None
     ) -> Reply:
-        """One batch, begun on the given core and with the given data set where they are given."""
+        """One batch, begun on the given core and with the given data set, if any."""
         chosen = self.arms[arm]
         if first is not None:  # the untimed calls lead up to it
             chosen.turn = (first - (0 if pattern == "idle" else untimed)) % len(chosen.sets)
@@ -312,44 +264,38 @@ class Commands:
         self._shuffle_heap()
         if pattern == "idle":
             return self._idle_batch(chosen, calls)
-        self._wake(chosen, untimed)
+        if untimed:  # while others had the token, caches cooled and the pool went to sleep
+            self._batch(chosen, untimed)
         return self._batch(chosen, calls)
 
     def _idle_batch(self, arm: Call, calls: int) -> Reply:
         """Calls that each find the pool asleep, with the sums of what each took."""
-        timings = []
+        sums: Reply = {"seconds": 0.0, "cpu_s": 0.0, "own_s": 0.0}
+        if arm.returns_seconds:
+            sums["inner_s"] = 0.0
         for _ in range(calls):
             time.sleep(IDLE_S)
-            timings.append(self._batch(arm, 1))
-        sums = {
-            name: sum(timed[name] or 0.0 for timed in timings)
-            for name in ("seconds", "cpu_s", "own_s", "inner_s")
-        }
-        if not arm.returns_seconds:
-            sums["inner_s"] = None
-        return {**sums, "calls": calls}
+            timed = self._batch(arm, 1)
+            for name in sums:
+                sums[name] += timed[name]
+        return {"inner_s": None, **sums, "calls": calls}
 
     def _move_to(self, cpu: int) -> None:
-        """Move this thread to a core and let it go again: it stays while nobody pushes it away.
+        """Move this thread to a core without pinning it: it stays until the system moves it.
 
-        It is not left pinned: a pool's threads, born later, would inherit the one core.
+        If it stayed pinned, a pool's threads, born later, would inherit the one core.
         """
         os.sched_setaffinity(0, {cpu})
         os.sched_setaffinity(0, self.cores)
 
     def _shuffle_heap(self) -> None:
-        """Let the next results lie elsewhere than the last ones.
+        """Put the next results elsewhere than the last ones.
 
         Where an allocator puts a result decides a few percent of a call, and without this it stays
-        the same for the life of a process: two processes with one build then differ for good.
+        the same for the life of a process: two processes with one build then always differ.
         """
         size = self.chance.randrange(64, PIN_BYTES)
         self.pins[self.chance.randrange(PINS)] = bytearray(size)
-
-    def _wake(self, arm: Call, calls: int) -> None:
-        """Untimed calls: while others had the token, caches cooled and the pool went to sleep."""
-        if calls:
-            self._batch(arm, calls)
 
     def _batch(self, arm: Call, calls: int) -> Reply:
         """One clock pair around calls back to back, garbage collection off."""
@@ -383,16 +329,13 @@ class Commands:
     def loop(self, arm: str, seconds: float, calls: int) -> Reply:
         """Batches back to back for about `seconds`: the region a profiler looks at."""
         chosen = self.arms[arm]
-        self._wake(chosen, UNTIMED_CALLS)
+        self._batch(chosen, UNTIMED_CALLS)
         done, spent, cpu = 0, 0.0, 0.0
         begin = time.perf_counter()
-        while True:
-            timed = self._batch(chosen, calls)
+        while not done or spent < seconds:
+            cpu += self._batch(chosen, calls)["cpu_s"]
             done += calls
-            cpu += timed["cpu_s"]
             spent = time.perf_counter() - begin
-            if spent >= seconds:
-                break
         return {
             "calls": done,
             "seconds": spent,
@@ -420,49 +363,46 @@ class Commands:
         arguments = chosen.sets[0]
         befores = [digest(argument) for argument in arguments]
         filled: set[int] = set()
-        results = [self._first_result(chosen, arguments, filled, limit_s)]
-        results += [self._result(chosen, arguments, filled) for _ in range(repeats - 1)]
+        results = [self._result(chosen, filled, limit_s)]
+        results += [self._result(chosen, filled) for _ in range(repeats - 1)]
         changed = any(
             before is not None and index not in filled and digest(argument) != before
-            for index, (argument, before) in enumerate(zip(arguments, befores, strict=True))
+            for index, (argument, before) in enumerate(zip(arguments, befores))
         )
         digests = [digest(result) for result in results]
-        reply: Reply = {
-            "changes_arguments": changed,
-            "same_bits": None if None in digests else len(set(digests)) == 1,
-            "digest": digests[0],
-            "repeat": None,
-            "reference": None,
-        }
-        if reply["same_bits"] is not True and repeats > 1:
-            reply["repeat"] = max(
+        same_bits = None if None in digests else len(set(digests)) == 1
+        repeat = reference = None
+        if same_bits is not True and repeats > 1:
+            repeat = max(
                 (compare(results[0], result, relative, absolute) for result in results[1:]),
                 key=lambda found: (not found["agree"], found["max_absolute"] or 0.0),
             )
         if other is not None:
-            reference = self.arms[other]
-            expected = self._first_result(reference, reference.sets[0], set(), limit_s)
-            reply["reference"] = compare(results[0], expected, relative, absolute)
-        return reply
+            expected = self._result(self.arms[other], set(), limit_s)
+            reference = compare(results[0], expected, relative, absolute)
+        return {
+            "changes_arguments": changed,
+            "same_bits": same_bits,
+            "digest": digests[0],
+            "repeat": repeat,
+            "reference": reference,
+        }
 
-    def _first_result(
-        self, arm: Call, arguments: tuple[Any, ...], filled: set[int], limit_s: float
-    ) -> Any:  # noqa: ANN401
-        begin = time.perf_counter()
-        result = self._result(arm, arguments, filled)
-        spent = time.perf_counter() - begin
-        if spent > limit_s:
-            message = "%s: one call takes %.3g s, longer than the time limit of %g s"
-            raise Refused("slow", message % (arm.label, spent, limit_s))
-        return result
+    def _result(self, arm: Call, filled: set[int], limit_s: float = math.inf) -> Any:  # noqa: ANN401
+        """The result on the first data set.
 
-    def _result(self, arm: Call, arguments: tuple[Any, ...], filled: set[int]) -> Any:  # noqa: ANN401
-        """One call's result; its index joins `filled` when it is an argument, as NumPy's `out` is.
+        Its index joins `filled` when it is an argument, as NumPy's `out` is.
 
         Such an array is copied and overwritten with zeros: the next call must fill it anew, and one
         that reads what it finds there gives another result.
         """
-        result = self._user(arm.label, lambda: arm.function(*arguments))
+        arguments = arm.sets[0]
+        begin = time.perf_counter()
+        result = _called(arm.label, arm.function, *arguments)
+        spent = time.perf_counter() - begin
+        if spent > limit_s:
+            message = "%s: one call takes %.3g s, longer than the time limit of %g s"
+            raise Refused("slow", message % (arm.label, spent, limit_s))
         result = result[0] if arm.returns_seconds else result
         for index, argument in enumerate(arguments):
             if argument is result and hasattr(result, "dtype"):
@@ -488,7 +428,7 @@ class Commands:
             return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
     def libraries(self) -> Reply:
-        """Versions of what is loaded beside the subject and Python itself, by module."""
+        """Versions of what is loaded besides the subject and Python itself, by module."""
         own = {self.subject, *getattr(sys, "stdlib_module_names", ())}
         versions = {
             name: getattr(module, "__version__", None)
@@ -530,10 +470,10 @@ class Commands:
         }
 
     def _fixed_work_on(self, threads: int, rounds: int) -> float:
-        """Seconds for the work on so many threads at once, each on a core of its own.
+        """Seconds for the work on this many threads at once, each on another core.
 
         Left to itself, the system wakes a thread on the core that woke it and moves it away only
-        after some milliseconds: two such threads share one core beside another that is free.
+        after some milliseconds: two such threads share one core while another is free.
         """
         cores = sorted(self.cores)
         while len(self.helpers) < threads - 1:
@@ -541,7 +481,7 @@ class Commands:
             self.helpers.append(_Helper({cores[number % len(cores)]} if cores else set()))
         helpers = self.helpers[: threads - 1]
         for helper in helpers:
-            helper.ready(rounds)
+            helper.rounds = rounds
         if helpers and cores:
             os.sched_setaffinity(0, {cores[0]})
         begin = time.perf_counter_ns()
@@ -558,12 +498,7 @@ class Commands:
     def _calibrate_sentinel(self) -> int:
         rounds = 64
         _fixed_work(rounds)
-        while True:
-            begin = time.perf_counter()
-            _fixed_work(rounds)
-            spent = time.perf_counter() - begin
-            if spent >= SENTINEL_S / 2:
-                break
+        while (spent := _timed_work(rounds)) < SENTINEL_S / 2:
             rounds *= 2
         best = min(spent, *(_timed_work(rounds) for _ in range(8)))
         self.sentinel_rounds = max(1, round(rounds * SENTINEL_S / best))
@@ -580,9 +515,6 @@ class _Helper:
         self.rounds = 0
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def ready(self, rounds: int) -> None:
-        self.rounds = rounds
-
     def _serve(self) -> None:
         if self.cores:
             os.sched_setaffinity(0, self.cores)  # of this thread alone
@@ -590,17 +522,6 @@ class _Helper:
             self.go.acquire()
             _fixed_work(self.rounds)
             self.done.release()
-
-
-def _calibrated(timed: Reply, helpers: float, limit_s: float) -> Reply:
-    """What the last batch of a calibration says, and whether its calls are too slow."""
-    per_call_s = timed["seconds"] / timed["calls"]
-    return {
-        "calls": timed["calls"],
-        "per_call_s": per_call_s,
-        "helpers": helpers,
-        "slow": per_call_s > limit_s,
-    }
 
 
 def _helpers(timed: Reply) -> float:
@@ -680,145 +601,146 @@ def _plain(value: object) -> Any:  # noqa: ANN401  # bool, int, float or str
 def compare(found: object, expected: object, relative: float, absolute: float) -> Reply:
     """Whether |found - expected| <= absolute + relative * |expected| everywhere, and where not.
 
-    NaN equals NaN, an infinity only itself: beside an infinite |expected| every other number would
-    be near. Shapes and lengths must be equal. `None` for the differences: not numbers.
+    NaN equals NaN, an infinity only itself: every other number would be near an infinite
+    |expected|. Shapes and lengths must be equal. A difference that is not finite is `None`.
     """
-    if _is_array(found) or _is_array(expected):
-        return _compare_arrays(found, expected, relative, absolute)
-    state = _equal()
-    _compare_values(found, expected, relative, absolute, "", state)
-    for key in ("max_absolute", "max_relative"):
-        if not math.isfinite(state[key]):
-            state[key] = None
-    return state
+    state = _Comparison(relative, absolute)
+    state.values(found, expected, "")
+    largest = {"max_absolute": state.max_absolute, "max_relative": state.max_relative}
+    return {
+        "agree": state.agree,
+        "where": state.where,
+        "reason": state.reason,
+        **{name: gap if math.isfinite(gap) else None for name, gap in largest.items()},
+    }
+
+
+class _Comparison:
+    """How two results differ: the first place, and the largest difference anywhere."""
+
+    def __init__(self, relative: float, absolute: float) -> None:
+        self.relative, self.absolute = relative, absolute
+        self.max_absolute = self.max_relative = 0.0
+        self.agree, self.where, self.reason = True, "", ""
+
+    def differ(self, place: str, reason: str) -> None:
+        if self.agree:
+            self.agree, self.where, self.reason = False, place, reason
+
+    def widen(self, gap: float, scale: float) -> None:
+        """Take a difference in; one that is not a number counts as infinite."""
+        self.max_absolute = max(self.max_absolute, gap) if gap == gap else math.inf
+        self.max_relative = max(self.max_relative, scale) if scale == scale else math.inf
+
+    def values(self, found: Any, expected: Any, place: str) -> None:  # noqa: ANN401
+        if _is_array(found) or _is_array(expected):
+            self.arrays(found, expected, place)
+        elif isinstance(found, dict) and isinstance(expected, dict):
+            if set(found) != set(expected):
+                keys, others = (sorted(map(repr, one)) for one in (found, expected))
+                self.differ(place, f"keys {keys} against {others}")
+                return
+            for key in found:
+                self.values(found[key], expected[key], f"{place}[{key!r}]")
+        elif isinstance(found, (list, tuple)) and isinstance(expected, (list, tuple)):
+            if len(found) != len(expected):
+                self.differ(place, f"{len(found)} elements against {len(expected)}")
+                return
+            for index, (left, right) in enumerate(zip(found, expected)):
+                if type(left) is float and type(right) is float and left == right:
+                    continue
+                self.values(left, right, f"{place}[{index}]")
+        elif _is_number(found) and _is_number(expected):
+            self.numbers(found, expected, place)
+        elif found != expected:
+            self.differ(place, f"{found!r:.80} against {expected!r:.80}")
+
+    def numbers(self, found: Any, expected: Any, place: str) -> None:  # noqa: ANN401
+        if found == expected or (found != found and expected != expected):
+            return
+        gap = abs(found - expected)
+        self.widen(gap, gap / abs(expected) if expected else math.inf)
+        if not (gap < math.inf and gap <= self.absolute + self.relative * abs(expected)):
+            self.differ(place, f"{found!r} against {expected!r}")
+
+    def arrays(self, found: object, expected: object, place: str) -> None:
+        import numpy
+
+        left, right = numpy.asarray(found), numpy.asarray(expected)
+        if left.shape != right.shape:
+            self.widen(math.inf, math.inf)
+            self.differ(place, f"shape {left.shape} against {right.shape}")
+            return
+        if left.dtype.kind not in "biufc" or right.dtype.kind not in "biufc":
+            same = numpy.asarray(left == right)
+            if not same.all():
+                self.widen(math.inf, math.inf)
+                index = tuple(int(i) for i in numpy.argwhere(~same)[0])
+                self.differ(place + _index(index), f"{left[index]!r} against {right[index]!r}")
+            return
+        kind = numpy.result_type(left, right, numpy.float64)
+        left, right = left.astype(kind), right.astype(kind)
+        with numpy.errstate(all="ignore"):
+            equal = (left == right) | (numpy.isnan(left) & numpy.isnan(right))
+            gap = numpy.where(equal, 0.0, numpy.abs(left - right))
+            far = numpy.where(equal, 0.0, numpy.inf)
+            scale = numpy.where(right != 0, gap / numpy.abs(right), far)
+            limit = self.absolute + self.relative * numpy.abs(right)
+            bad = ~(equal | (numpy.isfinite(gap) & (gap <= limit)))
+        if gap.size:
+            self.widen(float(gap.max()), float(scale.max()))
+        if bad.any():
+            weight = numpy.where(bad, numpy.nan_to_num(gap, nan=numpy.inf), -1.0)
+            index = tuple(int(i) for i in numpy.unravel_index(int(weight.argmax()), weight.shape))
+            reason = f"{left[index].item()!r} against {right[index].item()!r}; "
+            reason += f"{int(bad.sum())} of {bad.size} elements differ"
+            self.differ(place + _index(index), reason)
 
 
 def _is_array(value: object) -> bool:
     return hasattr(value, "__array__") and not isinstance(value, (int, float))
 
 
-def _compare_arrays(found: object, expected: object, relative: float, absolute: float) -> Reply:
-    import numpy
-
-    left, right = numpy.asarray(found), numpy.asarray(expected)
-    if left.shape != right.shape:
-        return _differ("", f"shape {left.shape} against {right.shape}")
-    if left.dtype.kind not in "biufc" or right.dtype.kind not in "biufc":
-        same = numpy.asarray(left == right)
-        if same.all():
-            return _equal()
-        index = tuple(int(i) for i in numpy.argwhere(~same)[0])
-        return _differ(_index(index), f"{left[index]!r} against {right[index]!r}")
-    kind = numpy.result_type(left, right, numpy.float64)
-    left, right = left.astype(kind), right.astype(kind)
-    with numpy.errstate(all="ignore"):
-        equal = (left == right) | (numpy.isnan(left) & numpy.isnan(right))
-        gap = numpy.where(equal, 0.0, numpy.abs(left - right))
-        scale = numpy.where(right != 0, gap / numpy.abs(right), numpy.where(equal, 0.0, numpy.inf))
-        close = numpy.isfinite(gap) & (gap <= absolute + relative * numpy.abs(right))
-        bad = ~(equal | close)
-    reply = _equal()
-    if gap.size:
-        reply.update(max_absolute=_finite(gap.max()), max_relative=_finite(scale.max()))
-    if bad.any():
-        weight = numpy.where(bad, numpy.nan_to_num(gap, nan=numpy.inf), -1.0)
-        index = tuple(int(i) for i in numpy.unravel_index(int(weight.argmax()), weight.shape))
-        reason = f"{left[index].item()!r} against {right[index].item()!r}; "
-        reason += f"{int(bad.sum())} of {bad.size} elements differ"
-        reply.update(agree=False, where=_index(index), reason=reason)
-    return reply
-
-
-def _finite(value: Any) -> float | None:  # noqa: ANN401  # a NumPy scalar
-    plain = float(value)
-    return plain if math.isfinite(plain) else None
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, complex)) and not isinstance(value, bool)
 
 
 def _index(index: Sequence[int]) -> str:
     return "".join(f"[{part}]" for part in index)
 
 
-def _equal() -> Reply:
-    return {"agree": True, "max_absolute": 0.0, "max_relative": 0.0, "where": "", "reason": ""}
-
-
-def _differ(where: str, reason: str) -> Reply:
-    return {
-        "agree": False,
-        "max_absolute": None,
-        "max_relative": None,
-        "where": where,
-        "reason": reason,
-    }
-
-
-def _compare_values(
-    found: Any,  # noqa: ANN401
-    expected: Any,  # noqa: ANN401
-    relative: float,
-    absolute: float,
-    place: str,
-    state: Reply,
-) -> None:
-    if _is_array(found) or _is_array(expected):
-        inner = _compare_arrays(found, expected, relative, absolute)
-        for key in ("max_absolute", "max_relative"):
-            state[key] = math.inf if inner[key] is None else max(state[key], inner[key])
-        if not inner["agree"]:
-            _note(state, place + inner["where"], inner["reason"])
-    elif isinstance(found, dict) and isinstance(expected, dict):
-        if set(found) != set(expected):
-            _note(
-                state,
-                place,
-                f"keys {sorted(map(repr, found))} against {sorted(map(repr, expected))}",
-            )
-            return
-        for key in found:
-            inside = f"{place}[{key!r}]"
-            _compare_values(found[key], expected[key], relative, absolute, inside, state)
-    elif isinstance(found, (list, tuple)) and isinstance(expected, (list, tuple)):
-        if len(found) != len(expected):
-            _note(state, place, f"{len(found)} elements against {len(expected)}")
-            return
-        for index, (left, right) in enumerate(zip(found, expected)):
-            if type(left) is float and type(right) is float and left == right:
-                continue
-            _compare_values(left, right, relative, absolute, f"{place}[{index}]", state)
-    elif _is_number(found) and _is_number(expected):
-        _compare_numbers(found, expected, relative, absolute, place, state)
-    elif found != expected:
-        _note(state, place, f"{found!r:.80} against {expected!r:.80}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, complex)) and not isinstance(value, bool)
-
-
-def _compare_numbers(
-    found: Any,  # noqa: ANN401
-    expected: Any,  # noqa: ANN401
-    relative: float,
-    absolute: float,
-    place: str,
-    state: Reply,
-) -> None:
-    if found == expected or (found != found and expected != expected):
-        return
-    gap = abs(found - expected)
-    state["max_absolute"] = max(state["max_absolute"], gap) if gap == gap else math.inf
-    scale = gap / abs(expected) if expected else math.inf
-    state["max_relative"] = max(state["max_relative"], scale) if scale == scale else math.inf
-    if not (gap < math.inf and gap <= absolute + relative * abs(expected)):
-        _note(state, place, f"{found!r} against {expected!r}")
-
-
-def _note(state: Reply, place: str, reason: str) -> None:
-    if state["agree"]:
-        state.update(agree=False, where=place, reason=reason)
-
-
 # -- errors and channels ---------------------------------------------------------------------------
+
+
+def _find_extension(module: str, expected: str | None) -> tuple[str, str]:
+    """The file of the machine code that was imported, and its hash.
+
+    Where no hash is expected, it is the module itself, else the only extension in it, else the one
+    that has the module's own name, as maturin lays it out.
+    """
+    found = {}
+    for name, loaded in list(sys.modules.items()):
+        path = getattr(loaded, "__file__", None)
+        inside = name == module or name.startswith(module + ".")
+        if inside and path and path.endswith(tuple(EXTENSION_SUFFIXES)):
+            found[name] = path
+    if not found:
+        own = getattr(sys.modules[module], "__file__", None)
+        message = "`%s` was imported from %s, and no extension module came with it"
+        raise Refused("mismatch", message % (module, own))
+    hashes = {path: _hash_file(path) for path in found.values()}
+    if expected is None:
+        only = next(iter(hashes)) if len(hashes) == 1 else None
+        usual = found.get(module + "." + module.rpartition(".")[2])
+        chosen = found.get(module) or only or usual
+    else:
+        chosen = next((path for path, digest in hashes.items() if digest == expected), None)
+    if chosen is not None:
+        return chosen, hashes[chosen]
+    message = "`%s` was imported from %s, which is not the build that was asked for"
+    listed = ", ".join(f"{digest} of {path}" for path, digest in hashes.items())
+    details = f"expected sha256 {expected}; found {listed}"
+    raise Refused("mismatch", message % (module, ", ".join(hashes)), details=details)
 
 
 def _hash_file(path: str) -> str:
@@ -827,6 +749,19 @@ def _hash_file(path: str) -> str:
         for part in iter(lambda: stream.read(1 << 20), b""):
             state.update(part)
     return state.hexdigest()
+
+
+def _called(
+    what: str,
+    function: Function,
+    *arguments: object,
+    kind: str = "workload",
+) -> Any:  # noqa: ANN401
+    """What the user's function returns; what it raises gets a name and a place."""
+    try:
+        return function(*arguments)
+    except BaseException as error:
+        raise _raised(kind, what, error) from error
 
 
 def _raised(kind: str, what: str, error: BaseException) -> Refused:
@@ -871,10 +806,8 @@ def serve(commands: TextIO, results: TextIO) -> None:
         except Refused as error:
             reply = {"error": vars(error)}
         except Exception as error:  # a fault of this file, not of the user's
-            text = traceback.format_exc()
-            reply = {
-                "error": {"kind": "worker", "message": repr(error), "where": "", "details": text}
-            }
+            fault = Refused("worker", repr(error), details=traceback.format_exc())
+            reply = {"error": vars(fault)}
         results.write(json.dumps(reply) + "\n")
         results.flush()
 

@@ -57,10 +57,10 @@ def verify(
     threads: int | None = None,
     limit_s: float = LIMIT_S,
 ) -> tuple[CheckResult, tuple[Note, ...]]:
-    """Check one size in a process of its own, before it is timed.
+    """Check one size in a separate process, before it is timed.
 
-    The reference runs in the same process here, and in one of its own when it is timed: a pool of
-    the reference's must not stay behind beside the subject's.
+    The reference runs in the same process here, but in another one when it is timed: its thread
+    pool must not stay behind beside the subject's.
 
     Args:
         work: the workload with its name.
@@ -77,19 +77,19 @@ def verify(
     where = f"workload `{name}` at size {format_count(size)}"
     if found.changes_arguments:
         message = f"`{workload.call}` changes its own arguments, so no two calls do the same work"
-        remedy = "let the call in the config copy what it changes, or write to an `out` of its own"
+        remedy = "make the call in the config copy what it changes, or write to its own `out`"
         raise WorkloadError(message, where=where, remedy=remedy)
     notes = []
     if found.repeat is not None and not found.repeat.agree:
-        message = f"`{workload.call}` returns different results each call: {_shown(found.repeat)}"
-        remedy = "seed what is random in it, or widen `tolerance` if that is how it should be"
+        message = f"`{workload.call}` returns a different result each time: {_shown(found.repeat)}"
+        remedy = "seed its random numbers, or widen `tolerance` if this is intended"
         raise WorkloadError(message, where=where, remedy=remedy)
     if found.repeat is not None and found.same_bits is False:
         text = f"calls on the same input differ within the tolerance: {_shown(found.repeat)}"
         notes.append(Note(id="results_vary", text=text, where=where))
     if found.reference is not None and not found.reference.agree:
         message = f"subject and reference disagree: {_shown(found.reference)}"
-        remedy = "correct one of them, or set `tolerance` to what their rounding allows"
+        remedy = "fix one of them, or set `tolerance` to what their rounding allows"
         raise WrongResultError(message, where=where, remedy=remedy)
     if threads is not None and threads > 1 and found.digest is not None:
         alone = dataclasses.replace(spec, environment={**spec.environment, **thread_environment(1)})
@@ -107,13 +107,7 @@ def _check(
         if workload.reference is not None:
             other = process.prepare(workload, size, which="reference", seed=seed, name=name)
         try:
-            return process.check(
-                arm,
-                other,
-                relative=workload.tolerance.relative,
-                absolute=workload.tolerance.absolute,
-                limit_s=limit_s,
-            )
+            return process.check(arm, other, tolerance=workload.tolerance, limit_s=limit_s)
         except ToolTimedOutError as error:
             message = f"a call does not return within the time limit of {limit_s:g} s"
             where = f"workload `{name}` at size {format_count(size)}"
@@ -123,8 +117,8 @@ def _check(
 def _across_threads(found: CheckResult, single: CheckResult, where: str) -> list[Note]:
     """Whether one thread returns what several do."""
     if single.reference is not None and not single.reference.agree:
-        message = f"on one thread subject and reference disagree: {_shown(single.reference)}"
-        remedy = "correct the sequential branch, or set `tolerance` to what rounding allows"
+        message = f"on one thread, subject and reference disagree: {_shown(single.reference)}"
+        remedy = "fix the sequential branch, or set `tolerance` to what rounding allows"
         raise WrongResultError(message, where=where, remedy=remedy)
     if single.digest == found.digest or found.same_bits is False:
         return []
@@ -133,11 +127,9 @@ def _across_threads(found: CheckResult, single: CheckResult, where: str) -> list
 
 
 def _shown(difference: Difference) -> str:
-    parts = [difference.reason] if difference.reason else []
-    if difference.where:
-        parts.append(f"at {difference.where}")
-    if difference.max_absolute is not None:
-        parts.append(f"largest absolute difference {difference.max_absolute:.3g}")
-    if difference.max_relative is not None:
-        parts.append(f"largest relative difference {difference.max_relative:.3g}")
-    return ", ".join(parts)
+    parts = [difference.reason, f"at {difference.where}" if difference.where else ""]
+    gaps = {"absolute": difference.max_absolute, "relative": difference.max_relative}
+    parts += [
+        f"largest {kind} difference {gap:.3g}" for kind, gap in gaps.items() if gap is not None
+    ]
+    return ", ".join(filter(None, parts))

@@ -21,7 +21,7 @@ from perfkit.records import MeasureReport, MeasureVerdict, ModuleFile, Note, Pro
 from perfkit.store import Run
 from perfkit.subject.child import worker
 from perfkit.subject.parameters import assign
-from perfkit.subject.proving import prove
+from perfkit.subject.proof import prove
 from perfkit.tune import frames, space
 from perfkit.tune.evaluator import NOT_PROFILED, Prepared, TrialProfile
 from perfkit.tune.score import score_floor
