@@ -243,7 +243,7 @@ def test_a_missing_baseline_never_looks_like_a_pass(place: Place) -> None:
     place.measure(sizes=(50,), save_baseline="before")
     with pytest.raises(UsageError, match=r"did you mean 'before'\?"):
         place.measure(baseline="befor")
-    with pytest.raises(UsageError, match="no name for a baseline"):
+    with pytest.raises(UsageError, match="not a valid name for a baseline"):
         baseline.save(place.project, place.cache, "../up", place.builder.build())
 
 
@@ -299,7 +299,7 @@ def test_without_room_there_is_no_figure(place: Place, monkeypatch: pytest.Monke
     assert report.noise_floor is None
     assert report.effective_cores
     (note,) = [note for note in report.notes if note.id == "no_room"]
-    assert note.text.startswith("0 of ")
+    assert "had room for 0 of " in note.text
     assert "others use 1.00 cores" in note.text
 
 
