@@ -253,9 +253,9 @@ def test_an_output_among_the_arguments_may_be_filled(spec: WorkerSpec, reference
 @pytest.mark.parametrize("reference", ["beside", "fills"])
 def test_an_output_that_is_not_filled_is_wrong(spec: WorkerSpec, reference: str) -> None:
     # A reference that fills the same array does not make it look filled.
-    with pytest.raises(WorkloadError, match="different results each call"):
+    with pytest.raises(WorkloadError, match="a different result each time"):
         workloads.verify(spec, ("w", into("fills_nothing", reference)), 100)
-    with pytest.raises(WorkloadError, match="different results each call"):
+    with pytest.raises(WorkloadError, match="a different result each time"):
         workloads.verify(spec, ("w", into("adds_up", reference)), 100)
 
 
