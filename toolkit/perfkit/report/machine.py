@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from perfkit.diagnose.promises import Story
-    from perfkit.profile.compare import ProfileComparison
+    from perfkit.profile.compare_captures import ProfileComparison
     from perfkit.records import (
         Capture,
         Check,

@@ -13,6 +13,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from scipy import stats
+
 from perfkit.errors import UsageError
 from perfkit.records import Interval
 from perfkit.stacks.intervals import Z
@@ -133,13 +135,8 @@ def discoveries(p_values: Sequence[float], *, rate: float) -> list[bool]:
 
     Source: Benjamini and Hochberg 1995.
     """
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    last = 0
-    for rank, index in enumerate(order, start=1):
-        if p_values[index] <= rate * rank / len(p_values):
-            last = rank
-    chosen = set(order[:last])
-    return [index in chosen for index in range(len(p_values))]
+    adjusted = stats.false_discovery_control(p_values) if p_values else ()
+    return [bool(value <= rate) for value in adjusted]
 
 
 def scaled(capture: Sampled, unit_s: float) -> list[tuple[tuple[str, ...], int]]:

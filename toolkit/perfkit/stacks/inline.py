@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit import _engine
-from perfkit.stacks.folded import unreadable
+from perfkit.stacks import engine_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,6 @@ _STANDARD = re.compile(
 _GENERICS = re.compile(r"<[^<>]*>")
 _MANGLED = re.compile(r"^_(ZN|R)\w")
 INLINED = "{inlined}"
-_REMEDY = "build the extension again; another linker or another version of it may help"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +39,7 @@ class Inlined:
     chains: Mapping[int, tuple[str, ...]]
 
 
+@engine_errors.named("build the extension again; another version of the linker may help")
 def resolve(module: Path, offsets: Sequence[int], *, crate: str) -> Inlined | None:
     """The chain at each address.
 
@@ -57,10 +57,7 @@ def resolve(module: Path, offsets: Sequence[int], *, crate: str) -> Inlined | No
     Raises:
         UnreadableOutputError: the module or its debug information is damaged.
     """
-    try:
-        found = _engine.source_frames(module, offsets)
-    except _engine.EngineInputError as error:
-        raise unreadable(error, remedy=_REMEDY) from error
+    found = _engine.source_frames(module, offsets)
     if found is None:
         return None
     chains = {
