@@ -420,3 +420,8 @@ def test_the_interpreters_own_options_come_before_what_it_runs() -> None:
     assert plain.switches == (("-u", "-X", "dev"), ("a.py", "-x"))
     assert Target(command=("python", "-c", "pass")).switches == ((), ("-c", "pass"))
     assert Target(command=("x",), module="timeit").switches == ((), ("-m", "timeit", "x"))
+
+
+def test_a_command_of_several_lines_is_shown_on_one() -> None:
+    assert Target(command=("python", "-c", "import a\na.run()")).shown == "-c import a a.run()"
+    assert Target(pid=7).shown == "process 7"

@@ -94,11 +94,11 @@ def notes(profiler: str, text: str) -> tuple[Note, ...]:
         Note(
             id=f"{profiler}.{item.id}",
             text=item.message,
-            where=_line_of(text, item.pattern),
+            where=_line_of(text, match),
             remedy=item.remedy,
         )
         for item in known(profiler)
-        if item.pattern.search(text)
+        if (match := item.pattern.search(text)) is not None
     )
 
 
@@ -136,10 +136,7 @@ def lost_samples(text: str, samples: int) -> int:
     return lost
 
 
-def _line_of(text: str, pattern: re.Pattern[str]) -> str:
-    match = pattern.search(text)
-    if match is None:
-        return ""
+def _line_of(text: str, match: re.Match[str]) -> str:
     begin = text.rfind("\n", 0, match.start()) + 1
     end = text.find("\n", match.end())
     return text[begin : end if end >= 0 else len(text)].strip()[:200]

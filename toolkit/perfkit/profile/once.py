@@ -77,8 +77,10 @@ class Target:
 
     @property
     def shown(self) -> str:
-        """What reports call it."""
-        return f"process {self.pid}" if self.pid is not None else " ".join(self.words)
+        """What reports call it, on one line."""
+        if self.pid is not None:
+            return f"process {self.pid}"
+        return " ".join(" ".join(self.words).split())
 
     @property
     def switches(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

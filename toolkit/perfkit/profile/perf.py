@@ -84,7 +84,7 @@ def _merged(request: CaptureRequest, spec: WorkerSpec, settled: Settled) -> Capt
     telling = dataclasses.replace(spec, python_options=perf_jit.OPTION)
     with contextlib.ExitStack() as stack:
         with worker(telling) as running:
-            stack.enter_context(perf_jit.removing(running.pid))
+            stack.callback(perf_jit.remove, running.pid)
             stem = f"{request.sight.stem}.merged"
             session = Session(request=request, arm=PairArm(running, request), stem=stem)
             recorded = session.windows(settled.recorded.settings, give_up=False)
@@ -117,8 +117,7 @@ def _option_cost(request: CaptureRequest, spec: WorkerSpec) -> Interval:
             request, spec, lambda _: telling, stage="-X perf_jit", duration_s=request.duration_s
         )
         for pid in found.pids:
-            with perf_jit.removing(pid):
-                pass
+            perf_jit.remove(pid)
         return found.slowdown
 
     return once_per_build(request, OPTION_COST, compared)
