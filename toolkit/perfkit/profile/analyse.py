@@ -97,10 +97,11 @@ def write_tables(capture: Capture, run: Run, layers: Layers) -> dict[str, Path]:
     if capture.profiler == "perf" and capture.accepted and base is not None:
         split_ = split_of(capture, run, layers, stacks)
         found["layers"] = tables.layer_table(split_.layers, split_.workers)
-    return {
-        kind: run.relative(run.write(f"tables/{stem}.{kind}.csv", export.table_csv(table)))
-        for kind, table in found.items()
-    }
+    written = {}
+    for kind, table in found.items():
+        text = table.to_csv(index=False, lineterminator="\n")
+        written[kind] = run.relative(run.write(f"tables/{stem}.{kind}.csv", text))
+    return written
 
 
 def export_capture(capture: Capture, run: Run, kind: str) -> str:

@@ -132,11 +132,7 @@ def math_per_call(short: callgrind_out.Counts, long: callgrind_out.Counts) -> fl
         long: of `LONG` calls.
     """
     few, many = (
-        sum(
-            sum(functions.values())
-            for name, functions in counts.objects.items()
-            if _MATH_LIBRARY.search(name)
-        )
+        sum(sum(own.values()) for name, own in counts.objects.items() if _MATH_LIBRARY.search(name))
         for counts in (short, long)
     )
     return (many - few) / (LONG - SHORT)

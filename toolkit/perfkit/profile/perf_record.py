@@ -149,9 +149,7 @@ def attached(
         yield recorder
 
 
-def write_script(
-    data: Path, output: Path, environ: Mapping[str, str], *, timeout_s: float = _SCRIPT_S
-) -> str:
+def write_script(data: Path, output: Path, environ: Mapping[str, str]) -> str:
     """Turn a perf.data into text, and return what perf said about it.
 
     Raises:
@@ -165,7 +163,7 @@ def write_script(
     argv: list[str | Path] = [program, "script", "--force", "-i", data, "--no-inline", "-F", FIELDS]
     try:
         streams = process.Streams(stdout=output)
-        done = process.run(argv, env=environ, streams=streams, timeout_s=timeout_s, ok_codes=None)
+        done = process.run(argv, env=environ, streams=streams, timeout_s=_SCRIPT_S, ok_codes=None)
     except ToolTimedOutError as error:
         error.remedy = "profile for a shorter --duration, or at a lower --rate"
         raise

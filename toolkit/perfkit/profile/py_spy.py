@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,14 +45,6 @@ ERROR_LIMIT = 0.05
 """Share of failed samples above which the others are a biased choice."""
 NATIVE, FAILED = "native_stacks", "failed_samples"
 _SUMMARY = re.compile(r"Samples: (?P<samples>\d+) Errors: (?P<errors>\d+)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """py-spy's last line."""
-
-    samples: int
-    errors: int
 
 
 def capture(request: CaptureRequest) -> Capture:
@@ -114,15 +105,12 @@ def record_command(environ: Mapping[str, str], rate: int, output: Path, *options
     ]  # fmt: skip
 
 
-def parse_summary(text: str) -> Summary | None:
+def parse_summary(text: str) -> tuple[int, int] | None:
     """Samples and errors, from the last line of each py-spy that ran."""
     found = list(_SUMMARY.finditer(text))
     if not found:
         return None
-    return Summary(
-        samples=sum(int(match["samples"]) for match in found),
-        errors=sum(int(match["errors"]) for match in found),
-    )
+    return sum(int(match["samples"]) for match in found), sum(int(m["errors"]) for m in found)
 
 
 def faults(said: str) -> tuple[Note, ...]:
@@ -132,9 +120,8 @@ def faults(said: str) -> tuple[Note, ...]:
     if summary is None:
         text = "py-spy did not say how many samples failed"
         found.append(Note(id="unsummed", text=text, remedy="profile again"))
-    elif summary.errors > ERROR_LIMIT * (summary.samples + summary.errors):
-        share = summary.errors / (summary.samples + summary.errors)
-        text = f"{format_share(share)} of py-spy's samples failed"
+    elif summary[1] > ERROR_LIMIT * sum(summary):
+        text = f"{format_share(summary[1] / sum(summary))} of py-spy's samples failed"
         remedy = "choose a lower rate, or perf for the native side"
         found.append(Note(id=FAILED, text=text, remedy=remedy))
     behind = [note for note in messages.notes(NAME, said) if note.id == "py-spy.behind"]

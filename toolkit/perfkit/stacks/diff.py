@@ -1,9 +1,9 @@
 """Differences of two captures, frame by frame, in seconds per call or per element with an interval;
 never of shares, where one frame that shrinks makes all others grow.
 
-The later capture's seconds are put at the pace of the earlier one: a machine that ran slower for
-everybody did not change the code. How much slower is only known within an interval, and a change
-counts where no pace inside it explains the difference.
+The later capture's seconds are scaled to the pace of the earlier one: a machine that ran everything
+more slowly did not change the code. How much slower is only known within an interval, and a change
+counts if no pace inside it explains the difference.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Sampled:
 
     Attributes:
         stacks: of all threads, with the thread's root frame.
-        elements: that a call has, where times are to be per element; one otherwise.
+        elements: that a call has, if times are per element; one otherwise.
         design_effect: of the samples, see `intervals.design_effect`.
     """
 
@@ -114,7 +114,7 @@ def _check(*captures: Sampled) -> None:
 def _difference(
     frame: str, before: tuple[Sampled, int], after: tuple[Sampled, int], pace: Interval
 ) -> tuple[FrameDifference, float]:
-    """One row, not marked yet, and the probability of such a change where there is none: the
+    """One row, not marked yet, and the probability of such a change if there is none: the
     largest over the paces that the interval holds.
     """
     old_s, new_s = (capture.seconds(samples) for capture, samples in (before, after))
@@ -156,5 +156,5 @@ def _self_samples(stacks: Iterable[tuple[Sequence[str], int]]) -> Counter[str]:
 
 
 def _error(capture: Sampled, samples: int) -> float:
-    """Standard error of a frame's seconds per call; counts as Poisson, one sample at the least."""
+    """Standard error of a frame's seconds per call; counts as Poisson, at least one sample."""
     return capture.seconds(math.sqrt(max(samples, 1) * capture.design_effect))

@@ -2,8 +2,8 @@
 is there, from the module's debug information, with the crate each of them comes from.
 
 With line tables alone an inlined function has a bare name (`extract<f64>`), so its crate is read
-from its source file. Where a binding's code is inlined into the user's function, or the user's into
-a pool's, the leaf's layer is right only this way.
+from its source file. If a binding's code is inlined into the user's function, or the user's into a
+pool's, only this gives the leaf the right layer.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def resolve(module: Path, offsets: Sequence[int], *, crate: str) -> Inlined | No
         crate: the subject's crate, for source files of its own tree.
 
     Returns:
-        None where the module has no debug information: stacks are then read as perf gave them.
+        None if the module has no debug information: stacks are then read as perf gave them.
 
     Raises:
         UnreadableOutputError: the module or its debug information is damaged.

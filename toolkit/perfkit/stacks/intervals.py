@@ -21,7 +21,7 @@ def wilson(count: float, total: float, design_effect: float = 1.0) -> Interval:
     that would tell as much (Kish 1965).
 
     Args:
-        count: samples of the kind; may be a fraction where samples are an expected number.
+        count: samples of the kind; may be a fraction if samples are an expected number.
         total: all of them; above zero.
         design_effect: how many of them tell as much as one independent one.
     """
@@ -37,7 +37,7 @@ def wilson(count: float, total: float, design_effect: float = 1.0) -> Interval:
 
 
 def design_effect(clusters: Iterable[Mapping[str, int]]) -> float:
-    """How many samples tell as much as one independent one; one at the least.
+    """How many samples tell as much as one independent one; at least one.
 
     A sampler's clock that is nearly in step with the calls takes neighbouring samples at nearly the
     same point of the call. Between clusters that began at unrelated points the kinds then vary more
