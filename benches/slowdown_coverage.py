@@ -31,11 +31,10 @@ from typing import TYPE_CHECKING
 from scipy import stats
 
 from perfkit.config import load_project
-from perfkit.profile import observer, perf_record
+from perfkit.profile import perf_record, slowdown
 from perfkit.profile.paired import PairArm
-from perfkit.profile.perf import tool_environment
 from perfkit.profile.perf_record import RecordSettings
-from perfkit.profile.perf_session import EVENTS, STACK_COPIES, Session
+from perfkit.profile.perf_session import Session
 from perfkit.profile.request import CaptureRequest
 from perfkit.records import Profile
 from perfkit.stacks.intervals import wilson
@@ -143,14 +142,9 @@ def true_ratio(
         ratios = []
         with perf_record.attached(on.running.pid, settings, data, environ) as recorder:
             recorder.enable()
-            for order in itertools.islice(observer.orders(len(ways)), TRUTH_BLOCKS):
-                times = [(way, (on if way else bare).loop(TRUTH_WINDOW_S)) for way in order]
-                on_s, bare_s = (
-                    sum(r.seconds for way, r in times if way is wanted)
-                    / sum(r.calls for way, r in times if way is wanted)
-                    for wanted in (True, False)
-                )
-                ratios.append(math.log(on_s / bare_s))
+            for order in itertools.islice(slowdown.orders(len(ways)), TRUTH_BLOCKS):
+                block = [(way, (on if way else bare).loop(TRUTH_WINDOW_S)) for way in order]
+                ratios.append(slowdown.log_ratio(block))
             recorder.disable()
             recorder.finish()
         ways.append(statistics.median(ratios))
@@ -159,7 +153,7 @@ def true_ratio(
 
 def take(project: Project, build: Build, kind: Kind, cases: int, journal: Path) -> None:
     """Measure cases of one kind, each with its part of the true slowdown."""
-    settings = RecordSettings(rate_hz=kind.rate_hz, event=EVENTS[0], call_graph=STACK_COPIES[0])
+    settings = RecordSettings(rate_hz=kind.rate_hz)
     with tempfile.TemporaryDirectory(prefix="perfkit-bench-") as folder:
         run = create_run(Path(folder), "profile", {})
         job = job_for(
@@ -171,11 +165,10 @@ def take(project: Project, build: Build, kind: Kind, cases: int, journal: Path) 
         spec = spec_for(project, build)
         with worker(spec) as first, worker(spec) as second:
             arms = (PairArm(first, request), PairArm(second, request))
-            environ = tool_environment(request)
-            session = Session(request=request, run=run, environ=environ, arm=arms[0], stem="case")
+            session = Session(request=request, arm=arms[0], stem="case")
             data = run.path("raw/truth.data")
             for _ in range(cases):
-                truth = true_ratio(arms, settings, data, environ)
+                truth = true_ratio(arms, settings, data, session.environ)
                 stated = session.windows(settings, give_up=False).slowdown
                 assert stated is not None
                 case = Case(kind=kind.name, truth=truth, **dataclasses.asdict(stated))

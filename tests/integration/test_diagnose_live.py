@@ -21,7 +21,7 @@ from perfkit.diagnose.conclude import diagnose, job_of
 from perfkit.diagnose.findings import find
 from perfkit.diagnose.observed import Observed
 from perfkit.diagnose.profiles import can_split, functions, layers_of, read
-from perfkit.profile.engine import profile
+from perfkit.profile.profilers import profile
 from perfkit.records import (
     Build,
     DiagnoseVerdict,

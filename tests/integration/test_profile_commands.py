@@ -16,8 +16,8 @@ import pytest
 from perfkit.config import load_project
 from perfkit.errors import PermissionRefusedError, UnreadableOutputError
 from perfkit.profile import perf_record, py_spy
-from perfkit.profile.command import ProfileOptions, ProfileOutcome, Target, profile_command
 from perfkit.profile.perf_record import RecordSettings
+from perfkit.profile.profile_command import ProfileOptions, ProfileOutcome, Target, profile_command
 from perfkit.store import Run, create_run
 from perfkit.subject.builder import Builder
 from perfkit.subject.job import quiet

@@ -27,10 +27,11 @@ from perfkit.errors import (
     UsageError,
     WorkerError,
 )
-from perfkit.profile import analyse, compare, perf_record
-from perfkit.profile.command import ProfileOptions, Target, profile_command
-from perfkit.profile.engine import profile
+from perfkit.profile import analyse, perf_record
+from perfkit.profile import compare_captures as compare
 from perfkit.profile.perf_record import RecordSettings
+from perfkit.profile.profile_command import ProfileOptions, Target, profile_command
+from perfkit.profile.profilers import profile
 from perfkit.records import Build, Capture, Layer, Profile, ProfileReport
 from perfkit.run_files import PROFILE
 from perfkit.stacks.split import CALLING_THREAD
@@ -143,7 +144,7 @@ def test_perfs_stacks_hold_both_sides_of_the_boundary(
 ) -> None:
     capture = take(project, build, run, "perf")
     layers = analyse.layers_for(build, project.config.layers)
-    split = analyse.split_unchecked(capture, run, layers)
+    split = analyse.split_of(capture, run, layers)
     assert split.seconds(Layer.CONVERT_IN) > 0
     assert split.seconds(Layer.COMPUTE) > split.seconds(Layer.CONVERT_IN)
     written = analyse.write_tables(capture, run, layers)

@@ -16,7 +16,7 @@ from perfkit import _engine
 from perfkit.config import Project, load_project
 from perfkit.errors import ToolError
 from perfkit.profile import analyse, perf
-from perfkit.profile.engine import profile
+from perfkit.profile.profilers import profile
 from perfkit.records import Build, Capture, Layer, Profile
 from perfkit.store import Run, create_run
 from perfkit.subject.builder import Builder
@@ -96,7 +96,7 @@ def test_a_build_is_loaded_and_profiled_in_each_python(
         return capture, _engine.read_folded(run.directory / capture.files["folded"]).stacks()
 
     capture, _ = take("perf")
-    split = analyse.split_unchecked(capture, run, analyse.layers_for(build))
+    split = analyse.split_of(capture, run, analyse.layers_for(build))
     assert split.seconds(Layer.COMPUTE) > split.seconds(Layer.CONVERT_IN) > 0
     assert capture.unresolved_share is not None
     assert capture.unresolved_share < 0.02

@@ -17,7 +17,7 @@ import pytest
 from perfkit import process
 from perfkit.config import Project, load_project
 from perfkit.errors import BuildError, ToolMissingError, UsageError, WrongResultError
-from perfkit.profile import engine
+from perfkit.profile import profilers
 from perfkit.records import Proof, TrialOutcome, TuneReport, TuneStatus
 from perfkit.store import Run, read_journal, read_json
 from perfkit.subject.builder import Builder
@@ -241,18 +241,15 @@ def test_a_profiler_that_cannot_look_leaves_the_other_one(
     monkeypatch: pytest.MonkeyPatch,
     missing: set[str],
 ) -> None:
-    real = dict(engine.profilers)
+    real = dict(profilers.profilers)
 
-    class Missing:
+    def refuse(request: CaptureRequest) -> Capture:
         """A profiler that this machine does not have."""
+        message = f"not installed: {request.job.name} is not profiled in {request.job.run.id}"
+        raise ToolMissingError(message)
 
-        def capture(self, request: CaptureRequest) -> Capture:
-            """See `Profiler`."""
-            message = f"not installed: {request.job.name} is not profiled in {request.job.run.id}"
-            raise ToolMissingError(message)
-
-    known = {name: Missing() if name in missing else real[name] for name in real}
-    monkeypatch.setattr(engine, "profilers", known)
+    known = {name: refuse if name in missing else real[name] for name in real}
+    monkeypatch.setattr(profilers, "profilers", known)
     evaluator = live(project, builder, Run(directory=tmp_path))
     prepared = evaluator.prepare(start_values(project, "histogram"))
     if len(missing) == 2:

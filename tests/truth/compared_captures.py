@@ -26,8 +26,8 @@ from conftest import copy_subject
 
 from perfkit.config import Project, load_project
 from perfkit.environment import fingerprint
-from perfkit.profile import compare
-from perfkit.profile.engine import profile
+from perfkit.profile import compare_captures as compare
+from perfkit.profile.profilers import profile
 from perfkit.records import Build, Profile
 from perfkit.stacks.intervals import wilson
 from perfkit.store import create_run

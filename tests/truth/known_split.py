@@ -19,10 +19,10 @@ import numpy as np
 import scipy.stats
 
 from perfkit.profile import analyse
-from perfkit.profile.engine import profile, request_for
 from perfkit.profile.paired import PairArm
-from perfkit.profile.perf import judged, tool_environment
+from perfkit.profile.perf import judged
 from perfkit.profile.perf_session import Session
+from perfkit.profile.profilers import profile, request_for
 from perfkit.records import Interval, Layer
 from perfkit.subject.child import spec_for, worker
 from perfkit.subject.job import job_for
@@ -142,7 +142,7 @@ def take(
         duration=seconds,
     )
     layers = analyse.layers_for(build, project.config.layers)
-    return capture, analyse.split_unchecked(capture, run, layers)
+    return capture, analyse.split_of(capture, run, layers)
 
 
 def take_known(
@@ -166,10 +166,8 @@ def take_known(
         parts = Parts(running=running, arms=tuple(arms))
         session = Beside(
             request=request,
-            run=run,
-            environ=tool_environment(request),
             arm=arm,
-            stem=request.label,
+            stem=request.sight.stem,
             parts=parts,
         )
         settled = session.settle()
@@ -180,7 +178,7 @@ def take_known(
     others = sum(row.others_s for row in rounds)
     return Known(
         capture=capture,
-        split=analyse.split_unchecked(capture, run, layers),
+        split=analyse.split_of(capture, run, layers),
         truth=true_shares(rounds),
         workers=others / (others + sum(row.own_s[-1] for row in rounds)),
     )

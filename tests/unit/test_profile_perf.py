@@ -9,9 +9,10 @@ import pytest
 
 from perfkit import _engine
 from perfkit.errors import CaptureError, StoreError, UnreadableOutputError
-from perfkit.profile import agreement, engine_errors, observer, perf_fold, perf_jit
-from perfkit.profile.perf import in_step, unexplained
+from perfkit.profile import agreement, perf_jit, slowdown
+from perfkit.profile.perf import in_step, quality_of, unexplained
 from perfkit.records import Interval, Layer
+from perfkit.stacks import engine_errors, perf_script
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.perf_script import Window
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
@@ -40,11 +41,11 @@ def script(place: Path, *samples: tuple[str, int, float], event: str = "cpu-cloc
 
 
 def test_samples_without_a_frame_stay_samples(tmp_path: Path) -> None:
-    found = perf_fold.fold(script(tmp_path, (SAMPLE, 7, 1), (BARE, 7, 2), (BARE, 7, 3)))
-    assert found.selection.samples == 3
+    found = perf_script.fold(script(tmp_path, (SAMPLE, 7, 1), (BARE, 7, 2), (BARE, 7, 3)))
+    assert found.samples == 3
     assert sum(count for _, count in found.stacks) == 3
     assert ((CALLING_THREAD, "[unknown]"), 2) in found.stacks
-    assert found.unresolved == 2
+    assert found.unresolved == quality_of(found, "").unresolved == 2
     assert {Layers(("spins",)).classify(stack[1:]) for stack, _ in found.stacks} == {
         Layer.COMPUTE,
         Layer.OTHER,
@@ -55,22 +56,22 @@ def test_samples_without_a_frame_stay_samples(tmp_path: Path) -> None:
 def test_stacks_are_also_kept_window_by_window(tmp_path: Path) -> None:
     windows = [Window(begin=0.5, end=1.5), Window(begin=2.5, end=4.5)]
     samples = [(SAMPLE, 7, 1), (SAMPLE, 7, 2), (SAMPLE, 7, 3), (SAMPLE, 8, 4), (SAMPLE, 7, 4.2)]
-    found = perf_fold.fold(script(tmp_path, *samples), windows=windows)
+    found = perf_script.fold(script(tmp_path, *samples), windows=windows)
     own, other = ((root, "_start", "spins::compute") for root in (CALLING_THREAD, OTHER_THREADS))
     assert sorted(found.stacks) == [(own, 3), (other, 1)]
     assert [sorted(cluster) for cluster in found.clusters] == [[(own, 1)], [(own, 2), (other, 1)]]
-    whole = perf_fold.fold(script(tmp_path, *samples))
+    whole = perf_script.fold(script(tmp_path, *samples))
     assert whole.clusters == [whole.stacks]
 
 
 @pytest.mark.parametrize("event", ["cpu-clock", "cpu-clock:u", "task-clock:upp"])
 def test_the_event_is_what_perf_says_not_what_was_asked_for(tmp_path: Path, event: str) -> None:
-    assert perf_fold.fold(script(tmp_path, (SAMPLE, 7, 1), event=event)).event == event
+    assert perf_script.fold(script(tmp_path, (SAMPLE, 7, 1), event=event)).event == event
 
 
 def test_a_text_without_samples_of_the_process_is_named(tmp_path: Path) -> None:
     with pytest.raises(CaptureError) as caught:
-        perf_fold.fold(script(tmp_path, (SAMPLE, 7, 1)), pid=99)
+        perf_script.fold(script(tmp_path, (SAMPLE, 7, 1)), pid=99)
     assert caught.value.remedy
 
 
@@ -87,10 +88,9 @@ def test_what_the_engine_refuses_has_its_place_and_a_remedy(tmp_path: Path) -> N
 
 
 def test_samples_in_step_with_the_calls_are_told_by_what_they_are_worth() -> None:
-    said = in_step(2000, 4.0)
-    assert said is not None
+    (said,) = in_step(2000, 4.0)
     assert "2000 tell as much as 500" in said.text
-    assert in_step(2000, 1.2) is None
+    assert in_step(2000, 1.2) == ()
 
 
 # -- two recordings --------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_the_interpreter_tells_perf_of_itself_from_3_13_on() -> None:
 
 
 def test_two_costs_together_are_as_wide_as_both() -> None:
-    found = observer.together(
+    found = slowdown.together(
         Interval(estimate=0.01, low=0.007, high=0.013),
         Interval(estimate=0.0, low=-0.004, high=0.004),
     )

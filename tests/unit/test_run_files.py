@@ -248,7 +248,7 @@ def test_the_committed_example_is_read_by_every_command(
     assert printed()["captures"]
     with pytest.raises(UsageError, match="no two captures to compare") as refused:
         compare(copy.name, copy.name)  # it is older than the figure by which captures compare
-    assert "does not tell how fast the machine ran: profile it again" in refused.value.details
+    assert "does not say how fast the machine ran: profile it again" in refused.value.details
     history(form=Format.MARKDOWN)
     assert "exit code 0" in capsys.readouterr().out
     with pytest.raises(StoreError, match="holds no journal of `perfkit tune`"):
@@ -280,9 +280,9 @@ def test_a_key_that_came_later_reads_as_not_known_and_a_guess_is_refused(make: M
     whole = store.read_json(path)
     older = json.loads(json.dumps(whole))
     for capture in older["captures"]:
-        del capture["main_tid"], capture["notes"]
+        del capture["notes"]
     path.write_text(json.dumps(older), encoding="utf-8")
-    assert run_files.PROFILE.load(run).captures[0].main_tid is None
+    assert run_files.PROFILE.load(run).captures[0].notes == ()
     del older["captures"][1]["design_effect"]  # its default, 1, would narrow every interval
     path.write_text(json.dumps(older), encoding="utf-8")
     with pytest.raises(StoreError, match="not schema version 2") as caught:

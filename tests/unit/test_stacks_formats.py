@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,6 @@ from perfkit.errors import CaptureError, UnreadableOutputError, UsageError
 from perfkit.records import Interval, Layer
 from perfkit.stacks import export, inline, perf_script, py_spy_raw, tables
 from perfkit.stacks.diff import Sampled, compare, discoveries, scaled, whole
-from perfkit.stacks.folded import read_stacks
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 
@@ -39,18 +39,18 @@ TIME = re.compile(r"^python (\d+)/(\d+) +(\d+\.\d+): cpu-clock", re.MULTILINE)
 
 
 def test_a_capture_is_cut_to_its_process_and_windows(tmp_path: Path) -> None:
-    source, folded = PERF / "threads-dwarf.txt", tmp_path / "folded"
+    source = Path(shutil.copy(PERF / "threads-dwarf.txt", tmp_path))
     heads = [(int(p), int(t), float(s)) for p, t, s in TIME.findall(source.read_text())]
     assert len(heads) == 60
     pid, main, _ = heads[0]
     middle = heads[20][2]
     windows = [perf_script.Window(begin=0.0, end=middle)]
-    found = perf_script.fold(source, folded, pid=pid, windows=windows, main_tid=main)
+    found = perf_script.fold(source, pid=pid, windows=windows, main_tid=main)
     inside = [tid for _, tid, time in heads if time <= middle]
-    assert (found.samples, found.outside, found.foreign) == (len(inside), 60 - len(inside), 0)
-    assert (found.empty, found.unrooted, found.first_pid) == (0, 0, pid)
+    assert (found.samples, found.outside) == (len(inside), 60 - len(inside))
+    assert (found.unrooted, found.unresolved) == (0, 0)
     by_root = Counter[str]()
-    for stack, count in read_stacks(folded):
+    for stack, count in found.stacks:
         by_root[stack[0]] += count
     own = sum(tid == main for tid in inside)
     assert by_root == +Counter({CALLING_THREAD: own, OTHER_THREADS: len(inside) - own})
@@ -59,22 +59,21 @@ def test_a_capture_is_cut_to_its_process_and_windows(tmp_path: Path) -> None:
 
 def test_a_capture_of_another_process_is_no_capture(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match="none of its 90 samples"):
-        perf_script.fold(PERF / "list-dwarf.txt", tmp_path / "folded", pid=1)
-    assert not (tmp_path / "folded").exists()
+        perf_script.fold(Path(shutil.copy(PERF / "list-dwarf.txt", tmp_path)), pid=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["list-dwarf.txt"]
 
 
 def test_frames_have_the_chain_of_inlined_ones_above_them(tmp_path: Path) -> None:
-    source = PERF / "list-dwarf.txt"
+    source = Path(shutil.copy(PERF / "list-dwarf.txt", tmp_path))
     lines = re.findall(r"^\s+([0-9a-f]+) (\S+call_price_list) \((.*)\)$", source.read_text(), re.M)
     place, name, module = lines[0]
     assert int(place, 16) in perf_script.places(source, module)
     assert perf_script.places(source, module[1:]) == []
     chains = {int(place, 16): ("innermost", "inner")}
     inlined = inline.Inlined(module=module, chains=chains)
-    perf_script.fold(source, tmp_path / "folded", inlined=inlined)
     seen = sum(
         count
-        for stack, count in read_stacks(tmp_path / "folded")
+        for stack, count in perf_script.fold(source, inlined=inlined).stacks
         if any(stack[at : at + 3] == (name, "inner", "innermost") for at in range(len(stack)))
     )
     assert seen == sum(line[0] == place for line in lines) > 0
@@ -93,7 +92,7 @@ def test_garbage_is_refused_with_its_line(tmp_path: Path, text: str, line: int) 
     source = tmp_path / "script.txt"
     source.write_text(text)
     with pytest.raises(UnreadableOutputError) as caught:
-        perf_script.fold(source, tmp_path / "folded", pid=1)
+        perf_script.fold(source, pid=1)
     assert caught.value.where == f"{source}:{line}"
 
 

@@ -236,20 +236,19 @@ SCRIPT = lines(st.one_of(HEAD, FRAME, FRAME, st.just(""), st.just("# comment")))
 @example(text="python 7/7 1.5: cpu-clock:\n\t 28042 a\x00b (/a/m.so)\n\n")
 @example(text="python 7/7 1.5: cpu-clock:\n\n")
 def test_perfs_text(tmp_path: Path, text: str) -> None:
-    script, folded = tmp_path / "script.txt", tmp_path / "folded"
+    script = tmp_path / "script.txt"
     script.write_text(text, encoding="utf-8")
     perf_script.places(script, "/a/m.so")
     inlined = inline.Inlined(module="/a/m.so", chains={0x28042: ("inner <x>", "i;j")})
     windows = [perf_script.Window(begin=1.0, end=2.0)]
     found = read_or_refused(
-        lambda: perf_script.fold(script, folded, pid=7, windows=windows, inlined=inlined),
+        lambda: perf_script.fold(script, pid=7, windows=windows, inlined=inlined),
         str(script),
     )
     if found is None:
         return
-    stacks = read_stacks(folded)
-    assert sum(count for _, count in stacks) == found.samples - found.empty
-    assert {stack[0] for stack, _ in stacks} <= {CALLING_THREAD, OTHER_THREADS}
+    assert sum(count for _, count in found.stacks) == found.samples
+    assert {stack[0] for stack, _ in found.stacks} <= {CALLING_THREAD, OTHER_THREADS}
 
 
 # -- folded files ----------------------------------------------------------------------------------

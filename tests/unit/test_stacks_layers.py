@@ -105,7 +105,7 @@ def test_the_bundled_kernels_own_waiting_is_the_pools(
 
 
 def test_a_broken_rule_of_the_config_is_named() -> None:
-    with pytest.raises(ConfigError, match="no regular expression") as caught:
+    with pytest.raises(ConfigError, match="not a regular expression") as caught:
         Layers(["my_crate"], [LayerRule(layer=Layer.GLUE, frame="(")])
     assert caught.value.where == "layers[0].frame"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from perfkit.errors import CaptureError
 from perfkit.records import Layer
-from perfkit.stacks.intervals import design_effect, median_interval, wilson
+from perfkit.stacks.intervals import design_effect, wilson
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import (
     CALLING_THREAD,
@@ -80,13 +79,6 @@ def test_wilson_is_the_textbook_interval() -> None:
     assert (found.low, found.high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson(0, 10).low == 0
     assert wilson(10, 10).high == 1
-
-
-def test_the_median_has_its_rank_interval() -> None:
-    found = median_interval([float(value) for value in range(1, 21)])
-    # Binomial(20, 1/2): ranks 6 and 15 cover 95.9 %.
-    assert (found.estimate, found.low, found.high) == (10.5, 6.0, 15.0)
-    assert median_interval([1.0, 2.0, 3.0]).high == math.inf
 
 
 # -- samples that resemble their neighbours --------------------------------------------------------

@@ -23,7 +23,7 @@ default says "not known" needs no new version. `tests/unit/test_run_files.py` ch
 History:
     1, the first.
     2: trials and confirmations hold whole results of a size; shares, estimates and gains of a
-        diagnosis hold intervals.
+        diagnosis hold intervals; captures have no ids of process and thread.
 """
 
 Value = int | float | str | bool
@@ -297,8 +297,6 @@ class Capture:
     accepted: bool
     reason: str
     files: Mapping[str, Path]
-    main_tid: int | None = None
-    pid: int | None = None
     windows: int = 1
     design_effect: float = 1.0
     pace: Mapping[str, Interval] = field(default_factory=dict)

@@ -34,7 +34,7 @@ def compare(
     from perfkit.cli.context import check_output, emit, open_project, tell
     from perfkit.errors import UsageError
     from perfkit.measure.compare import compare_runs
-    from perfkit.profile import compare as profiles
+    from perfkit.profile import compare_captures as profiles
     from perfkit.report import comparing, machine
     from perfkit.run_files import MEASUREMENT, comparable_file
 

@@ -58,7 +58,7 @@ def profile(
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import profile_code
     from perfkit.errors import UsageError
-    from perfkit.profile.command import ProfileOptions, Target, profile_command
+    from perfkit.profile.profile_command import ProfileOptions, Target, profile_command
     from perfkit.records import ProfileReport
     from perfkit.report import finished
 

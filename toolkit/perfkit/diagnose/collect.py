@@ -23,7 +23,7 @@ from perfkit.measure import criterion
 from perfkit.measure.ratios import widened
 from perfkit.measure.variants import SUBJECT
 from perfkit.profile import analyse, callgrind
-from perfkit.profile.engine import profile
+from perfkit.profile.profilers import profile
 from perfkit.records import Note, Profile
 from perfkit.subject.parameters import Assignment, start_values
 from perfkit.units import format_count

@@ -112,7 +112,7 @@ def read(capture: Capture, run: Run, layers: Layers) -> Profiled:
         raise ValueError(message)
     folded = run.path(capture.files["folded"])
     raw = _engine.read_folded(folded).stacks()
-    found = analyse.split_unchecked(capture, run, layers, raw)
+    found = analyse.split_of(capture, run, layers, raw)
     stacks = tuple(stack_time(frames, count, layers) for frames, count in raw)
     region_samples = capture.region_s * capture.rate_hz
     boundary = sum(s.count for s in stacks if s.calling and _boundary_memory(s))

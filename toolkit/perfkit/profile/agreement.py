@@ -1,4 +1,4 @@
-"""Whether two recordings of one call tell the same: shares by layer, and how whole their stacks
+"""Whether two recordings of one call agree: their shares by layer, and how complete their stacks
 are. Pure functions of counts.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from perfkit.stacks.layers import Layers
 
 FALSE_ALARMS = 0.05
-"""Of all comparisons of two recordings that tell the same, over all their layers together."""
+"""Of all comparisons of two recordings that agree, over all their layers together."""
 LEAST_EXPECTED = 5.0
 """Samples below which the normal distribution says nothing about a layer."""
 WHOLE = 0.02
@@ -26,7 +26,7 @@ as stack copies: those have 1 to 2 % themselves, from prologues."""
 
 
 def by_layer(stacks: Iterable[tuple[Sequence[str], int]], layers: Layers) -> Mapping[str, int]:
-    """Samples of each layer, the calling thread's and the others' apart."""
+    """Samples of each layer, the calling thread's separate from the others'."""
     found: Counter[str] = Counter()
     for stack, count in stacks:
         found[f"{layers.classify(stack[1:])} of {stack[0]}"] += count
@@ -71,22 +71,22 @@ def note(
     differ = apart(first[1], second[1], design_effect)
     rates = f"{first[0]} and {second[0]} samples/s"
     if not differ:
-        text = f"the shares at {rates} agree within what counting leaves open"
+        text = f"the shares at {rates} agree within counting error"
         return Note(id="rates_agree", text=text)
     text = f"the shares at {rates} differ in: {', '.join(differ)}"
-    remedy = "believe the lower rate; a layer that differs is moved by the profiler or the machine"
+    remedy = "trust the lower rate; the profiler or the machine changes a layer that differs"
     return Note(id="rates_disagree", text=text, remedy=remedy)
 
 
 def is_whole(cut: float, unresolved: float) -> bool:
-    """Whether stacks are as whole and as named as stack copies make them."""
+    """Whether stacks are as complete and as named as stack copies make them."""
     return cut <= WHOLE and unresolved <= WHOLE
 
 
 def tells_as_much(
     *, cut: tuple[float, float], unresolved: tuple[float, float], apart: Sequence[str]
 ) -> bool:
-    """Whether frame pointers may be used: as whole as copies, and the same layers.
+    """Whether frame pointers may be used: as complete as copies, and the same layers.
 
     A function without a frame pointer, such as libc's, hides its caller from the next one without
     cutting the stack: only the layers show that.

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfkit.errors import CaptureError, UsageError
+from perfkit.errors import CaptureError
 from perfkit.stacks import export, tables
 from perfkit.stacks.folded import read_stacks
 from perfkit.stacks.layers import Layers, crate_names
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from perfkit.config import LayerRule
     from perfkit.records import Build, Capture
+    from perfkit.stacks.folded import Stack
     from perfkit.store import Run
 
-EXPORTS = {".svg": "flame", ".folded": "folded", ".json": "speedscope", ".csv": "csv"}
-"""What `--output` asks for by its suffix."""
+EXPORTS = {"speedscope": "speedscope.json", "csv": "stacks.csv", "folded": None, "svg": None}
+"""What a file of each kind of export ends with; None if every capture has it anyway."""
 
 
 def layers_for(build: Build, extra: Sequence[LayerRule] = ()) -> Layers:
@@ -29,7 +30,7 @@ def layers_for(build: Build, extra: Sequence[LayerRule] = ()) -> Layers:
     return Layers(crate_names(build.rustc, build.module), extra)
 
 
-def stacks_of(capture: Capture, run: Run) -> list[tuple[tuple[str, ...], int]]:
+def stacks_of(capture: Capture, run: Run) -> list[tuple[Stack, int]]:
     """The folded stacks of a capture, root first.
 
     Raises:
@@ -43,29 +44,20 @@ def stacks_of(capture: Capture, run: Run) -> list[tuple[tuple[str, ...], int]]:
     return read_stacks(run.directory / folded)
 
 
-def split_of(capture: Capture, run: Run, layers: Layers) -> Split:
-    """Where the time of a call goes, from an accepted capture that knows its region.
-
-    Raises:
-        CaptureError: the capture cannot be believed, or its region and calls are not known, or its
-            stacks stop at Python.
-    """
-    if not capture.accepted:
-        message = f"the capture of {capture.profiler} is not believed: {capture.reason}"
-        raise CaptureError(message, where=str(run.directory))
-    return split_unchecked(capture, run, layers)
-
-
-def split_unchecked(
+def split_of(
     capture: Capture,
     run: Run,
     layers: Layers,
-    stacks: Sequence[tuple[tuple[str, ...], int]] | None = None,
+    stacks: Sequence[tuple[Stack, int]] | None = None,
 ) -> Split:
-    """Like `split_of` for a capture that failed the gate: for showing, never for a verdict.
+    """Where the time of a call goes. If the capture is not accepted: to be shown, never for a
+    verdict.
 
     Args:
-        stacks: of the capture, where they have been read already.
+        stacks: of the capture, if they have been read already.
+
+    Raises:
+        CaptureError: the region and its calls are not known, or the stacks are not native.
     """
     known = capture.region_s is not None and capture.calls is not None
     if capture.profiler != "perf" or not known or not capture.rate_hz:
@@ -84,49 +76,38 @@ def split_unchecked(
 
 
 def write_tables(capture: Capture, run: Run, layers: Layers) -> dict[str, Path]:
-    """Write `tables/<label>.<profiler>.{frames,stacks,layers}.csv` of a capture; layers of
-    an accepted one alone.
+    """Write `tables/<label>.<profiler>.{frames,stacks,layers}.csv` of a capture; layers only of an
+    accepted one.
 
     Returns:
         Places by kind, relative to the run.
     """
     stacks = stacks_of(capture, run)
     stem = Path(capture.files["folded"]).name.removesuffix(".folded")
-    base, call_s = None, None
-    clumped = capture.design_effect
-    written = {}
+    base, call_s, clumped = None, None, capture.design_effect
     if capture.region_s is not None and capture.calls and capture.rate_hz:
         base = capture.region_s * capture.rate_hz
         call_s = capture.region_s / capture.calls
-    frames = tables.frame_table(
-        stacks, layers=layers, base=base, call_s=call_s, design_effect=clumped
-    )
-    path = run.write(f"tables/{stem}.frames.csv", export.table_csv(frames))
-    written["frames"] = run.relative(path)
-    whole = tables.stack_table(stacks, layers, base=base, design_effect=clumped)
-    path = run.write(f"tables/{stem}.stacks.csv", export.table_csv(whole))
-    written["stacks"] = run.relative(path)
+    found = {
+        "frames": tables.frame_table(
+            stacks, layers=layers, base=base, call_s=call_s, design_effect=clumped
+        ),
+        "stacks": tables.stack_table(stacks, layers, base=base, design_effect=clumped),
+    }
     if capture.profiler == "perf" and capture.accepted and base is not None:
-        found = split_of(capture, run, layers)
-        table = tables.layer_table(found.layers, found.workers)
-        path = run.write(f"tables/{stem}.layers.csv", export.table_csv(table))
-        written["layers"] = run.relative(path)
+        split_ = split_of(capture, run, layers, stacks)
+        found["layers"] = tables.layer_table(split_.layers, split_.workers)
+    written = {}
+    for kind, table in found.items():
+        text = table.to_csv(index=False, lineterminator="\n")
+        written[kind] = run.relative(run.write(f"tables/{stem}.{kind}.csv", text))
     return written
 
 
-def export_capture(capture: Capture, run: Run, suffix: str) -> bytes:
-    """A capture in the format that a file's suffix names.
-
-    Raises:
-        UsageError: there is no such format.
-    """
-    if suffix not in EXPORTS:
-        message = f"there is no export for {suffix!r}"
-        raise UsageError(message, remedy=f"choose one of: {', '.join(EXPORTS)}")
-    if suffix in {".svg", ".folded"}:
-        return (run.directory / capture.files[EXPORTS[suffix]]).read_bytes()
+def export_capture(capture: Capture, run: Run, kind: str) -> str:
+    """A capture as `speedscope` or `csv`."""
     stacks = stacks_of(capture, run)
-    if suffix == ".json":
-        name = f"{capture.workload} n={capture.size} ({capture.profiler})"
-        return export.speedscope(stacks, name=name, rate_hz=capture.rate_hz).encode()
-    return export.stacks_csv(stacks).encode()
+    if kind == "csv":
+        return export.stacks_csv(stacks)
+    name = f"{capture.workload} n={capture.size} ({capture.profiler})"
+    return export.speedscope(stacks, name=name, rate_hz=capture.rate_hz)

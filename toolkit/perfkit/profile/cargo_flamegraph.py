@@ -1,7 +1,7 @@
 """The criterion bench of a workload without Python: `flamegraph`, which `cargo flamegraph` is a
-front end of, on the very executable that was built and proved; perf alone where it is missing.
+front end of, on the very executable that was built and verified; perf alone if it is missing.
 
-`cargo flamegraph` itself would build once more, with flags it cannot be given; `flamegraph` takes
+`cargo flamegraph` itself would build once more, with flags that cannot be set; `flamegraph` takes
 the executable. Its perf.data is kept and read like any other; its own SVG is kept too. The bench
 runs with `--profile-time`, so that criterion neither analyses nor writes; frames above criterion's
 measured loop are cut off.
@@ -12,27 +12,30 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from perfkit import process
 from perfkit.errors import CaptureError, ConfigError
-from perfkit.profile import messages, observer, perf_fold, perf_record, quality
-from perfkit.profile.artefacts import Taken, publish
-from perfkit.profile.perf import Perf
-from perfkit.profile.perf_session import FRAME_POINTERS, SETTLED, STACK_COPIES
-from perfkit.records import Capture, Check, Interval, Note, Profile
-from perfkit.stacks.layers import is_unresolved
+from perfkit.profile import messages, perf, perf_record, slowdown
+from perfkit.profile.perf_record import FRAME_POINTERS, STACK_COPIES, RecordSettings
+from perfkit.profile.perf_session import SETTLED
+from perfkit.profile.publish import Taken, publish
+from perfkit.profile.quality import UNROOTED_LIMIT, of_stacks
+from perfkit.records import Capture, Interval, Note, Profile
+from perfkit.stacks import perf_script
+from perfkit.stacks.folded import cut
 from perfkit.stacks.split import CALLING_THREAD
 from perfkit.store import read_journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from perfkit.profile.request import CaptureRequest
-    from perfkit.store import Run
+    from perfkit.stacks.folded import Stack
     from perfkit.subject.cache import BenchBuild
 
+NAME = "cargo-flamegraph"
 PROGRAM = "flamegraph"
 REGION = re.compile(r"criterion::bencher::(Async)?Bencher<?.*>?::iter\w*")
 """Criterion's loop round the measured routine; what is above it is criterion."""
@@ -40,138 +43,112 @@ _SLACK_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """One run of the bench, read.
+class BenchRun:
+    """One run of the bench under the profiler, read.
 
     Attributes:
+        program: that sampled it.
+        said: what it and perf printed.
+        folded: all samples.
         stacks: of the calling thread below criterion's loop, and of other threads.
         outside: samples of the calling thread that are not below it.
-        cut: all samples whose stack does not reach a thread's entry.
     """
 
-    said: str
+    settings: RecordSettings
     program: str
-    call_graph: str
+    said: str
     script: Path
-    stacks: list[tuple[tuple[str, ...], int]]
+    folded: perf_script.Folded
+    stacks: list[tuple[Stack, int]]
     outside: int
-    samples: int
-    cut: int
-    main_tid: int | None
 
     @property
     def inside(self) -> bool:
-        """Whether anything lies below criterion's loop."""
+        """Whether anything is below criterion's loop."""
         return any(stack[0] == CALLING_THREAD for stack, _ in self.stacks)
 
     @property
     def whole(self) -> bool:
         """Whether the stacks are good enough not to try another way."""
-        return self.inside and self.cut <= quality.UNROOTED_LIMIT * self.samples
+        return self.inside and self.folded.cut_share <= UNROOTED_LIMIT
 
 
-class CargoFlamegraph:
-    """The profiler `cargo-flamegraph`."""
+def capture(request: CaptureRequest) -> Capture:
+    """Profile the workload's bench at one size.
 
-    name: ClassVar[str] = "cargo-flamegraph"
-
-    def probe(self, environ: Mapping[str, str]) -> Check:
-        """Whether flamegraph is installed; without it perf does the same work."""
-        found = process.find_program(PROGRAM, environ)
-        remedy = "" if found else process.INSTALL_LINES["cargo-flamegraph"]
-        said = str(found) if found else "not on PATH: perf is used on the bench instead"
-        return Check(id=self.name, ok=found is not None, required=False, found=said, remedy=remedy)
-
-    def capture(self, request: CaptureRequest) -> Capture:
-        """Profile the workload's bench at one size.
-
-        Raises:
-            ConfigError: the workload has no bench.
-            PerfkitError: the bench or the profiler failed, by name.
-        """
-        run = request.job.run
-        bench = request.job.workload.bench
-        if bench is None:
-            message = f"the workload `{request.job.name}` has no criterion bench"
-            raise ConfigError(message, remedy="give it a `bench` in the config")
-        built = request.job.builder.bench(request.job.name, profile=Profile.PROFILING)
-        rate, cost = _cost(request, run)
-        data = run.path(f"raw/{request.label}.bench.data")
-        own = run.path(f"raw/{request.label}.cargo-flamegraph.svg")
-        bench_id = bench.id.format(size=request.size)
-
-        def look(call_graph: str) -> Seen:
-            said, program = _record(built, bench_id, request, data, own, rate, call_graph)
-            return _read(request, run, data, said, program, call_graph)
-
-        # A bench is Rust throughout, and the profiling build has frame pointers; by stack copies
-        # perf 6.1 unwinds some executables of rustc's linker by no more than one frame.
-        seen = look(FRAME_POINTERS)
-        if not seen.whole:
-            seen = look(STACK_COPIES[0])
-        return _judged(request, run, data, own, seen, rate, cost)
+    Raises:
+        ConfigError: the workload has no bench.
+        PerfkitError: the bench or the profiler failed, by name.
+    """
+    bench = request.job.workload.bench
+    if bench is None:
+        message = f"the workload `{request.job.name}` has no criterion bench"
+        raise ConfigError(message, remedy="give it a `bench` in the config")
+    built = request.job.builder.bench(request.job.name, profile=Profile.PROFILING)
+    rate, cost = _cost(request)
+    data = request.run.path(f"raw/{request.sight.stem}.bench.data")
+    own = request.run.path(f"raw/{request.sight.stem}.{NAME}.svg")
+    bench_id = bench.id.format(size=request.size)
+    # A bench is Rust throughout, and the profiling build has frame pointers; by stack copies
+    # perf 6.1 unwinds some executables of rustc's linker by no more than one frame.
+    settings = RecordSettings(rate_hz=rate, call_graph=FRAME_POINTERS)
+    found = _run(built, bench_id, request, settings, data, own)
+    if not found.whole:
+        settings = RecordSettings(rate_hz=rate, call_graph=STACK_COPIES[0])
+        found = _run(built, bench_id, request, settings, data, own)
+    return _judged(request, found, data, own, cost)
 
 
 def region_stacks(
     stacks: Iterable[tuple[Sequence[str], int]],
-) -> tuple[list[tuple[tuple[str, ...], int]], int]:
-    """Cut each stack above criterion's loop; one of the calling thread without it lies outside.
+) -> tuple[list[tuple[Stack, int]], int]:
+    """Cut each stack above criterion's loop; one of the calling thread without it is outside.
 
     Other threads (a pool's) never have criterion's frames and are kept whole.
     """
-    kept: dict[tuple[str, ...], int] = {}
-    outside = 0
-    for stack, count in stacks:
+
+    def below(stack: Sequence[str]) -> Stack | None:
         at = max((i for i, frame in enumerate(stack) if REGION.search(frame)), default=None)
         if at is not None:
-            key = (CALLING_THREAD, *stack[at + 1 :])
-        elif stack[0] == CALLING_THREAD:
-            outside += count
-            continue
-        else:
-            key = tuple(stack)
-        kept[key] = kept.get(key, 0) + count
-    return sorted(kept.items()), outside
+            return (CALLING_THREAD, *stack[at + 1 :])
+        return None if stack[0] == CALLING_THREAD else tuple(stack)
+
+    return cut(stacks, below)
 
 
-def _cost(request: CaptureRequest, run: Run) -> tuple[int, Interval | None]:
+def _cost(request: CaptureRequest) -> tuple[int, Interval | None]:
     """Rate and slowdown of the same sampler on the Python call: a bench cannot be switched."""
     for attempt in range(2):
-        for line in reversed(read_journal(run.directory / SETTLED)):
+        for line in reversed(read_journal(request.run.directory / SETTLED)):
             if line["build"] == request.job.build.key and line["slowdown"] is not None:
                 return int(line["rate_hz"]), Interval(**line["slowdown"])
         if attempt == 0:
-            Perf().capture(dataclasses.replace(request, python_frames=False))
-    return observer.nearest_prime(request.rate_hz), None
+            perf.capture(dataclasses.replace(request, python_frames=False))
+    return slowdown.nearest_prime(request.rate_hz), None
 
 
-def _record(
+def _run(
     built: BenchBuild,
     bench_id: str,
     request: CaptureRequest,
+    settings: RecordSettings,
     data: Path,
     own: Path,
-    rate: int,
-    call_graph: str,
-) -> tuple[str, str]:
-    """Run the bench under the profiler; what was said, and which program it was."""
+) -> BenchRun:
+    """Run the bench under the profiler, and read what it took."""
     environ = dict(built.environment)
     data.unlink(missing_ok=True)
-    perf = process.require_program("perf", environ)
     seconds = str(max(1, round(request.duration_s)))
     bench = [str(built.executable), "--bench", "--profile-time", seconds, "--exact", bench_id]
-    options = [
-        "record", "-e", "cpu-clock", "-F", str(rate), "--call-graph", call_graph,
-        "-o", str(data),
-    ]  # fmt: skip
+    options = ["record", *settings.options(data)]
     command = " ".join(options)
-    # `flamegraph -c` splits at every blank, whatever quotes say: perf itself then.
+    argv: list[str | Path] = [process.require_program("perf", environ), *options, "--", *bench]
+    # `flamegraph -c` splits at every blank, even in quotes: then perf itself.
     whole = command.split() == options
     program = process.find_program(PROGRAM, environ) if whole else None
-    argv: list[str | Path] = [perf, *options, "--", *bench]
     if program is not None:
         argv = [program, "--no-inline", "-o", own, "-c", command, "--", *bench]
-    request.job.tell(f"{CargoFlamegraph.name} on {bench_id}")
+    request.job.tell(f"{NAME} on {bench_id}")
     done = process.run(
         argv,
         env=environ,
@@ -182,80 +159,56 @@ def _record(
     said = done.stdout + done.stderr
     if done.returncode != 0 or not data.is_file():
         where = process.show(done.argv)
-        name = CargoFlamegraph.name
-        raise messages.failure(name, said, where=where, returncode=done.returncode)
-    return said, PROGRAM if program is not None else "perf"
-
-
-def _read(
-    request: CaptureRequest, run: Run, data: Path, said: str, program: str, call_graph: str
-) -> Seen:
-    script = run.path(f"raw/{request.label}.bench.txt")
+        raise messages.failure(NAME, said, where=where, returncode=done.returncode)
+    script = data.with_suffix(".txt")
     said += perf_record.write_script(data, script, dict(request.job.project.environ))
-    folded = perf_fold.fold(script)
-    selection = folded.selection
+    folded = perf_script.fold(script)
     stacks, outside = region_stacks(folded.stacks)
-    return Seen(
+    return BenchRun(
+        settings=settings,
+        program=PROGRAM if program is not None else "perf",
         said=said,
-        program=program,
-        call_graph=call_graph,
         script=script,
+        folded=folded,
         stacks=stacks,
         outside=outside,
-        samples=selection.samples,
-        cut=selection.unrooted,
-        main_tid=selection.first_pid,
     )
 
 
 def _judged(
-    request: CaptureRequest,
-    run: Run,
-    data: Path,
-    own: Path,
-    seen: Seen,
-    rate: int,
-    cost: Interval | None,
+    request: CaptureRequest, found: BenchRun, data: Path, own: Path, cost: Interval | None
 ) -> Capture:
-    name, stacks = CargoFlamegraph.name, seen.stacks
-    if not seen.inside:
-        message = f"no stack lies below criterion's loop, so `{request.job.name}` was not seen"
-        remedy = "check the bench's id in the config; profile for longer"
+    if not found.inside:
+        message = f"no stack is below criterion's loop, so `{request.job.name}` was not seen"
+        remedy = "check the bench's id in the config, or profile for longer"
         raise CaptureError(message, where=str(data), remedy=remedy)
-    samples = sum(count for _, count in stacks)
-    notes = (
-        Note(
-            id="bench",
-            text=f"{seen.program} on the criterion bench, stacks by {seen.call_graph}; "
-            f"{seen.outside} samples outside its loop left out",
-        ),
-        Note(
-            id="cost_by_proxy",
-            text=f"the slowdown is perf's at {rate} samples/s on the Python call of this build",
-        ),
-        *messages.notes("perf", seen.said),
+    rate, folded = found.settings.rate_hz, found.folded
+    text = (
+        f"{found.program} on the criterion bench, stacks by {found.settings.call_graph}; "
+        f"{found.outside} samples outside its loop were left out"
     )
-    files = {"text": seen.script, "raw": data}
-    if own.is_file():
-        files["own_flame"] = own
+    proxy = f"the slowdown is perf's at {rate} samples/s on the Python call of this build"
+    # Criterion's own frames have names, and would hide that the bench's lack them.
+    quality = of_stacks(found.stacks, slowdown=cost)
     taken = Taken(
-        profiler=name,
-        workload=request.job.name,
-        size=request.size,
-        stem=request.label,
-        title=f"bench of {request.title}",
+        profiler=NAME,
+        sight=dataclasses.replace(request.sight, title=f"bench of {request.sight.title}"),
         rate_hz=float(rate),
-        stacks=stacks,
-        quality=quality.Quality(
-            samples=samples,
-            # Criterion's own frames have names, and would hide that the bench's lack them.
-            unresolved=sum(count for stack, count in stacks if is_unresolved(stack[-1])),
-            unrooted=round(seen.cut * samples / seen.samples),
-            lost=messages.lost_samples(seen.said, seen.samples),
-            slowdown=cost,
+        stacks=found.stacks,
+        quality=dataclasses.replace(
+            quality,
+            unrooted=round(folded.cut_share * quality.samples),
+            lost=messages.lost_samples(found.said, folded.samples),
         ),
-        files=files,
-        main_tid=seen.main_tid,
-        notes=notes,
+        files={
+            "text": found.script,
+            "raw": data,
+            **({"own_flame": own} if own.is_file() else {}),
+        },
+        notes=(
+            Note(id="bench", text=text),
+            Note(id="cost_by_proxy", text=proxy),
+            *messages.notes(perf.NAME, found.said),
+        ),
     )
-    return publish(taken, request.job.project.config.profiling, run)
+    return publish(taken, request.settings, request.run)

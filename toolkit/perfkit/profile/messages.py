@@ -1,7 +1,7 @@
 """What profilers say when something is wrong, turned into a named error or a note.
 
-The words are in `messages.toml`; they come from users' reports and from the tools themselves. Which
-tool ran and what it left behind is known to the caller; nothing is started here.
+The texts are in `messages.toml`; they come from users' reports and from the tools themselves. The
+caller knows which tool ran and what it left behind; nothing is started here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import functools
 import re
 import tomllib
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -30,27 +29,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class MessageKind(StrEnum):
-    """What a text stands for; each has its error class."""
-
-    REFUSED = "refused"  # a permission
-    MISSING = "missing"  # a program or an event is not there
-    UNSUPPORTED = "unsupported"  # this tool cannot look at this target
-    EMPTY = "empty"  # no sample
-    DISTORTED = "distorted"  # there is a capture, and it is wrong
-    UNREADABLE = "unreadable"
-    TARGET = "target"  # the profiled program's own fault
-    USAGE = "usage"
-    CRASHED = "crashed"
-    HARMLESS = "harmless"
+_ERRORS: Mapping[str, type[PerfkitError] | None] = {
+    "refused": PermissionRefusedError,
+    "missing": ToolMissingError,  # a program or an event
+    "unsupported": ToolError,  # this tool cannot look at this target
+    "empty": CaptureError,
+    "distorted": CaptureError,  # there is a capture, and it is wrong
+    "unreadable": UnreadableOutputError,
+    "target": ToolError,  # the profiled program's own fault
+    "usage": UsageError,
+    "crashed": ToolError,
+    "harmless": None,
+}
+"""The error of each kind of message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """One text of one tool."""
+    """One text of a tool and what it means; it is harmless without an error."""
 
     id: str
-    kind: MessageKind
+    error: type[PerfkitError] | None
     pattern: re.Pattern[str]
     message: str
     remedy: str
@@ -63,7 +62,7 @@ def _entries() -> tuple[Known, ...]:
     return tuple(
         Known(
             id=item["id"],
-            kind=MessageKind(item["kind"]),
+            error=_ERRORS[item["kind"]],
             pattern=re.compile(item.get("pattern", "(?!)")),  # without one: matches nothing
             message=item["message"],
             remedy=item.get("remedy", ""),
@@ -74,59 +73,43 @@ def _entries() -> tuple[Known, ...]:
 
 
 def known(profiler: str) -> tuple[Known, ...]:
-    """The texts of one profiler, in the order of trying: what explains most comes first."""
+    """The texts of one profiler, in the order they are tried: what explains most comes first."""
     return tuple(item for item in _entries() if profiler in item.profilers)
 
 
 def entry(profiler: str, id_: str) -> Known:
-    """The text of a profiler that has a name, such as a cause that its words alone do not tell."""
+    """A profiler's text by its id, such as a cause that its output alone does not tell."""
     return next(item for item in known(profiler) if item.id == id_)
 
 
-_ERRORS: Mapping[MessageKind, type[PerfkitError]] = {
-    MessageKind.REFUSED: PermissionRefusedError,
-    MessageKind.MISSING: ToolMissingError,
-    MessageKind.UNSUPPORTED: ToolError,
-    MessageKind.EMPTY: CaptureError,
-    MessageKind.DISTORTED: CaptureError,
-    MessageKind.UNREADABLE: UnreadableOutputError,
-    MessageKind.TARGET: ToolError,
-    MessageKind.USAGE: UsageError,
-    MessageKind.CRASHED: ToolError,
-}
-
-
 def find(profiler: str, text: str) -> Known | None:
-    """The first known text in a tool's output that is no harmless one."""
-    for item in known(profiler):
-        if item.kind is not MessageKind.HARMLESS and item.pattern.search(text):
-            return item
-    return None
+    """The first known text in a tool's output that is not harmless."""
+    found = (item for item in known(profiler) if item.error and item.pattern.search(text))
+    return next(found, None)
 
 
 def notes(profiler: str, text: str) -> tuple[Note, ...]:
-    """Every known text in the output of a run that did leave a capture."""
+    """Every known text in the output of a run that left a capture."""
     return tuple(
         Note(
             id=f"{profiler}.{item.id}",
             text=item.message,
-            where=_line_of(text, item.pattern),
+            where=_line_of(text, match),
             remedy=item.remedy,
         )
         for item in known(profiler)
-        if item.pattern.search(text)
+        if (match := item.pattern.search(text)) is not None
     )
 
 
 def failure(
     profiler: str, text: str, *, where: str = "", returncode: int | None = None
 ) -> PerfkitError:
-    """The error for a run that left no capture: a named one where its words are known."""
+    """The error for a run that left no capture: a named one if its words are known."""
     item = find(profiler, text)
     details = text.strip()[-2_000:]
-    if item is not None:
-        kind = _ERRORS[item.kind]
-        return kind(item.message, where=where, remedy=item.remedy, details=details)
+    if item is not None and item.error is not None:
+        return item.error(item.message, where=where, remedy=item.remedy, details=details)
     message = f"{profiler} left no capture"
     remedy = "run the command above by itself"
     if returncode is not None and returncode != 0:
@@ -151,10 +134,7 @@ def lost_samples(text: str, samples: int) -> int:
     return lost
 
 
-def _line_of(text: str, pattern: re.Pattern[str]) -> str:
-    match = pattern.search(text)
-    if match is None:
-        return ""
+def _line_of(text: str, match: re.Match[str]) -> str:
     begin = text.rfind("\n", 0, match.start()) + 1
     end = text.find("\n", match.end())
     return text[begin : end if end >= 0 else len(text)].strip()[:200]

@@ -1,5 +1,5 @@
 """How fast the machine ran while a capture was taken: perfkit's fixed work of several kinds, timed
-between the capture's windows. Two captures of different moments are compared across what it tells.
+between the capture's windows. Captures of different moments are compared at the same pace.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from perfkit.measure.statistics import over_sessions
+from perfkit.measure.statistics import exponentiated, over_sessions
 from perfkit.records import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 GROUPS = 8
-"""Consecutive groups of looks whose means tell how sure the mean is: a machine's mood lasts longer
-than one look, so single looks are not independent."""
+"""Consecutive groups of looks whose means show how certain the mean is. A disturbance of the
+machine lasts longer than one look, so single looks are not independent."""
 
 
 def over(looks: Sequence[Mapping[str, float]]) -> dict[str, Interval]:
@@ -27,7 +27,7 @@ def over(looks: Sequence[Mapping[str, float]]) -> dict[str, Interval]:
     call over a capture follows the harmonic mean of the moments, and so does this.
 
     Args:
-        looks: seconds by kind, in the order of taking; empty where nobody looked.
+        looks: seconds by kind, in the order they were taken; may be empty.
     """
     if not looks:
         return {}
@@ -36,25 +36,23 @@ def over(looks: Sequence[Mapping[str, float]]) -> dict[str, Interval]:
     found = {}
     for kind in looks[0]:
         values = [look[kind] for look in looks]
-        groups = [
-            [math.log(statistics.harmonic_mean(values[begin:end]))]
+        logs = [
+            math.log(statistics.harmonic_mean(values[begin:end]))
             for begin, end in itertools.pairwise(edges)
         ]
-        logs = over_sessions(groups) if count == GROUPS else _hull(groups)
-        found[kind] = Interval(
-            estimate=math.exp(logs.estimate), low=math.exp(logs.low), high=math.exp(logs.high)
-        )
+        over_groups = over_sessions([[log] for log in logs]) if count == GROUPS else _hull(logs)
+        found[kind] = exponentiated(over_groups)
     return found
 
 
 def between(before: Mapping[str, Interval], after: Mapping[str, Interval]) -> Interval | None:
     """How much longer the same work took in the later capture: a factor that holds every kind.
 
-    Kinds of work suffer differently from what else a machine does, and which kind a function is
-    made of is not known: so the interval runs from the least to the most that any kind changed.
+    What else a machine does slows kinds of work differently, and it is not known which kind a
+    function is made of: the interval runs from the least to the most that any kind changed.
 
     Returns:
-        None where the captures have no kind in common.
+        None if the captures have no kind in common.
     """
     kinds = before.keys() & after.keys()
     if not kinds:
@@ -65,6 +63,5 @@ def between(before: Mapping[str, Interval], after: Mapping[str, Interval]) -> In
     return Interval(estimate=math.sqrt(min(ratios) * max(ratios)), low=low, high=high)
 
 
-def _hull(groups: Sequence[Sequence[float]]) -> Interval:
-    values = [value for group in groups for value in group]
+def _hull(values: Sequence[float]) -> Interval:
     return Interval(estimate=statistics.fmean(values), low=min(values), high=max(values))

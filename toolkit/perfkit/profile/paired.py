@@ -1,19 +1,20 @@
 """What cannot be switched on and off inside one process (py-spy, scalene, an interpreter option,
 another build): pairs of processes, one as it is and one changed, their windows in turn.
 
-A process keeps for life what chance gave it at its start, so the windows of one pair say nothing
-about that; the interval is over the pairs. Which command makes a process is the caller's.
+Chance at its start makes a process faster or slower for life, and the windows of one pair do not
+show that; the interval is over the pairs. The caller says which command makes a process.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit.measure.statistics import over_sessions
-from perfkit.profile import observer, pace
-from perfkit.profile.artefacts import Region
+from perfkit.profile import pace, slowdown
+from perfkit.profile.publish import Region
+from perfkit.records import Interval
+from perfkit.store import read_journal
 from perfkit.subject.child import worker
 from perfkit.subject.workloads import data_sets_for
 
@@ -21,18 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from perfkit.profile.request import CaptureRequest
-    from perfkit.records import Interval
     from perfkit.subject.child import LoopResult, Worker, WorkerSpec
 
 PAIRS = 5
 """Of processes. Student's factor is 2.8 for five, 4.3 for three; each costs two starts."""
 WINDOW_S = 0.04
-CALLS = 3  # per window, at the least
+CALLS = 3  # per window, at least
 BATCH_S = 5e-3
-"""Calls between two looks at the clock: the loop's own bookkeeping is then out of sight."""
-BLOCKS = 4  # per pair of processes, at the least
+"""Calls between two looks at the clock: the loop's own bookkeeping then does not count."""
+BLOCKS = 4  # per pair of processes, at least
 THREADS_LIMIT = 0.01
-"""Share of the CPU time from which other threads than the calling one are taken to compute."""
+"""Share of the CPU time above which other threads than the calling one are taken to compute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +41,9 @@ class Paired:
 
     Attributes:
         slowdown: changed over plain time, minus one, over the pairs.
-        region: the changed processes' loops, with the ids of the last one; the pace is that of the
-            plain processes meanwhile.
-        threads: most threads of a changed process after its windows.
+        region: the changed processes' loops; the pace is that of the plain processes meanwhile.
         pids: the changed processes.
+        threads: most threads of a changed process after its windows.
     """
 
     slowdown: Interval
@@ -71,9 +70,9 @@ class PairArm:
         self.looks: list[dict[str, float]] = []
 
     @property
-    def per_call_s(self) -> float:
-        """Seconds per call as calibrated."""
-        return self.running.calibrated[self.arm].per_call_s
+    def window_s(self) -> float:
+        """Seconds of one window."""
+        return max(WINDOW_S, CALLS * self.running.calibrated[self.arm].per_call_s)
 
     def loop(self, seconds: float) -> LoopResult:
         """One window."""
@@ -84,8 +83,8 @@ class PairArm:
         self.looks.append(self.running.pace())
 
     def uses_threads(self) -> bool:
-        """Whether other threads than the calling one compute, also such that live for one call and
-        are never there when the process is looked at between two.
+        """Whether other threads than the calling one compute, including those that live for one
+        call and are gone when the process is looked at between two.
         """
         self.loop(0.0)  # a pool of the subject starts at its first use
         helpers = self.running.calibrated[self.arm].helpers
@@ -107,23 +106,21 @@ def compare(
         duration_s: seconds in the changed processes, all together.
     """
     ratios: list[list[float]] = []
-    region_s, calls, threads, tid = 0.0, 0, 1, 0
+    region_s, calls, threads = 0.0, 0, 1
     pids: list[int] = []
     looks: list[dict[str, float]] = []
-    orders = observer.orders(request.seed)
+    orders = slowdown.orders(request.seed)
     for index in range(PAIRS):
         with worker(plain) as bare, worker(changed(index)) as under:
             arms = (PairArm(bare, request), PairArm(under, request))
-            window_s = max(WINDOW_S, CALLS * arms[1].per_call_s)
+            window_s = arms[1].window_s
             ratios.append([])
             for order in orders:
-                results = [(is_changed, arms[is_changed].loop(window_s)) for is_changed in order]
-                per_call = [_per_call(results, is_changed) for is_changed in (False, True)]
-                ratios[-1].append(math.log(per_call[1] / per_call[0]))
-                on = [result for is_changed, result in results if is_changed]
+                block = [(is_changed, arms[is_changed].loop(window_s)) for is_changed in order]
+                ratios[-1].append(slowdown.log_ratio(block))
+                on = [result for is_changed, result in block if is_changed]
                 region_s += sum(result.seconds for result in on)
                 calls += sum(result.calls for result in on)
-                tid = on[0].tid
                 request.job.progress(stage, min(region_s / duration_s, 1.0))
                 arms[0].look()
                 if len(ratios[-1]) >= BLOCKS and region_s >= duration_s * (index + 1) / PAIRS:
@@ -132,20 +129,25 @@ def compare(
             threads = max(threads, len(under.native_thread_ids()))
             pids.append(under.pid)
     return Paired(
-        slowdown=slowdown(ratios),
-        region=Region(
-            calls=calls, seconds=region_s, pace=pace.over(looks), main_tid=tid, pid=pids[-1]
-        ),
+        slowdown=over_pairs(ratios),
+        region=Region(calls=calls, seconds=region_s, pace=pace.over(looks)),
         pids=tuple(pids),
         threads=threads,
     )
 
 
-def slowdown(ratios: Sequence[Sequence[float]]) -> Interval:
+def over_pairs(ratios: Sequence[Sequence[float]]) -> Interval:
     """Changed over plain time, minus one, from the blocks' ln ratios of each pair of processes."""
-    return observer.of_logs(over_sessions(ratios))
+    return slowdown.of_logs(over_sessions(ratios))
 
 
-def _per_call(results: Sequence[tuple[bool, LoopResult]], is_changed: bool) -> float:
-    chosen = [result for changed, result in results if changed is is_changed]
-    return sum(result.seconds for result in chosen) / sum(result.calls for result in chosen)
+def once_per_build(
+    request: CaptureRequest, journal: str, compared: Callable[[], Interval]
+) -> Interval:
+    """A slowdown that belongs to the build: compared once in a run, then read from its journal."""
+    for line in read_journal(request.run.directory / journal):
+        if line["build"] == request.job.build.key:
+            return Interval(**line["slowdown"])
+    found = compared()
+    request.run.append(journal, {"build": request.job.build.key, "slowdown": found})
+    return found

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 OPTION = ("-X", "perf_jit")
 FIRST = (3, 13)
 FRAME = "py::"
-"""What the names of Python's functions begin with."""
+"""What the names of Python's functions start with."""
 _FOLDER = Path("/tmp")
 """CPython writes `jit-<pid>.dump` there, whatever TMPDIR says (Python/perf_jit_trampoline.c, 3.13),
-and perf the `jitted-<pid>-<n>.so` of each function beside it."""
+and perf writes the `jitted-<pid>-<n>.so` of each function beside it."""
 _INJECT_S = 120.0
 
 
@@ -45,14 +45,14 @@ def injected(data: Path, pid: int, environ: Mapping[str, str]) -> Iterator[Path]
     Raises:
         ToolMissingError: there is no perf.
         ToolError: perf cannot inject.
-        CaptureError: the interpreter told of no function.
+        CaptureError: the interpreter named no function.
     """
     program = process.require_program("perf", environ)
     dump = _FOLDER / f"jit-{pid}.dump"
     with tempfile.TemporaryDirectory(prefix="perfkit-jit-") as folder:
         if not dump.is_file():
             message = "the interpreter told perf of no function"
-            raise CaptureError(message, where=str(dump), remedy="a CPython built for perf_jit")
+            raise CaptureError(message, where=str(dump), remedy="use a CPython built for perf_jit")
         # Named as the recording is, so that its text has the same name too.
         output = Path(folder) / data.name
         argv: list[str | Path] = [program, "inject", "--jit", "--force", "-i", data, "-o", output]
@@ -60,16 +60,12 @@ def injected(data: Path, pid: int, environ: Mapping[str, str]) -> Iterator[Path]
         yield output
 
 
-@contextlib.contextmanager
-def removing(pid: int) -> Iterator[None]:
-    """Remove what the interpreter and perf left of a process when the block is left."""
-    try:
-        yield
-    finally:
-        for left in (*_FOLDER.glob(f"jitted-{pid}-*.so"), _FOLDER / f"jit-{pid}.dump"):
-            left.unlink(missing_ok=True)
+def remove(pid: int) -> None:
+    """Remove what the interpreter and perf left of a process."""
+    for left in (*_FOLDER.glob(f"jitted-{pid}-*.so"), _FOLDER / f"jit-{pid}.dump"):
+        left.unlink(missing_ok=True)
 
 
 def has_python(stacks: Sequence[tuple[Sequence[str], int]]) -> bool:
-    """Whether any stack tells of a Python function."""
+    """Whether any stack has a Python function."""
     return any(frame.startswith(FRAME) for stack, _ in stacks for frame in stack)

@@ -5,12 +5,14 @@ after the other, and each recording as stacks. Whether a capture is believed is 
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from perfkit.environment import base_environment
 from perfkit.errors import CaptureError, PermissionRefusedError, ToolError
-from perfkit.profile import agreement, analyse, observer, pace, perf_fold, perf_record, quality
-from perfkit.profile.perf_record import RecordSettings
+from perfkit.profile import agreement, analyse, pace, perf_record, quality, slowdown
+from perfkit.profile.perf_record import EVENTS, FRAME_POINTERS, STACK_COPIES, RecordSettings
+from perfkit.profile.slowdown import Step
 from perfkit.records import Note
 from perfkit.stacks import inline, intervals, perf_script
 from perfkit.stacks.split import CALLING_THREAD
@@ -24,24 +26,16 @@ if TYPE_CHECKING:
     from perfkit.profile.paired import PairArm
     from perfkit.profile.request import CaptureRequest
     from perfkit.records import Interval
+    from perfkit.stacks.folded import Stack
     from perfkit.stacks.layers import Layers
-    from perfkit.store import Run
     from perfkit.subject.child import LoopResult, Worker
 
-EVENTS = ("cpu-clock", "cpu-clock:u")
-"""With the kernel's part, or user code alone where the system allows no more."""
-STACK_COPIES = ("dwarf,16384", "dwarf,32768", "dwarf,65528")
-"""How much of the stack perf copies, in the order of trying. The copy itself costs little:
-the timer interrupt does (2026-11, 2 vCPU, 997 Hz: 1.8 % without any stack, 2.1 % with 8 kB)."""
-FRAME_POINTERS = "fp"
-WINDOW_S = 0.04
-BLOCK_CALLS = 3  # per window, at the least
 GLANCE_S = 0.3
-"""Seconds of a recording that only tells how stacks come out."""
+"""Seconds of a recording that only shows how stacks come out."""
 GLANCE_SAMPLES = 50
-"""Below these, two per cent of the stacks are not even one."""
+"""With fewer, two per cent of the stacks are not even one."""
 SECOND_RATE = 0.25
-"""Part of the duration that is looked at once more, at twice the rate."""
+"""Part of the duration that is sampled once more, at twice the rate."""
 KERNEL_UNSEEN = Note(
     id="kernel_unseen",
     text="the kernel's own time was not visible: it shows as `waiting`",
@@ -55,28 +49,48 @@ class Recorded:
     """What one attachment of perf brought.
 
     Attributes:
-        pairs: none for a glance.
-        windows: the parts of the monotonic clock in which perf was on and the loop ran.
-        region_s: their sum, by the worker's own clock.
-        cpu_s: CPU time of all its threads in them, by the worker's own clock.
+        said: what perf printed.
+        loops: the loops that ran while perf was on.
+        blocks: ln(profiled / bare); none for a glance.
+        too_expensive: a lower rate may be shown to be cheap.
         pace: what perfkit's fixed work took between the windows, see `pace.py`.
     """
 
     settings: RecordSettings
     data: Path
     said: str
-    pairs: tuple[observer.BareAndProfiled, ...]
-    windows: tuple[perf_script.Window, ...]
-    region_s: float
-    calls: int
-    cpu_s: float
-    too_dear: bool
-    pace: Mapping[str, Interval]
+    loops: tuple[LoopResult, ...]
+    blocks: tuple[float, ...] = ()
+    too_expensive: bool = False
+    pace: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
     def slowdown(self) -> Interval | None:
-        """What perf cost in these windows, the pilot's left out."""
-        return observer.slowdown(observer.stated(self.pairs))
+        """What perf cost in these windows, without the pilot."""
+        return slowdown.slowdown(slowdown.stated(self.blocks))
+
+    @property
+    def windows(self) -> tuple[perf_script.Window, ...]:
+        """The loops on the monotonic clock, by the worker: perfkit may hear of their end late."""
+        return tuple(
+            perf_script.Window(begin=loop.begin_s, end=loop.begin_s + loop.seconds)
+            for loop in self.loops
+        )
+
+    @property
+    def region_s(self) -> float:
+        """Seconds of the loops, by the worker's own clock."""
+        return sum(loop.seconds for loop in self.loops)
+
+    @property
+    def calls(self) -> int:
+        """Calls of all loops."""
+        return sum(loop.calls for loop in self.loops)
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of all the worker's threads in the loops, by its own clock."""
+        return sum(loop.cpu_s for loop in self.loops)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,31 +99,20 @@ class Read:
 
     Attributes:
         design_effect: of the calling thread's samples in their layers, between windows.
+        said: what perf printed while recording and reading.
+        inlined: whether inlined functions are told apart.
     """
 
-    selection: perf_script.Selection
-    stacks: list[perf_fold.Stack]
+    folded: perf_script.Folded
     design_effect: float
-    unresolved: int
-    event: str
     script: Path
     said: str
     inlined: bool
 
-    @property
-    def cut_share(self) -> float:
-        """Share of the stacks that do not reach a thread's entry."""
-        return self.selection.unrooted / max(self.selection.samples, 1)
-
-    @property
-    def unresolved_share(self) -> float:
-        """Share of the samples whose innermost frame has no name."""
-        return self.unresolved / max(self.selection.samples, 1)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """The recording that was settled on, and what led there."""
+    """The recording that is used, and what led to it."""
 
     recorded: Recorded
     read: Read
@@ -125,8 +128,6 @@ class Session:
     """
 
     request: CaptureRequest
-    run: Run
-    environ: Mapping[str, str]
     arm: PairArm
     stem: str
 
@@ -135,10 +136,16 @@ class Session:
         """The worker."""
         return self.arm.running
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """What perf sees of the environment."""
+        return base_environment(self.request.job.project.environ, extra={})
+
     def settle(self) -> Settled:
         """Lower the rate until perf is cheap, deepen the stack copies until stacks are whole."""
         notes: list[Note] = []
-        rates = self._rates()
+        request = self.request
+        rates = slowdown.sufficient_rates(request.rate_hz, request.duration_s, request.settings)
         known = self._known()
         if known is not None:
             rates = [rate for rate in rates if rate <= known[0]] or rates
@@ -146,13 +153,13 @@ class Session:
         while True:
             last = len(rates) == 1
             recorded = self.record(rates[0], copies[0], give_up=not last)
-            if recorded.too_dear and not last:
-                rates = cheaper(recorded, rates, self.request)
-                notes.append(_too_dear(recorded, rates[0]))
+            if recorded.too_expensive and not last:
+                rates = cheaper(recorded, rates, request.settings.slowdown_limit)
+                notes.append(_too_expensive(recorded, rates[0]))
                 continue
             read = self.read(recorded)
-            if read.cut_share > quality.UNROOTED_LIMIT and len(copies) > 1:
-                share = format_share(read.cut_share)
+            if read.folded.cut_share > quality.UNROOTED_LIMIT and len(copies) > 1:
+                share = format_share(read.folded.cut_share)
                 text = f"{share} of the stacks were cut short with {copies[0]}"
                 notes.append(Note(id="deeper_stacks", text=text, remedy=f"used {copies[1]}"))
                 copies.pop(0)
@@ -163,69 +170,71 @@ class Session:
             return Settled(recorded=recorded, read=read, notes=tuple(notes))
 
     def record(self, rate: int, call_graph: str, *, give_up: bool) -> Recorded:
-        """Attach and run the windows; the second event is tried when the first is refused."""
-        for index, event in enumerate(EVENTS):
-            settings = RecordSettings(rate_hz=rate, event=event, call_graph=call_graph)
-            try:
-                return self.windows(settings, give_up=give_up)
-            except PermissionRefusedError:
-                if index == len(EVENTS) - 1:
-                    raise
-        raise AssertionError  # the loop returns or raises
+        """Attach and run the windows; the second event is tried if the first is refused."""
+        settings = RecordSettings(rate_hz=rate, call_graph=call_graph)
+        try:
+            return self.windows(settings, give_up=give_up)
+        except PermissionRefusedError:
+            return self.windows(replace(settings, event=EVENTS[1]), give_up=give_up)
 
     def windows(self, settings: RecordSettings, *, give_up: bool) -> Recorded:
-        """Blocks of windows with and without sampling, until `observer.next_step` says so."""
+        """Blocks of windows with and without sampling, until `slowdown.next_step` says so."""
         request = self.request
-        limit = request.job.project.config.profiling.slowdown_limit
-        data = self.run.path(f"raw/{self.stem}.perf.data")
-        pairs: list[observer.BareAndProfiled] = []
-        on: list[LoopResult] = []
-        step = observer.Step.GO_ON
+        limit = request.settings.slowdown_limit
+        data = request.run.path(f"raw/{self.stem}.perf.data")
+        blocks: list[float] = []
+        loops: list[LoopResult] = []
+        step = Step.CONTINUE
         looked = len(self.arm.looks)
         with perf_record.attached(self.running.pid, settings, data, self.environ) as recorder:
-            for order in observer.orders(request.seed):
-                block = [(on_, self.window(recorder if on_ else None)) for on_ in order]
-                pairs.append(_pair(block))
+            for order in slowdown.orders(request.seed):
+                block = [(on, self.window(recorder if on else None)) for on in order]
+                blocks.append(slowdown.log_ratio(block))
                 self.arm.look()
-                on += [result for profiled, result in block if profiled]
-                region_s = sum(result.seconds for result in on)
+                loops += [loop for on, loop in block if on]
+                region_s = sum(loop.seconds for loop in loops)
                 stage = f"perf at {settings.rate_hz} Hz"
                 request.job.progress(stage, min(region_s / request.duration_s, 1.0))
-                step = observer.next_step(
-                    pairs, region_s, duration_s=request.duration_s, limit=limit, lowest=not give_up
+                step = slowdown.next_step(
+                    blocks, region_s, duration_s=request.duration_s, limit=limit, lowest=not give_up
                 )
-                if step is not observer.Step.GO_ON:
+                if step is not Step.CONTINUE:
                     break
             said = recorder.finish()
         # Not shown to be cheap, and probably not cheap: a lower rate, measured afresh, may be.
-        cost = observer.slowdown(observer.stated(pairs))
-        dear = cost is not None and observer.to_be_lowered(cost, limit)
-        too_dear = step is observer.Step.LOWER or (give_up and dear)
-        recorded = _recorded(settings, data, said, on, pairs=tuple(pairs), too_dear=too_dear)
-        return replace(recorded, pace=pace.over(self.arm.looks[looked:]))
+        cost = slowdown.slowdown(slowdown.stated(blocks))
+        dear = cost is not None and slowdown.to_be_lowered(cost, limit)
+        return Recorded(
+            settings=settings,
+            data=data,
+            said=said,
+            loops=tuple(loops),
+            blocks=tuple(blocks),
+            too_expensive=step is Step.LOWER or (give_up and dear),
+            pace=pace.over(self.arm.looks[looked:]),
+        )
 
     def glance(self, settings: RecordSettings, seconds: float) -> Read:
         """A short recording without bare windows, read and removed."""
-        data = self.run.path(f"raw/{self.stem}.perf-glance.data")
-        on: list[LoopResult] = []
+        data = self.request.run.path(f"raw/{self.stem}.perf-glance.data")
+        loops: list[LoopResult] = []
         try:
             with perf_record.attached(self.running.pid, settings, data, self.environ) as recorder:
-                while sum(result.seconds for result in on) < seconds:
-                    on.append(self.window(recorder))
+                while sum(loop.seconds for loop in loops) < seconds:
+                    loops.append(self.window(recorder))
                 said = recorder.finish()
-            read = self.read(_recorded(settings, data, said, on))
+            read = self.read(Recorded(settings=settings, data=data, said=said, loops=tuple(loops)))
             read.script.unlink()
         finally:
             data.unlink(missing_ok=True)
         return read
 
     def window(self, recorder: perf_record.Recorder | None) -> LoopResult:
-        """One window of the loop, sampled when there is a recorder; perf is off afterwards."""
-        seconds = max(WINDOW_S, BLOCK_CALLS * self.arm.per_call_s)
+        """One window of the loop, sampled if there is a recorder; perf is off afterwards."""
         if recorder is None:
-            return self.arm.loop(seconds)
+            return self.arm.loop(self.arm.window_s)
         recorder.enable()
-        result = self.arm.loop(seconds)
+        result = self.arm.loop(self.arm.window_s)
         recorder.disable()
         return result
 
@@ -233,12 +242,12 @@ class Session:
         """Text, the samples inside the windows, folded stacks; the worker may have ended.
 
         Raises:
-            CaptureError: no sample lies inside the windows.
+            CaptureError: no sample is inside the windows.
         """
         script = recorded.data.with_suffix(".txt")  # x.perf.txt
         said = recorded.said + perf_record.write_script(recorded.data, script, self.environ)
         inlined = self._inlined(script)
-        found = perf_fold.fold(
+        folded = perf_script.fold(
             script,
             pid=self.running.pid,
             windows=recorded.windows,
@@ -246,25 +255,15 @@ class Session:
             main_tid=self.running.main_tid,
         )
         return Read(
-            selection=found.selection,
-            stacks=found.stacks,
-            design_effect=self._design_effect(found.clusters),
-            unresolved=found.unresolved,
-            event=found.event or recorded.settings.event,
+            folded=folded,
+            design_effect=self._design_effect(folded.clusters),
             script=script,
             said=said,
             inlined=inlined is not None,
         )
 
-    def _rates(self) -> list[int]:
-        """The rates that bring enough samples of a busy thread within the extended duration."""
-        asked = observer.rates(self.request.rate_hz)
-        needed = self.request.job.project.config.profiling.min_samples
-        longest_s = observer.EXTENSION * self.request.duration_s
-        return [rate for rate in asked if rate * longest_s >= needed] or [asked[0]]
-
     def _copies(self, known: tuple[int, str] | None, rate: int) -> list[str]:
-        """How stacks are taken, in the order of trying: frame pointers where they tell as much."""
+        """How stacks are taken, in the order they are tried: frame pointers if they are enough."""
         if known is not None and known[1] in STACK_COPIES:
             return list(STACK_COPIES[STACK_COPIES.index(known[1]) :])
         if known is not None or self._frame_pointers_suffice(rate):
@@ -272,72 +271,66 @@ class Session:
         return list(STACK_COPIES)
 
     def _frame_pointers_suffice(self, rate: int) -> bool:
-        """Whether a glance by frame pointers tells as much as one by stack copies.
+        """Whether a glance by frame pointers shows as much as one by stack copies.
 
         An interpreter without them breaks nearly every stack, so one glance mostly decides.
         """
-        pointers = RecordSettings(rate_hz=rate, event=EVENTS[0], call_graph=FRAME_POINTERS)
-        copied = RecordSettings(rate_hz=rate, event=EVENTS[0], call_graph=STACK_COPIES[0])
+        copied = RecordSettings(rate_hz=rate)
         try:
-            found = self.glance(pointers, GLANCE_S)
-            few = found.selection.samples < GLANCE_SAMPLES
+            found = self.glance(replace(copied, call_graph=FRAME_POINTERS), GLANCE_S).folded
+            few = found.samples < GLANCE_SAMPLES
             if few or not agreement.is_whole(found.cut_share, found.unresolved_share):
                 return False
-            other = self.glance(copied, GLANCE_S)
+            other = self.glance(copied, GLANCE_S).folded
         except (PermissionRefusedError, ToolError, CaptureError):
-            return False  # the recording itself meets it again, and says so by name
+            return False  # the recording itself fails in the same way, and says why
         return agreement.tells_as_much(
             cut=(found.cut_share, other.cut_share),
             unresolved=(found.unresolved_share, other.unresolved_share),
-            apart=agreement.apart(self._by_layer(found), self._by_layer(other)),
+            apart=agreement.apart(self._by_layer(found.stacks), self._by_layer(other.stacks)),
         )
 
     def _at_twice_the_rate(self, recorded: Recorded, read: Read) -> Note:
-        """Whether the shares would be the same at another rate: if not, the profiler moves them."""
+        """Whether the shares are the same at another rate: if not, the profiler changes them."""
         rate = recorded.settings.rate_hz
-        settings = RecordSettings(
-            rate_hz=observer.nearest_prime(2 * rate),
-            event=recorded.settings.event,
-            call_graph=recorded.settings.call_graph,
-        )
+        settings = replace(recorded.settings, rate_hz=slowdown.nearest_prime(2 * rate))
         try:
             other = self.glance(settings, SECOND_RATE * self.request.duration_s)
         except (ToolError, CaptureError) as error:
             text = f"the shares were not compared at {settings.rate_hz} samples/s: {error.message}"
             return Note(id="rates_unchecked", text=text, remedy=error.remedy)
         return agreement.note(
-            (rate, self._by_layer(read)),
-            (settings.rate_hz, self._by_layer(other)),
+            (rate, self._by_layer(read.folded.stacks)),
+            (settings.rate_hz, self._by_layer(other.folded.stacks)),
             read.design_effect,
         )
 
-    def _design_effect(self, clusters: Sequence[Sequence[perf_fold.Stack]]) -> float:
-        layers = self._layers()
+    def _design_effect(self, clusters: Sequence[Sequence[tuple[Stack, int]]]) -> float:
         own = ([row for row in cluster if row[0][0] == CALLING_THREAD] for cluster in clusters)
-        return intervals.design_effect(agreement.by_layer(cluster, layers) for cluster in own)
+        return intervals.design_effect(self._by_layer(cluster) for cluster in own)
 
-    def _by_layer(self, read: Read) -> Mapping[str, int]:
-        return agreement.by_layer(read.stacks, self._layers())
+    def _by_layer(self, stacks: Sequence[tuple[Stack, int]]) -> Mapping[str, int]:
+        return agreement.by_layer(stacks, self._layers())
 
     def _layers(self) -> Layers:
         return analyse.layers_for(self.request.job.build, self.request.job.project.config.layers)
 
     def _inlined(self, script: Path) -> inline.Inlined | None:
-        """The functions inlined into the subject's module, where it has debug information."""
+        """The functions inlined into the subject's module, if it has debug information."""
         module = self.running.loaded.path
         offsets = perf_script.places(script, str(module))
         crate = self.running.loaded.module.rpartition(".")[2]
         return inline.resolve(module, offsets, crate=crate)
 
     def _known(self) -> tuple[int, str] | None:
-        """Rate and kind of stacks that an earlier capture of this run settled on."""
-        for line in reversed(read_journal(self.run.directory / SETTLED)):
+        """Rate and kind of stacks that an earlier capture of this run used."""
+        for line in reversed(read_journal(self.request.run.directory / SETTLED)):
             if line["build"] == self.request.job.build.key:
                 return int(line["rate_hz"]), str(line["call_graph"])
         return None
 
     def _remember(self, recorded: Recorded) -> None:
-        self.run.append(
+        self.request.run.append(
             SETTLED,
             {
                 "build": self.request.job.build.key,
@@ -350,56 +343,18 @@ class Session:
         )
 
 
-def _recorded(
-    settings: RecordSettings,
-    data: Path,
-    said: str,
-    on: Sequence[LoopResult],
-    *,
-    pairs: tuple[observer.BareAndProfiled, ...] = (),
-    too_dear: bool = False,
-) -> Recorded:
-    return Recorded(
-        settings=settings,
-        data=data,
-        said=said,
-        pairs=pairs,
-        windows=tuple(_window(result) for result in on),
-        region_s=sum(result.seconds for result in on),
-        calls=sum(result.calls for result in on),
-        cpu_s=sum(result.cpu_s for result in on),
-        too_dear=too_dear,
-        pace={},
-    )
-
-
-def _pair(block: Sequence[tuple[bool, LoopResult]]) -> observer.BareAndProfiled:
-    per_call = []
-    for wanted in (False, True):
-        chosen = [result for profiled, result in block if profiled is wanted]
-        seconds = sum(result.seconds for result in chosen)
-        per_call.append(seconds / sum(result.calls for result in chosen))
-    return observer.BareAndProfiled(bare_s=per_call[0], profiled_s=per_call[1])
-
-
-def _window(result: LoopResult) -> perf_script.Window:
-    """The loop by the worker's own clock: perfkit may hear of its end late."""
-    return perf_script.Window(begin=result.begin_s, end=result.begin_s + result.seconds)
-
-
-def cheaper(recorded: Recorded, rates: Sequence[int], request: CaptureRequest) -> list[int]:
-    """The rates that are left: cost is in proportion to rate, so hopeless ones are skipped."""
-    middle = statistics.median(pair.log_ratio for pair in recorded.pairs)
-    wanted = 0.5 * request.job.project.config.profiling.slowdown_limit
-    rate = recorded.settings.rate_hz
+def cheaper(recorded: Recorded, rates: Sequence[int], limit: float) -> list[int]:
+    """The lower rates that may be below half the limit, or the lowest: cost is in proportion to
+    rate.
+    """
+    middle, rate = statistics.median(recorded.blocks), recorded.settings.rate_hz
     lower = list(rates[1:])
-    return [other for other in lower if middle * other / rate <= wanted] or lower[-1:]
+    return [other for other in lower if middle * other / rate <= 0.5 * limit] or lower[-1:]
 
 
-def _too_dear(recorded: Recorded, next_rate: int) -> Note:
-    middle = statistics.median(pair.log_ratio for pair in recorded.pairs)
-    rate = recorded.settings.rate_hz
-    text = f"perf at {rate} samples/s made the call about {format_share(middle)} slower"
+def _too_expensive(recorded: Recorded, next_rate: int) -> Note:
+    share, rate = format_share(statistics.median(recorded.blocks)), recorded.settings.rate_hz
+    text = f"perf at {rate} samples/s made the call about {share} slower"
     return Note(id="lower_rate", text=text, remedy=f"used {next_rate} samples/s instead")
 
 

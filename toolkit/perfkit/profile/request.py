@@ -1,29 +1,46 @@
-"""What is asked of a profiler, and the protocol every one of them keeps."""
+"""What is asked of a profiler."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from perfkit.records import Capture
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from perfkit.records import Capture, Check
+    from perfkit.config import Profiling
+    from perfkit.store import Run
     from perfkit.subject.job import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CaptureRequest:
-    """One workload at one size, to be looked at.
+class Sight:
+    """What a profiler looks at.
 
     Attributes:
-        job: of the profiling build; for perf and py-spy the process that runs it is proved.
+        workload: its name; of something else than a workload, its command.
+        stem: what its files are named after, such as `histogram-10k`.
+        title: of its flame graph.
+    """
+
+    workload: str
+    size: int | None
+    stem: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureRequest:
+    """One workload at one size to profile.
+
+    Attributes:
+        job: of the profiling build; for perf and py-spy the process that runs it is verified.
         rate_hz: samples per second that the user asked for.
         duration_s: seconds under the profiler.
-        python_frames: whether Python's functions are wanted in perf's stacks, at the price of a
-            second recording and pairs of processes that tell what they cost.
+        python_frames: whether perf's stacks should have Python's functions. That takes a second
+            recording, and pairs of processes that show what it costs.
         seed: of the inputs.
     """
 
@@ -35,33 +52,39 @@ class CaptureRequest:
     seed: int = 0
 
     @property
-    def label(self) -> str:
-        """What names this capture's files, such as `histogram-10k`."""
-        return f"{self.job.name}-{format_count(self.size)}"
+    def run(self) -> Run:
+        """Where the files go."""
+        return self.job.run
 
     @property
-    def title(self) -> str:
-        """What stands above a picture of it."""
-        return f"{self.job.name}, n = {self.size:_}"
-
-
-class Profiler(Protocol):
-    """A source of stacks or counts."""
+    def settings(self) -> Profiling:
+        """The config's limits."""
+        return self.job.project.config.profiling
 
     @property
-    def name(self) -> str:
-        """What `--profiler` calls it."""
-        ...
+    def sight(self) -> Sight:
+        """The workload, with the name of its files."""
+        name = self.job.name
+        return Sight(
+            workload=name,
+            size=self.size,
+            stem=f"{name}-{format_count(self.size)}",
+            title=f"{name}, n = {self.size:_}",
+        )
 
-    def probe(self, environ: Mapping[str, str]) -> Check:
-        """Whether it is installed and permitted, and the line that fixes it where not."""
-        ...
 
-    def capture(self, request: CaptureRequest) -> Capture:
-        """Profile the workload; raw output is on disk before it is read.
+Profiler = Callable[[CaptureRequest], Capture]
+"""Profiles a workload; raw output is on disk before it is read. It raises a `PerfkitError` if there
+is no capture. A capture that cannot be believed is returned, not accepted, with its reason."""
 
-        Raises:
-            PerfkitError: there is no capture; a capture that cannot be believed is returned, not
-            accepted, with its reason.
-        """
-        ...
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileOptions:
+    """What the command line asks for; None if the config decides."""
+
+    workload: str | None = None
+    sizes: Sequence[int] | None = None
+    profilers: tuple[str, ...] | None = None
+    rate_hz: float | None = None
+    duration_s: float | None = None
+    exports: tuple[str, ...] = ()

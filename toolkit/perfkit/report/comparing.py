@@ -10,7 +10,7 @@ from perfkit.report.words import ratio_interval, seconds, time_interval
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from perfkit.profile.compare import ComparedCaptures, ProfileComparison
+    from perfkit.profile.compare_captures import ComparedCaptures, ProfileComparison
     from perfkit.records import ComparedSize, RunComparison
     from perfkit.stacks.diff import FrameDifference
 

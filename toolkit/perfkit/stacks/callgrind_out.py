@@ -65,14 +65,12 @@ def read(path: Path) -> Counts:
                 raise UnreadableOutputError(message, where=f"{path}:{number}")
             if text.startswith("positions:"):
                 cost_line = _cost_line(len(text.split()) - 1)
-            elif text.startswith("fn="):
-                current = _named(text[3:], names)
-            elif text.startswith("cfn="):
-                _named(text[4:], names)
-            elif text.startswith("ob="):
-                place = _named(text[3:], objects)
-            elif text.startswith("cob="):
-                _named(text[4:], objects)
+            elif text.startswith(("fn=", "cfn=")):
+                named = _named(text, names)
+                current = current if text[0] == "c" else named
+            elif text.startswith(("ob=", "cob=")):
+                named = _named(text, objects)
+                place = place if text[0] == "c" else named
             elif text.startswith("calls="):
                 skip = True
             elif text.startswith(("totals:", "summary:")):
@@ -104,6 +102,8 @@ def _total(text: str, where: str) -> int:
 
 
 def _named(text: str, names: dict[str, str]) -> str:
+    """The name behind the `=`; it is given once, then by its number alone."""
+    text = text.partition("=")[2]
     match = _NAME.match(text)
     if match is None:
         return text

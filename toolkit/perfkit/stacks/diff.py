@@ -1,9 +1,9 @@
 """Differences of two captures, frame by frame, in seconds per call or per element with an interval;
 never of shares, where one frame that shrinks makes all others grow.
 
-The later capture's seconds are put at the pace of the earlier one: a machine that ran slower for
-everybody did not change the code. How much slower is only known within an interval, and a change
-counts where no pace inside it explains the difference.
+The later capture's seconds are scaled to the pace of the earlier one: a machine that ran everything
+more slowly did not change the code. How much slower is only known within an interval, and a change
+counts if no pace inside it explains the difference.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from scipy import stats
 
 from perfkit.errors import UsageError
 from perfkit.records import Interval
@@ -37,7 +39,7 @@ class Sampled:
 
     Attributes:
         stacks: of all threads, with the thread's root frame.
-        elements: that a call has, where times are to be per element; one otherwise.
+        elements: that a call has, if times are per element; one otherwise.
         design_effect: of the samples, see `intervals.design_effect`.
     """
 
@@ -114,7 +116,7 @@ def _check(*captures: Sampled) -> None:
 def _difference(
     frame: str, before: tuple[Sampled, int], after: tuple[Sampled, int], pace: Interval
 ) -> tuple[FrameDifference, float]:
-    """One row, not marked yet, and the probability of such a change where there is none: the
+    """One row, not marked yet, and the probability of such a change if there is none: the
     largest over the paces that the interval holds.
     """
     old_s, new_s = (capture.seconds(samples) for capture, samples in (before, after))
@@ -135,13 +137,8 @@ def discoveries(p_values: Sequence[float], *, rate: float) -> list[bool]:
 
     Source: Benjamini and Hochberg 1995.
     """
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    last = 0
-    for rank, index in enumerate(order, start=1):
-        if p_values[index] <= rate * rank / len(p_values):
-            last = rank
-    chosen = set(order[:last])
-    return [index in chosen for index in range(len(p_values))]
+    adjusted = stats.false_discovery_control(p_values) if p_values else ()
+    return [bool(value <= rate) for value in adjusted]
 
 
 def scaled(capture: Sampled, unit_s: float) -> list[tuple[tuple[str, ...], int]]:
@@ -166,5 +163,5 @@ def _self_samples(stacks: Iterable[tuple[Sequence[str], int]]) -> Counter[str]:
 
 
 def _error(capture: Sampled, samples: int) -> float:
-    """Standard error of a frame's seconds per call; counts as Poisson, one sample at the least."""
+    """Standard error of a frame's seconds per call; counts as Poisson, at least one sample."""
     return capture.seconds(math.sqrt(max(samples, 1) * capture.design_effect))

@@ -13,8 +13,6 @@ from perfkit.stacks.split import CALLING_THREAD
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
-
 SPEEDSCOPE_SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 
 
@@ -22,7 +20,7 @@ def speedscope(stacks: Sequence[tuple[Sequence[str], int]], *, name: str, rate_h
     """A speedscope document: one sampled profile per root frame (thread), weights in seconds.
 
     Args:
-        rate_hz: samples per second; zero where counts are no samples (weights are then counts).
+        rate_hz: samples per second; zero if counts are not samples (weights are then counts).
     """
     index: dict[str, int] = {}
     threads: dict[str, tuple[list[list[int]], list[float]]] = {}
@@ -62,8 +60,3 @@ def stacks_csv(stacks: Sequence[tuple[Sequence[str], int]]) -> str:
     writer.writerow(("thread", "stack", "samples"))
     writer.writerows((stack[0], ";".join(stack[1:]), count) for stack, count in stacks)
     return sink.getvalue()
-
-
-def table_csv(table: pd.DataFrame) -> str:
-    """A table of `tables.py` as CSV."""
-    return table.to_csv(index=False, lineterminator="\n")

@@ -2,8 +2,8 @@
 is there, from the module's debug information, with the crate each of them comes from.
 
 With line tables alone an inlined function has a bare name (`extract<f64>`), so its crate is read
-from its source file. Where a binding's code is inlined into the user's function, or the user's into
-a pool's, the leaf's layer is right only this way.
+from its source file. If a binding's code is inlined into the user's function, or the user's into a
+pool's, only this gives the leaf the right layer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit import _engine
-from perfkit.stacks.folded import unreadable
+from perfkit.stacks import engine_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,6 @@ _STANDARD = re.compile(
 _GENERICS = re.compile(r"<[^<>]*>")
 _MANGLED = re.compile(r"^_(ZN|R)\w")
 INLINED = "{inlined}"
-_REMEDY = "build the extension again; another linker or another version of it may help"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +39,7 @@ class Inlined:
     chains: Mapping[int, tuple[str, ...]]
 
 
+@engine_errors.named("build the extension again; another version of the linker may help")
 def resolve(module: Path, offsets: Sequence[int], *, crate: str) -> Inlined | None:
     """The chain at each address.
 
@@ -52,15 +52,12 @@ def resolve(module: Path, offsets: Sequence[int], *, crate: str) -> Inlined | No
         crate: the subject's crate, for source files of its own tree.
 
     Returns:
-        None where the module has no debug information: stacks are then read as perf gave them.
+        None if the module has no debug information: stacks are then read as perf gave them.
 
     Raises:
         UnreadableOutputError: the module or its debug information is damaged.
     """
-    try:
-        found = _engine.source_frames(module, offsets)
-    except _engine.EngineInputError as error:
-        raise unreadable(error, remedy=_REMEDY) from error
+    found = _engine.source_frames(module, offsets)
     if found is None:
         return None
     chains = {

@@ -1,4 +1,4 @@
-"""Intervals of shares and of medians; 95 % everywhere. No data is read here."""
+"""Intervals of shares, 95 % everywhere. Pure functions of counts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from perfkit.records import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 Z = 1.959963984540054
 """The normal distribution's 97.5 % point."""
@@ -21,7 +21,7 @@ def wilson(count: float, total: float, design_effect: float = 1.0) -> Interval:
     that would tell as much (Kish 1965).
 
     Args:
-        count: samples of the kind; may be a fraction where samples are an expected number.
+        count: samples of the kind; may be a fraction if samples are an expected number.
         total: all of them; above zero.
         design_effect: how many of them tell as much as one independent one.
     """
@@ -37,7 +37,7 @@ def wilson(count: float, total: float, design_effect: float = 1.0) -> Interval:
 
 
 def design_effect(clusters: Iterable[Mapping[str, int]]) -> float:
-    """How many samples tell as much as one independent one; one at the least.
+    """How many samples tell as much as one independent one; at least one.
 
     A sampler's clock that is nearly in step with the calls takes neighbouring samples at nearly the
     same point of the call. Between clusters that began at unrelated points the kinds then vary more
@@ -60,33 +60,3 @@ def design_effect(clusters: Iterable[Mapping[str, int]]) -> float:
     if len(filled) < 2 or not explained:
         return 1.0
     return max(1.0, seen / explained * len(filled) / (len(filled) - 1))
-
-
-def median_interval(values: Sequence[float]) -> Interval:
-    """The median and its distribution-free rank interval.
-
-    Below six values no pair of ranks covers 95 %: the interval is then the whole line.
-
-    Args:
-        values: at least one.
-    """
-    ordered = sorted(values)
-    n = len(ordered)
-    middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
-    rank = _lower_rank(n)
-    if rank < 1:
-        return Interval(estimate=middle, low=-math.inf, high=math.inf)
-    return Interval(estimate=middle, low=ordered[rank - 1], high=ordered[n - rank])
-
-
-def _lower_rank(n: int) -> int:
-    """The largest rank r with P(Binomial(n, ½) < r) <= 2.5 %; zero when there is none."""
-    total, rank = 0.0, 0
-    for k in range(n):
-        total += math.exp(
-            math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2)
-        )
-        if total > 0.025:
-            break
-        rank = k + 1
-    return rank

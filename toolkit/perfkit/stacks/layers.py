@@ -56,7 +56,7 @@ class Layers:
         extra: rules of the config; tried before the built-in ones.
 
     Raises:
-        ConfigError: a pattern of the config is no regular expression.
+        ConfigError: a pattern of the config is not a regular expression.
     """
 
     def __init__(self, crates: Iterable[str], extra: Sequence[LayerRule] = ()) -> None:
@@ -142,7 +142,7 @@ def _user_rule(index: int, rule: LayerRule) -> Rule:
     try:
         return Rule(layer=rule.layer, pattern=re.compile(rule.frame))
     except re.error as error:
-        message = f"`{rule.frame}` is no regular expression: {error}"
+        message = f"`{rule.frame}` is not a regular expression: {error}"
         raise ConfigError(message, where=f"layers[{index}].frame", remedy="correct it") from error
 
 

@@ -1,24 +1,32 @@
-"""The text of `perf script` to folded stacks: which samples lie inside the measured region, and of
-which thread. Reading is the engine's work; what a stack means is not known here.
+"""The text of `perf script` as stacks: the samples inside the measured region, by thread. The
+engine reads the text; what a stack means is decided elsewhere.
+
+No sample is lost. One without any frame stays a sample, with an unknown leaf: if it were dropped,
+its time would look like waiting.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit import _engine
 from perfkit.errors import CaptureError
-from perfkit.stacks.folded import unreadable
+from perfkit.stacks import engine_errors
+from perfkit.stacks.folded import UNKNOWN, read_stacks
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from perfkit.stacks.folded import Stack
     from perfkit.stacks.inline import Inlined
 
-_REMEDY = "the fields asked for are comm,pid,tid,time,event,ip,sym,dso; another perf may help"
+_REMEDY = "perfkit asks for the fields comm,pid,tid,time,event,ip,sym,dso; try another perf"
+_EVENT = re.compile(r"\s\d+\.\d+:\s+(?:\d+\s+)?(?P<event>\S+?):\s*$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,74 +38,113 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """What was found in the text of one capture.
+class Folded:
+    """The kept samples of one text.
 
     Attributes:
+        stacks: root first; the root is the calling thread or the others.
+        clusters: the same by window, if there are windows.
         samples: those that were kept.
-        outside: samples of the process that lie outside every window.
-        foreign: samples of other processes.
-        empty: kept samples without any frame.
-        unrooted: kept samples whose outermost frame is no thread entry.
-        unresolved: kept samples whose innermost frame has no name.
-        first_pid: process of the first kept sample.
+        outside: samples of the process outside every window.
+        unrooted: kept samples whose outermost frame is not a thread's entry.
+        unresolved: kept samples whose leaf has no name, or that have no frame at all.
+        event: the event that perf really counted: it falls back to `cpu-clock:u` if the system does
+            not let it see the kernel. None if the text does not say.
     """
 
+    stacks: list[tuple[Stack, int]]
+    clusters: list[list[tuple[Stack, int]]]
     samples: int
     outside: int
-    foreign: int
-    empty: int
     unrooted: int
     unresolved: int
-    first_pid: int | None = None
+    event: str | None
+
+    @property
+    def cut_share(self) -> float:
+        """Share of the stacks that do not reach a thread's entry."""
+        return self.unrooted / max(self.samples, 1)
+
+    @property
+    def unresolved_share(self) -> float:
+        """Share of the samples whose leaf has no name."""
+        return self.unresolved / max(self.samples, 1)
 
 
+@engine_errors.named(_REMEDY)
 def places(script: Path, module: str) -> list[int]:
-    """Every address in a module that a stack of the text holds, in order.
+    """Every address in a module that occurs in a stack of the text, in order.
 
     Raises:
-        UnreadableOutputError: the text is no text.
+        UnreadableOutputError: the file is not a text.
     """
-    try:
-        return _engine.perf_places(script, module)
-    except _engine.EngineInputError as error:
-        raise unreadable(error, remedy=_REMEDY) from error
+    return _engine.perf_places(script, module)
 
 
 def fold(
     script: Path,
-    output: Path,
     *,
     pid: int | None = None,
     windows: Sequence[Window] | None = None,
-    by_window: bool = False,
     inlined: Inlined | None = None,
     main_tid: int | None = None,
-) -> Selection:
-    """Fold the samples of one process inside the windows, as a stream. The roots of the stacks are
-    the calling thread and the others.
+) -> Folded:
+    """Fold the samples of one process inside the windows.
 
     Args:
         script: text of `perf script`.
-        output: the folded file.
         pid: the process to keep; all of them when None.
         windows: spans of the clock that the samples carry, in order; the whole text when None.
-        by_window: each stack begins with the number of its window, from 0, before its thread.
         inlined: functions to write above the frames that they were inlined into.
         main_tid: the calling thread; the first kept sample's process when None.
 
     Raises:
-        UnreadableOutputError: a line is no text of perf script; with file and line.
+        UnreadableOutputError: a line is not text of `perf script`; with file and line.
         CaptureError: no sample is kept.
     """
-    spans = [(window.begin, window.end) for window in windows] if windows is not None else None
+    folded = script.with_suffix(".kept.folded")
     try:
-        stats = _engine.collapse_perf(
+        stats = _collapse(script, folded, pid, windows, inlined, main_tid)
+        found = read_stacks(folded)
+    finally:
+        folded.unlink(missing_ok=True)
+    clusters: dict[str, list[tuple[Stack, int]]] = {}
+    together: Counter[Stack] = Counter()
+    for (window, *stack), count in found:
+        clusters.setdefault(window, []).append((tuple(stack), count))
+        together[tuple(stack)] += count
+    stacks = list(together.items())
+    if stats.no_stack:
+        # The text does not say whose they are. The calling thread's part must not look too small.
+        stacks.append(((CALLING_THREAD, UNKNOWN), stats.no_stack))
+    return Folded(
+        stacks=stacks,
+        clusters=list(clusters.values()),
+        samples=stats.samples + stats.no_stack,
+        outside=stats.outside,
+        unrooted=stats.unrooted,
+        unresolved=stats.unresolved_leaf + stats.no_stack,
+        event=event_of(script),
+    )
+
+
+@engine_errors.named(_REMEDY)
+def _collapse(
+    script: Path,
+    output: Path,
+    pid: int | None,
+    windows: Sequence[Window] | None,
+    inlined: Inlined | None,
+    main_tid: int | None,
+) -> _engine.CollapseStats:
+    """Write the folded file, each stack below the number of its window, from 0."""
+    try:
+        return _engine.collapse_perf(
             script,
             output,
             pid=pid,
-            windows=spans,
-            by_window=by_window,
+            windows=None if windows is None else [(span.begin, span.end) for span in windows],
+            by_window=True,
             chains=(inlined.module, inlined.chains) if inlined is not None else None,
             roots=(CALLING_THREAD, OTHER_THREADS),
             main_tid=main_tid,
@@ -105,13 +152,14 @@ def fold(
     except _engine.EngineInputError as error:
         if error.line is None:  # about the capture as a whole
             raise CaptureError(str(error), remedy="profile for longer") from error
-        raise unreadable(error, remedy=_REMEDY) from error
-    return Selection(
-        samples=stats.samples + stats.no_stack,
-        outside=stats.outside,
-        foreign=stats.foreign,
-        empty=stats.no_stack,
-        unrooted=stats.unrooted,
-        unresolved=stats.unresolved_leaf,
-        first_pid=stats.first_pid,
-    )
+        raise
+
+
+def event_of(script: Path) -> str | None:
+    """The event of the first sample, as perf names it."""
+    with script.open(encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            if line.strip() and not line.startswith("#"):
+                found = _EVENT.search(line)
+                return found["event"] if found is not None else None
+    return None

@@ -75,28 +75,13 @@ def frame_table(
             chosen[str(layers.classify(frames))] += count
     denominator = base if base is not None else float(everything)
     rows = []
-    for frame, count in total.items():
-        self_share = wilson(own[frame], denominator, design_effect)
-        total_share = wilson(count, denominator, design_effect)
+    for frame, count in sorted(total.items(), key=lambda row: (-own[row[0]], -row[1], row[0])):
+        shares = [wilson(n, denominator, design_effect) for n in (own[frame], count)]
         alone = layers.of_frame(frame)
         named = of_layer[frame].most_common(1)[0][0] if frame in of_layer else str(alone or "")
-        rows.append(
-            (
-                frame,
-                named,
-                own[frame],
-                count,
-                None if call_s is None else self_share.estimate * call_s,
-                None if call_s is None else total_share.estimate * call_s,
-                self_share.estimate,
-                self_share.low,
-                self_share.high,
-                total_share.estimate,
-                total_share.low,
-                total_share.high,
-            )
-        )
-    rows.sort(key=lambda row: (-row[2], -row[3], row[0]))
+        per_call = [None if call_s is None else share.estimate * call_s for share in shares]
+        bounds = [bound for s in shares for bound in (s.estimate, s.low, s.high)]
+        rows.append((frame, named, own[frame], count, *per_call, *bounds))
     return pd.DataFrame(rows, columns=list(FRAME_COLUMNS))
 
 

@@ -16,7 +16,7 @@ from perfkit.measure.plan import Variant
 from perfkit.measure.results import LEAST_SESSIONS
 from perfkit.measure.session import measure
 from perfkit.measure.variants import reference_of, verify
-from perfkit.profile.engine import profile
+from perfkit.profile.profilers import profile
 from perfkit.records import MeasureReport, MeasureVerdict, ModuleFile, Note, Profile, Role
 from perfkit.store import Run
 from perfkit.subject.child import worker

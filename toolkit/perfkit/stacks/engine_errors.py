@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def named() -> Iterator[None]:
-    """Around a call of the engine, or as a decorator of what calls it.
+def named(remedy: str = "profile again") -> Iterator[None]:
+    """Around a call of the engine, or as a decorator of the function that calls it.
+
+    Args:
+        remedy: what to do about an input that the engine cannot read.
 
     Raises:
-        UnreadableOutputError: a file is none of a profiler's.
+        UnreadableOutputError: an input is damaged or not in the expected format.
         StoreError: a file cannot be written.
     """
     try:
@@ -26,10 +29,11 @@ def named() -> Iterator[None]:
         place = "" if error.path is None else str(error.path)
         if error.line is not None:
             place += f":{error.line}"
-        raise UnreadableOutputError(str(error), where=place, remedy="profile again") from error
+        message = str(error).removeprefix(f"{place}: ")
+        raise UnreadableOutputError(message, where=place, remedy=remedy) from error
     except _engine.EnginePanic as error:
-        remedy = "profile again; where it comes again, another version of the tool may help"
+        remedy = "profile again; if it fails again, try another version of the tool"
         raise UnreadableOutputError(str(error), remedy=remedy) from error
     except _engine.EngineError as error:
-        remedy = "make room, or name another directory"
+        remedy = "free some disk space, or choose another directory"
         raise StoreError(str(error), remedy=remedy) from error

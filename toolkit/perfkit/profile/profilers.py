@@ -1,7 +1,7 @@
 """Profile a workload of the config: which profilers, in which order, and what was tried.
 
-Each profiler is in its own file. A profiler that is missing or refused is not the end as long as
-another one can look; what was tried is in the notes of the capture that came instead.
+Each profiler has its own file. If one is missing or refused, another one may still work; the notes
+of its capture say what was tried.
 """
 
 from __future__ import annotations
@@ -18,12 +18,8 @@ from perfkit.errors import (
     ToolMissingError,
     UsageError,
 )
-from perfkit.profile.callgrind import Callgrind
-from perfkit.profile.cargo_flamegraph import CargoFlamegraph
-from perfkit.profile.perf import Perf
-from perfkit.profile.py_spy import PySpy
+from perfkit.profile import callgrind, cargo_flamegraph, perf, py_spy, scalene
 from perfkit.profile.request import CaptureRequest
-from perfkit.profile.scalene import Scalene
 from perfkit.records import Note
 
 if TYPE_CHECKING:
@@ -33,12 +29,17 @@ if TYPE_CHECKING:
     from perfkit.records import Capture
     from perfkit.subject.job import Job
 
-_ALL: tuple[Profiler, ...] = (Perf(), PySpy(), CargoFlamegraph(), Scalene(), Callgrind())
-profilers: Mapping[str, Profiler] = {profiler.name: profiler for profiler in _ALL}
-"""Every profiler by name, in the order of trying: the one that tells most comes first."""
+profilers: Mapping[str, Profiler] = {
+    perf.NAME: perf.capture,
+    py_spy.NAME: py_spy.capture,
+    cargo_flamegraph.NAME: cargo_flamegraph.capture,
+    scalene.NAME: scalene.capture,
+    callgrind.NAME: callgrind.capture,
+}
+"""Every profiler by name; the one that shows most comes first."""
 
-FALLBACK = ("perf", "py-spy")
-"""When nothing is named: the first of these that leaves an accepted capture."""
+FALLBACK = (perf.NAME, py_spy.NAME)
+"""Without a choice: the first of these that leaves an accepted capture."""
 
 
 def profile(
@@ -58,8 +59,8 @@ def profile(
         rate: samples per second; the config's by default.
         duration: seconds under the profiler; the config's by default.
         python_frames: see `CaptureRequest`.
-        split_only: what is wanted is a split by layer, which only the first of the fallback order
-            gives: when its capture is not believed, the next one would tell nothing more.
+        split_only: only a split by layer is wanted, which the first of the fallback order alone
+            gives: if its capture is not believed, the next one would not help.
 
     Returns:
         One capture for each profiler that left one, accepted or not.
@@ -70,7 +71,7 @@ def profile(
     """
     request = request_for(job, size, rate=rate, duration=duration, python_frames=python_frames)
     if names is not None:
-        return tuple(choose(wanted).capture(request) for wanted in names)
+        return tuple(choose(wanted)(request) for wanted in names)
     return _fall_back(request, split_only=split_only)
 
 
@@ -110,10 +111,8 @@ def _fall_back(request: CaptureRequest, *, split_only: bool) -> tuple[Capture, .
     tried: list[Note] = []
     refused: PerfkitError | None = None
     for name in FALLBACK:
-        if name not in profilers:
-            continue
         try:
-            capture = profilers[name].capture(request)
+            capture = profilers[name](request)
         except (ToolMissingError, PermissionRefusedError, ToolError, CaptureError) as error:
             refused = refused or error
             text = f"{name}: {error.message}"

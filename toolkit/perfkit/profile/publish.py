@@ -1,0 +1,182 @@
+"""The end that all profilers share: what one took is judged, drawn, and becomes a capture with its
+files inside the run. Each profiler writes its own raw output.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from perfkit import _engine
+from perfkit.profile import quality
+from perfkit.records import Capture, Note
+from perfkit.stacks import engine_errors
+from perfkit.stacks.folded import write_stacks
+from perfkit.units import format_bytes, format_share
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from perfkit.config import Profiling
+    from perfkit.profile.request import Sight
+    from perfkit.records import Interval
+    from perfkit.store import Run
+
+RAW_LIMIT_BYTES = 64 * 1024 * 1024
+"""A raw file above this is not kept: stack copies grow with rate, duration and threads."""
+NOT_BELIEVED = "NOT BELIEVED: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """The part of a workload's loop that was sampled; see `records.Capture` for the fields."""
+
+    calls: int | None = None
+    seconds: float | None = None
+    windows: int = 1
+    design_effect: float = 1.0
+    pace: Mapping[str, Interval] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What one profiler brought, before it is judged.
+
+    Attributes:
+        rate_hz: samples per second; zero if every event is counted.
+        stacks: root first, with the thread's root frame.
+        quality: what it is made of, and what it cost.
+        files: raw output by kind. `text` is compressed; `raw` is removed if it is too large.
+        has_cost: whether there was a run without the profiler to compare with.
+        faults: why the profiler itself says that it cannot be believed.
+        notes: everything else that must be said.
+        count_name: what the stacks count.
+    """
+
+    profiler: str
+    sight: Sight
+    rate_hz: float
+    stacks: Sequence[tuple[Sequence[str], int]]
+    quality: quality.Quality
+    files: Mapping[str, Path]
+    has_cost: bool = True
+    region: Region = field(default_factory=Region)
+    faults: tuple[Note, ...] = ()
+    notes: tuple[Note, ...] = ()
+    count_name: str = "samples"
+
+    @property
+    def name(self) -> str:
+        """What its files are called, without a suffix."""
+        return f"{self.sight.stem}.{self.profiler}"
+
+
+def publish(taken: Taken, limits: Profiling, run: Run) -> Capture:
+    """Judge, write the folded stacks, draw the flame graph, limit what is kept."""
+    faults: tuple[Note, ...] = ()  # counts are exact, whatever else the machine does
+    if taken.rate_hz:
+        judged = quality.judge(taken.quality, limits, needs_slowdown=taken.has_cost)
+        faults = (*judged, *taken.faults)
+    notes = list(dict.fromkeys((*taken.notes, *faults)))
+    files = dict(taken.files)
+    if "text" in files:
+        files["text"] = compress(files["text"])
+        dropped = bound_raw(files["raw"])
+        if dropped is not None:
+            del files["raw"]
+            notes.append(dropped)
+    files["folded"] = write_stacks(taken.stacks, run.path(f"stacks/{taken.name}.folded"))
+    files["flame"] = _draw_flame(run, taken, files["folded"], faults)
+    reason = "; ".join(note.text for note in faults)
+    if not reason and not taken.has_cost:
+        reason = quality.COST_UNKNOWN
+    return _capture(taken, run, files, notes, accepted=not faults, reason=reason)
+
+
+def without_stacks(taken: Taken, run: Run, fault: Note) -> Capture:
+    """The capture of a profiler that left nothing but its raw files."""
+    return _capture(taken, run, taken.files, [fault], accepted=False, reason=fault.text)
+
+
+def _capture(
+    taken: Taken,
+    run: Run,
+    files: Mapping[str, Path],
+    notes: Sequence[Note],
+    *,
+    accepted: bool,
+    reason: str,
+) -> Capture:
+    return Capture(
+        profiler=taken.profiler,
+        workload=taken.sight.workload,
+        size=taken.sight.size,
+        clock="cpu" if taken.rate_hz else "instructions",
+        rate_hz=taken.rate_hz,
+        samples=taken.quality.samples,
+        calls=taken.region.calls,
+        region_s=taken.region.seconds,
+        windows=taken.region.windows,
+        design_effect=taken.region.design_effect,
+        pace=taken.region.pace,
+        unresolved_share=taken.quality.unresolved_share,
+        slowdown=taken.quality.slowdown,
+        accepted=accepted,
+        reason=reason,
+        files={kind: run.relative(path) for kind, path in files.items()},
+        notes=tuple(notes),
+    )
+
+
+@engine_errors.named()
+def _draw_flame(run: Run, taken: Taken, folded: Path, faults: Sequence[Note]) -> Path:
+    """Draw `flame/<stem>.<profiler>.svg`; the title of one that failed the gate says so."""
+    path = run.path(f"flame/{taken.name}.svg")
+    subtitle = describe(taken)
+    if faults:  # the first one: a picture has one line for it, the report has them all
+        subtitle += f" — {faults[0].text}"
+    elif not taken.has_cost and taken.rate_hz:
+        subtitle += f" — {quality.COST_UNKNOWN}"
+    title = f"{NOT_BELIEVED if faults else ''}{taken.sight.title}"
+    _engine.flamegraph(folded, path, title=title, subtitle=subtitle, count_name=taken.count_name)
+    return path
+
+
+def describe(taken: Taken) -> str:
+    """Rate, samples and slowdown in one line: what every picture of a capture must carry."""
+    parts = [taken.profiler]
+    if taken.rate_hz:
+        parts.append(f"{taken.rate_hz:g} samples/s")
+    parts.append(f"{taken.quality.samples:,} {taken.count_name}".replace(",", "\u202f"))
+    slowdown = taken.quality.slowdown
+    if slowdown is None:
+        parts.append("slowdown not measured")
+    else:
+        shown = f"{format_share(slowdown.low)} to {format_share(slowdown.high)}"
+        parts.append(f"slowdown {format_share(slowdown.estimate)} ({shown})")
+    return ", ".join(parts)
+
+
+def bound_raw(path: Path) -> Note | None:
+    """Remove a raw file above the limit, and say so."""
+    size = path.stat().st_size
+    if size <= RAW_LIMIT_BYTES:
+        return None
+    path.unlink()
+    return Note(
+        id="raw_not_kept",
+        text=f"{path.name} was not kept, because it had {format_bytes(size)}; its text was kept",
+        remedy="a lower rate or a shorter duration makes it smaller",
+    )
+
+
+def compress(path: Path) -> Path:
+    """Replace a text by its gzip, and return that."""
+    packed = path.with_name(path.name + ".gz")
+    with path.open("rb") as source, gzip.open(packed, "wb", compresslevel=5) as sink:
+        shutil.copyfileobj(source, sink)
+    path.unlink()
+    return packed
