@@ -261,6 +261,15 @@ def test_harmless_words_are_a_note_and_no_error(tool: str, text: str) -> None:
     assert len(messages.notes(tool, text)) == 1
 
 
+def test_the_usual_end_of_a_recording_says_nothing_of_the_program() -> None:
+    """py-spy ends with the process that it launched, and says so."""
+    said = "py-spy> Stopped sampling because process exited\npy-spy> Wrote raw flamegraph data\n"
+    assert messages.notes("py-spy", said) == ()
+    gone = messages.find("py-spy", "Error: No such process (os error 3)")
+    assert gone is not None
+    assert gone.id == "gone"
+
+
 def test_unknown_words_are_kept_and_the_exit_code_told() -> None:
     error = messages.failure("perf", "something new", returncode=3)
     assert isinstance(error, ToolFailedError)
