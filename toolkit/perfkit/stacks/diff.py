@@ -151,14 +151,15 @@ def scaled(capture: Sampled, unit_s: float) -> list[tuple[tuple[str, ...], int]]
 
 
 def _self_samples(stacks: Iterable[tuple[Sequence[str], int]]) -> Counter[str]:
-    """Samples by the innermost frame that somebody wrote: what the standard library does in it is
-    its own time. A sampled address is late by some instructions, and by how many differs between
-    processes: two methods of an integer inlined side by side trade their samples.
+    """Samples by their innermost frame outside the standard library.
+
+    A sampled address is late by some instructions, and how many differs between processes: two
+    methods of an integer, inlined side by side, trade their samples.
     """
     own: Counter[str] = Counter()
     for stack, count in stacks:
-        written = (frame for frame in reversed(stack[1:]) if not _STANDARD.match(frame))
-        own[next(written, stack[-1])] += count
+        outside = (frame for frame in reversed(stack[1:]) if not _STANDARD.match(frame))
+        own[next(outside, stack[-1])] += count
     return own
 
 
