@@ -152,6 +152,18 @@ def test_perfs_stacks_hold_both_sides_of_the_boundary(
     assert header.startswith("frame,layer,self_samples,total_samples,self_s_per_call")
 
 
+def test_an_inlined_function_is_told_with_its_file_and_line(build: Build) -> None:
+    """`turns` is inlined wherever it is called: its place in the code has two functions."""
+    places = range(0, build.module_file.stat().st_size, 16)
+    found = _engine.source_frames(build.module_file, list(places))
+    assert found is not None
+    chains = [chain for chain in found if len(chain) > 1 and "turns" in (chain[-2].function or "")]
+    # The compiler gives some instructions no line.
+    told = {(inlined.file, outer.function) for *_, inlined, outer in chains if inlined.line}
+    assert {function for _, function in told} == {"compute", "extract"}
+    assert all(file is not None and file.endswith("src/lib.rs") for file, _ in told)
+
+
 def test_a_change_between_two_runs_is_found_and_none_where_there_is_none(
     project: Project, build: Build, tmp_path: Path
 ) -> None:

@@ -89,8 +89,6 @@ fn frames_at(loader: &Loader, address: u64) -> Result<Vec<SourceFrame>, Refused>
 
 #[cfg(test)]
 mod tests {
-    use object::ObjectSymbol;
-
     use super::*;
 
     #[test]
@@ -100,59 +98,5 @@ mod tests {
         for place in [0xfff, 0x1100, 0x3001] {
             assert_eq!(address(place, &code), None, "{place:#x}");
         }
-    }
-
-    #[inline(always)]
-    fn inner_of_test() -> u64 {
-        std::hint::black_box(std::process::id()).into()
-    }
-
-    #[inline(never)]
-    fn outer_of_test() -> u64 {
-        inner_of_test() + 1
-    }
-
-    /// This test's own program is the module: cargo builds it with debug information.
-    #[test]
-    fn an_inlined_function_is_above_the_one_that_it_is_in() {
-        assert!(outer_of_test() > 1);
-        let program = std::env::current_exe().expect("a program");
-        let places: Vec<u64> = with_elf(&program, |file| {
-            let is_outer = |symbol: &object::Symbol<'_, '_>| {
-                symbol
-                    .name()
-                    .is_ok_and(|name| name.contains("outer_of_test"))
-            };
-            let symbol = file.symbols().find(is_outer).expect("the symbol");
-            let (offset, address, _) = executable(file)
-                .into_iter()
-                .find(|(_, address, size)| (*address..address + size).contains(&symbol.address()))
-                .expect("a segment");
-            let first = symbol.address() - address + offset;
-            Ok((first..first + symbol.size()).collect())
-        })
-        .expect("an ELF file");
-        let frames = source_frames(&program, &places);
-        let frames = frames.expect("readable").expect("debug information");
-        assert_eq!(frames.len(), places.len());
-        let names = |chain: &Vec<SourceFrame>| {
-            let name = |frame: &SourceFrame| frame.function.clone().unwrap_or_default();
-            chain.iter().map(name).collect::<Vec<_>>()
-        };
-        let inlined = frames
-            .iter()
-            .find(|chain| chain.len() > 1)
-            .expect("a chain");
-        assert!(names(inlined)[0].contains("inner_of_test"), "{inlined:?}");
-        assert!(names(inlined)[1].contains("outer_of_test"), "{inlined:?}");
-        let file = inlined[0].file.as_deref().unwrap_or_default();
-        assert!(
-            file.ends_with("inlined.rs") && inlined[0].line.is_some(),
-            "{inlined:?}"
-        );
-        assert_eq!(
-            source_frames(&program, &[u64::MAX]).expect("readable"),
-            Some(vec![vec![]])
-        );
     }
 }
