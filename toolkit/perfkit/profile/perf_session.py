@@ -160,8 +160,8 @@ class Session:
             read = self.read(recorded)
             if read.folded.cut_share > quality.UNROOTED_LIMIT and len(copies) > 1:
                 share = format_share(read.folded.cut_share)
-                text = f"{share} of the stacks were cut short with {copies[0]}"
-                notes.append(Note(id="deeper_stacks", text=text, remedy=f"used {copies[1]}"))
+                text = f"{share} of the stacks were cut short with {copies[0]}; used {copies[1]}"
+                notes.append(Note(id="deeper_stacks", text=text))
                 copies.pop(0)
                 continue
             self._remember(recorded)
@@ -354,8 +354,11 @@ def cheaper(recorded: Recorded, rates: Sequence[int], limit: float) -> list[int]
 
 def _too_expensive(recorded: Recorded, next_rate: int) -> Note:
     share, rate = format_share(statistics.median(recorded.blocks)), recorded.settings.rate_hz
-    text = f"perf at {rate} samples/s made the call about {share} slower"
-    return Note(id="lower_rate", text=text, remedy=f"used {next_rate} samples/s instead")
+    text = (
+        f"perf at {rate} samples/s made the call about {share} slower, so it went on with "
+        f"{next_rate} samples/s"
+    )
+    return Note(id="lower_rate", text=text)
 
 
 def _stacks_by(call_graph: str) -> Note:
