@@ -66,15 +66,13 @@ lint: $(DEVELOP)
 	cargo machete
 	wait "$$rust"
 
-# No unit test waits on a clock, so they may share the machine; so may tests that only build.
+# No unit test waits on a clock, so they may share the machine; the others must have it alone.
 unit: $(DEVELOP)
 	$(BIN)/python -m pytest --numprocesses 2 tests/unit
 
 test: require-test lint unit $(KERNEL)
 	cargo test --quiet --workspace --release
-	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest --durations=15 --numprocesses 2 --dist loadgroup \
-	    -m "not timed" tests/integration tests/truth
-	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest --durations=25 -m timed tests/integration tests/truth
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest --durations=40 tests/integration tests/truth
 
 bench: $(KERNEL)
 	$(BIN)/python -m pip install --quiet --group bench

@@ -68,36 +68,9 @@ def editable_subject() -> Path:
     return copy_subject("editable")
 
 
-TIMED = {
-    "test_cli_job",
-    "test_diagnose_kernel",
-    "test_diagnose_live",
-    "test_measure_claims",
-    "test_measure_command",
-    "test_measure_for_real",
-    "test_measure_worker",
-    "test_profile_commands",
-    "test_profile_for_real",
-    "test_profile_pythons",
-    "test_profile_split",
-    "test_tune_live",
-}
-"""Modules that time or profile something, and so need the machine to themselves."""
-EDITED_SUBJECTS = {"workspace_subject", "editable_subject"}
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder, and those that must run alone; keep together what shares a place.
-
-    With `--dist loadgroup` one process runs all tests of a group: those that copy the second
-    subject to its place would otherwise remove it under each other.
-    """
+    """Mark tests by their folder, so that none is forgotten."""
     for item in items:
         for folder in ("integration", "truth"):
             if (ROOT / "tests" / folder) in item.path.parents:
                 item.add_marker(folder)
-        if item.path.stem in TIMED:
-            item.add_marker("timed")
-        names = set(getattr(item, "fixturenames", ()))
-        group = "second subject" if names & EDITED_SUBJECTS else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -29,11 +30,18 @@ def python(code: str) -> list[str]:
 
 
 def is_gone(pid: int) -> bool:
-    """Ended: in a container whose first process does not reap, an orphan stays as a zombie."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    """Ended, or about to: a killed process needs a moment on a busy machine, and in a container
+    whose first process does not reap, an orphan stays as a zombie.
+    """
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def test_output_and_environment_are_as_given() -> None:
