@@ -320,7 +320,7 @@ def test_a_reference_that_disagrees_is_named_before_anything_is_timed(
     done = broken("workloads.py", wanted, wanted.replace("[value]", "[value] + 1"))
     assert (done.returncode, done.stdout) == (ExitCode.ERROR, "")
     assert "subject and reference disagree" in done.stderr
-    assert "To do: correct one of them, or set `tolerance`" in done.stderr
+    assert "To do: fix one of them, or set `tolerance`" in done.stderr
     (run,) = store.list_runs(editable_subject / "profiles")
     assert not (run.directory / "raw").exists(), "nothing was timed"
 
