@@ -175,7 +175,7 @@ def test_a_change_between_two_runs_is_found_and_none_where_there_is_none(
         config = project.config.model_copy(update={"workloads": {"native": changed}})
         run = create_run(tmp_path, "profile", {"fingerprint": {}, "config": []})
         job = job_for(dataclasses.replace(project, config=config), "native", None, run, build=build)
-        (capture,) = profile(job, 37, names=["perf"], rate=499, duration=2.0)
+        (capture,) = profile(job, 37, names=["perf"], rate=499, duration=4.0)
         # Whether it is believed depends on the machine.
         believed = dataclasses.replace(capture, accepted=True)
         PROFILE.save(run, ProfileReport(captures=(believed,)))

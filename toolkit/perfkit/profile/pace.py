@@ -57,10 +57,21 @@ def between(before: Mapping[str, Interval], after: Mapping[str, Interval]) -> In
     kinds = before.keys() & after.keys()
     if not kinds:
         return None
-    ratios = [after[kind].estimate / before[kind].estimate for kind in kinds]
-    low = min(after[kind].low / before[kind].high for kind in kinds)
-    high = max(after[kind].high / before[kind].low for kind in kinds)
-    return Interval(estimate=math.sqrt(min(ratios) * max(ratios)), low=low, high=high)
+    ratios = [_ratio(before[kind], after[kind]) for kind in kinds]
+    estimates = [ratio.estimate for ratio in ratios]
+    return Interval(
+        estimate=math.sqrt(min(estimates) * max(estimates)),
+        low=min(ratio.low for ratio in ratios),
+        high=max(ratio.high for ratio in ratios),
+    )
+
+
+def _ratio(before: Interval, after: Interval) -> Interval:
+    """The later over the earlier; the half widths of the logarithms add as independent errors."""
+    middle = math.log(after.estimate / before.estimate)
+    down = math.hypot(math.log(after.estimate / after.low), math.log(before.high / before.estimate))
+    up = math.hypot(math.log(after.high / after.estimate), math.log(before.estimate / before.low))
+    return exponentiated(Interval(estimate=middle, low=middle - down, high=middle + up))
 
 
 def _hull(values: Sequence[float]) -> Interval:

@@ -188,9 +188,11 @@ class Session:
         looked = len(self.arm.looks)
         with perf_record.attached(self.running.pid, settings, data, self.environ) as recorder:
             for order in slowdown.orders(request.seed):
-                block = [(on, self.window(recorder if on else None)) for on in order]
+                block = []
+                for on in order:
+                    block.append((on, self.window(recorder if on else None)))
+                    self.arm.look()
                 blocks.append(slowdown.log_ratio(block))
-                self.arm.look()
                 loops += [loop for on, loop in block if on]
                 region_s = sum(loop.seconds for loop in loops)
                 stage = f"perf at {settings.rate_hz} Hz"
