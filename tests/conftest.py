@@ -8,6 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("perfkit", deadline=None)  # no test asserts an absolute time
+settings.load_profile("perfkit")
 
 ROOT = Path(__file__).resolve().parents[1]
 _NO_RESULTS = shutil.ignore_patterns("target", "profiles", "__pycache__", ".pytest_cache")
