@@ -9,6 +9,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
+from perfkit.measure.ratios import difference, mapped
 from perfkit.measure.statistics import exponentiated, over_sessions
 from perfkit.records import Interval
 
@@ -67,11 +68,8 @@ def between(before: Mapping[str, Interval], after: Mapping[str, Interval]) -> In
 
 
 def _ratio(before: Interval, after: Interval) -> Interval:
-    """The later over the earlier; the half widths of the logarithms add as independent errors."""
-    middle = math.log(after.estimate / before.estimate)
-    down = math.hypot(math.log(after.estimate / after.low), math.log(before.high / before.estimate))
-    up = math.hypot(math.log(after.high / after.estimate), math.log(before.estimate / before.low))
-    return exponentiated(Interval(estimate=middle, low=middle - down, high=middle + up))
+    """The later over the earlier, as the difference of two independent logarithms."""
+    return exponentiated(difference(mapped(after, math.log), mapped(before, math.log)))
 
 
 def _hull(values: Sequence[float]) -> Interval:
