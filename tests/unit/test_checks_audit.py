@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from test_subject_rustc import DEBUG, RELEASE
 
 from perfkit.checks.audit import (
     BinaryFacts,
@@ -16,16 +17,6 @@ from perfkit.checks.audit import (
 from perfkit.records import Build, Check, Profile
 from perfkit.subject.rustc import parse_line
 
-RELEASE = (
-    "rustc --crate-name my_ext --edition=2021 src/lib.rs --error-format=json "
-    "--json=diagnostic-rendered-ansi --crate-type cdylib --crate-type rlib --emit=dep-info,link "
-    "-C opt-level=3 -C lto=thin -C codegen-units=1 --cfg 'feature=\"python\"' "
-    "--cfg 'feature=\"simd\"' -C metadata=5ff --out-dir target/release/deps -C strip=debuginfo"
-)
-DEBUG = (
-    "rustc --crate-name my_ext --edition=2021 src/lib.rs --crate-type cdylib "
-    "--emit=dep-info,link -C embed-bitcode=no -C debuginfo=2 -C incremental=target/debug"
-)
 CORE = "rustc --crate-name my_core --edition=2021 core/src/lib.rs --crate-type lib -C opt-level=3"
 
 
