@@ -9,15 +9,11 @@ truth` share this module.
 
 from __future__ import annotations
 
-import itertools
-import math
 import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-import scipy.stats
-
+from perfkit.measure.statistics import consecutive, over_sessions
 from perfkit.profile import analyse
 from perfkit.profile.paired import PairArm
 from perfkit.profile.perf import judged
@@ -231,12 +227,8 @@ def true_shares(rounds: Sequence[Round]) -> dict[str, float]:
 
 def _mean(values: Sequence[float]) -> Interval:
     """Student's interval over the means of consecutive groups."""
-    edges = [round(index * len(values) / GROUPS) for index in range(GROUPS + 1)]
-    means = [statistics.fmean(values[begin:end]) for begin, end in itertools.pairwise(edges)]
-    factor = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, GROUPS - 1))
-    half = factor * float(np.std(means, ddof=1)) / math.sqrt(GROUPS)
-    middle = statistics.fmean(values)
-    return Interval(estimate=middle, low=middle - half, high=middle + half)
+    means = [[statistics.fmean(group)] for group in consecutive(values, GROUPS)]
+    return over_sessions(means, CONFIDENCE)
 
 
 def found_parts(split: Split) -> dict[str, float]:

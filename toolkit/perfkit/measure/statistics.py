@@ -8,6 +8,7 @@ same answer with the sign turned; `exponentiated` makes a ratio of one.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -127,6 +128,12 @@ def over_sessions(sessions: Sequence[Sequence[float]], confidence: float = CONFI
 def half_width(interval: Interval) -> float:
     """Half the width of an interval."""
     return (interval.high - interval.low) / 2
+
+
+def consecutive(values: Sequence[float], count: int) -> list[Sequence[float]]:
+    """The values in so many groups of neighbours, as equal in size as can be."""
+    edges = [round(index * len(values) / count) for index in range(count + 1)]
+    return [values[begin:end] for begin, end in itertools.pairwise(edges)]
 
 
 def exponentiated(interval: Interval) -> Interval:

@@ -4,13 +4,12 @@ between the capture's windows. Captures of different moments are compared at the
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
 from typing import TYPE_CHECKING
 
 from perfkit.measure.ratios import difference, mapped
-from perfkit.measure.statistics import exponentiated, over_sessions
+from perfkit.measure.statistics import consecutive, exponentiated, over_sessions
 from perfkit.records import Interval
 
 if TYPE_CHECKING:
@@ -33,14 +32,10 @@ def over(looks: Sequence[Mapping[str, float]]) -> dict[str, Interval]:
     if not looks:
         return {}
     count = min(GROUPS, len(looks))
-    edges = [round(index * len(looks) / count) for index in range(count + 1)]
     found = {}
     for kind in looks[0]:
         values = [look[kind] for look in looks]
-        logs = [
-            math.log(statistics.harmonic_mean(values[begin:end]))
-            for begin, end in itertools.pairwise(edges)
-        ]
+        logs = [math.log(statistics.harmonic_mean(group)) for group in consecutive(values, count)]
         over_groups = over_sessions([[log] for log in logs]) if count == GROUPS else _hull(logs)
         found[kind] = exponentiated(over_groups)
     return found
