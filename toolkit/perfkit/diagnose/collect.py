@@ -25,6 +25,7 @@ from perfkit.measure.variants import SUBJECT
 from perfkit.profile import analyse, callgrind
 from perfkit.profile.profilers import profile
 from perfkit.records import Note, Profile
+from perfkit.stacks import bounds
 from perfkit.subject.parameters import Assignment, start_values
 from perfkit.units import format_count
 
@@ -114,6 +115,29 @@ def collect(
     )
 
 
+def collect_contended(job: Job, sizes: Sequence[int], notes: list[Note]) -> Collected:
+    """What a machine without room lets one see: samples, and no times."""
+    captures, profiled = _profile(job, sizes, notes)
+    nothing = times.SmallTimes(times={}, reason="the machine had no room to time anything")
+    return Collected(
+        loop_s=0.0,
+        small=nothing,
+        captures=captures,
+        profiled={
+            size: dataclasses.replace(taken, split=bounds.contended(taken.split))
+            for size, taken in profiled.items()
+        },
+        benches={},
+        responses=(),
+        gil_held={},
+        line=subject_line(job.build.rustc, job.project.config.subject.module),
+        forced=(),
+        reference={},
+        flags={},
+        instructions=None,
+    )
+
+
 def _small(job: Job) -> times.SmallTimes:
     """The times at small sizes, or why there are none."""
     try:
@@ -163,7 +187,7 @@ def _profile(
         job.tell(f"profiling at {format_count(size)}")
         own: list[Note] = []
         nothing: tuple[Capture, ...] = ()
-        taken = aside(own, "not_profiled", nothing, partial(profile, job, size, split_only=True))
+        taken = aside(own, "not_profiled", nothing, partial(profile, job, size))
         captures += taken
         usable = next((capture for capture in taken if profiles.can_split(capture)), None)
         if usable is not None:

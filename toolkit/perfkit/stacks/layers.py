@@ -154,6 +154,19 @@ def is_cut(stack: Sequence[str]) -> bool:
     return len(stack) < 2 or _ENTRY.match(_SUFFIX.sub("", stack[1])) is None
 
 
+def is_undecided(stack: Sequence[str], decision: Decision) -> bool:
+    """Whether a stack's layer could be any: what decides has no name, or its caller was cut off.
+
+    Args:
+        stack: with the thread's root frame.
+        decision: what `Layers.decide` says of the frames below it.
+    """
+    if decision.decided:
+        return False
+    named = decision.index is None or not is_unresolved(stack[1:][decision.index])
+    return not named or is_cut(stack)
+
+
 def crate_names(rustc: Iterable[str], module: str) -> tuple[str, ...]:
     """The subject's own crates: those on the rustc lines of its build, and the module's name."""
     found = {match[1] for line in rustc for match in re.finditer(r"--crate-name[ =](\w+)", line)}
