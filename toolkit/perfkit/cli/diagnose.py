@@ -31,9 +31,9 @@ def diagnose(
 ) -> None:
     """Split the time of a call by layer at each size, by more than one method.
 
-    Exits with 0 if the split can be trusted, and with 4 if the methods disagree, the FFI cost is
-    not known at any size, the profile is distorted, the times cannot be trusted, or the machine was
-    busy. The report then says which and why.
+    Exits with 0 if the report is true as written, however wide its bounds are, and with 4 if the
+    methods disagree, the times cannot be trusted, or nothing could be told. The report then says
+    which and why.
     """
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import diagnose_code

@@ -1,4 +1,4 @@
-"""What `perfkit profile` reports, as blocks: each capture, what it cost, and how wide shares are."""
+"""What `perfkit profile` reports, as blocks: each capture, its cost, and how wide shares are."""
 
 from __future__ import annotations
 
