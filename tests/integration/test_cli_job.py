@@ -417,3 +417,20 @@ def test_ctrl_c_in_a_measurement_keeps_its_blocks(
     assert store.read_json(left.run.directory / store.RUN_FILE)["exit_code"] == 130
     assert len(store.read_journal(left.run.directory / "raw" / "blocks.jsonl")) >= 2
     assert workspace.dirt() == ""
+
+
+def test_ctrl_c_in_a_diagnosis_ends_with_the_report_as_far_as_it_is(
+    interrupted: Callable[..., Interrupted], workspace: Subject, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("diagnose", "--quick", "--sizes", workspace.size, "--patience", "0s")
+    left = interrupted(workspace.root, lambda _run, told: "first look" in told, *words)
+    assert left.code == ExitCode.INTERRUPTED
+    page = capfd.readouterr().out
+    assert "interrupted: what is said is so" in " ".join(page.split())
+    diagnosis = store.read_json(left.run.directory / "diagnosis.json")
+    (split,) = diagnosis["sizes"]
+    assert split["layers"]
+    assert store.read_json(left.run.directory / store.RUN_FILE)["exit_code"] == 130
+    again = workspace.perfkit("report", left.run.id)
+    assert again.returncode == ExitCode.GOOD, again.stderr
+    assert workspace.dirt() == ""

@@ -88,9 +88,9 @@ def test_every_part_may_fail_by_itself(
     assert error.message in collect._small(taken).reason
     reading = collect._bench(taken, 10, Any, 0.0)  # type: ignore[arg-type]
     assert error.message in reading.reason
-    assert collect._profile(taken, [10], notes) == ((), {})
+    assert list(collect._profile(taken, [10], notes)) == []
     building = job(builder=SimpleNamespace(build=lambda **_keywords: "a build"))
-    assert collect._profile(building, [10], notes) == ((), {})
+    assert list(collect._profile(building, [10], notes)) == [((), {})]
     assert collect._delays(taken, [10], Any, 0.0, notes) == ()  # type: ignore[arg-type]
     results: Any = [SimpleNamespace(size=10, time_s=ONE)]
     assert collect._gil(taken, results, notes) == {}
@@ -114,8 +114,7 @@ def test_a_capture_that_cannot_be_read_leaves_a_note(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(collect, "_read", failing(CaptureError("the region is empty")))
     notes: list[Note] = []
     building = job(builder=SimpleNamespace(build=lambda **_keywords: "a build"))
-    captures, profiled = collect._profile(building, [10], notes)
-    assert (captures, profiled) == ((taken,), {})
+    assert list(collect._profile(building, [10], notes)) == [((taken,), {})]
     assert [(note.id, note.where) for note in notes] == [
         ("not_split", "w at 10"),
         ("kernel_unseen", "w at 10"),

@@ -38,7 +38,7 @@ def diagnose(
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import diagnose_code
     from perfkit.diagnose.conclude import diagnose as split
-    from perfkit.diagnose.conclude import job_of
+    from perfkit.diagnose.conclude import job_of, was_interrupted
     from perfkit.diagnose.times import quick_project
     from perfkit.report import finished
 
@@ -62,4 +62,6 @@ def diagnose(
         )
         diagnosis = split(job, project.sizes(name, sizes), verify=verify)
         emit(finished.keep(run, diagnosis), form=form, output=output)
+        if was_interrupted(diagnosis):
+            raise KeyboardInterrupt
         raise typer.Exit(int(diagnose_code(diagnosis)))

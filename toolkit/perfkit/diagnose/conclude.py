@@ -12,7 +12,7 @@ from perfkit.checks.built import audit_build
 from perfkit.config import Kind
 from perfkit.diagnose import estimators, profiles, times
 from perfkit.diagnose.agree import differences, judge
-from perfkit.diagnose.collect import collect, collect_contended
+from perfkit.diagnose.collect import NOT_YET, Collected, collect
 from perfkit.diagnose.estimators import Method, unavailable
 from perfkit.diagnose.findings import find, unasked
 from perfkit.diagnose.model import against_reference, size_model
@@ -36,17 +36,15 @@ from perfkit.stacks import bounds
 from perfkit.stacks.split import NO_DOUBTS, by_layer
 from perfkit.subject.job import job_for
 from perfkit.subject.parameters import assign, start_values
-from perfkit.units import format_count, format_seconds
+from perfkit.units import format_count, format_seconds, format_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from perfkit.config import Project, Workload
     from perfkit.diagnose.agree import Agreement
-    from perfkit.diagnose.collect import Collected
     from perfkit.diagnose.profiles import Profiled
-    from perfkit.measure.results import Measurement
-    from perfkit.records import Capture, Estimate, SizeResult
+    from perfkit.records import Capture, Estimate
     from perfkit.store import Run
     from perfkit.subject.builder import Builder
     from perfkit.subject.job import Job
@@ -54,6 +52,7 @@ if TYPE_CHECKING:
 _NATIVE = (*FFI_LAYERS, Layer.COMPUTE, Layer.MATH, Layer.POOL)
 _OTHER_SPEED = 0.05
 """By how much the profiled call must differ from the timed one to be worth a note."""
+INTERRUPTED = "interrupted"
 _STRAY_SHARE = 0.005
 """Samples whose stack was cut short land in a wrong layer now and then."""
 
@@ -77,7 +76,8 @@ def job_of(
 
 
 def diagnose(job: Job, sizes: Sequence[int], *, verify: bool = False) -> Diagnosis:
-    """Split the time of a call by layer at each size, by more than one method.
+    """Split the time of a call by layer at each size, by more than one method. What the samples say
+    is told as soon as a size is profiled.
 
     Args:
         verify: also inject known delays at the boundary, where the config names a `delay_hook`,
@@ -85,67 +85,71 @@ def diagnose(job: Job, sizes: Sequence[int], *, verify: bool = False) -> Diagnos
 
     Returns:
         A diagnosis; without room on the machine nothing is timed, and its verdict is `contended`;
-        without sentinels it is at best `unchecked`.
+        without sentinels it is at best `unchecked`. After Ctrl-C, what is known so far.
 
     Raises:
         BuildError: the subject does not compile.
         WorkloadError: the workload raised.
         WrongResultError: subject and reference disagree.
     """
-    verified = check_results(job, sizes, variants_for(job)[:1])
-    measured = times.measure_main(job, sizes)
-    notes = [*job.build.notes, *verified.notes, *measured.report.notes]
-    if measured.report.verdict is MeasureVerdict.BUSY:
-        return _contended(job, measured, sizes, notes)
-    seen = collect(job, measured, sizes, verify=verify, notes=notes)
-    return _conclude(job, measured, seen, notes)
-
-
-def _contended(
-    job: Job, measured: Measurement, sizes: Sequence[int], notes: list[Note]
-) -> Diagnosis:
-    """What can be said without room on the machine: the split of the profiled calls alone."""
-    refusal = measured.refusal()
-    text = f"{refusal.message}\n{refusal.details}"
-    notes.append(Note(id="busy", text=text, remedy=refusal.remedy))
-    return _conclude(job, measured, collect_contended(job, sizes, notes), notes)
-
-
-def _conclude(job: Job, measured: Measurement, seen: Collected, notes: list[Note]) -> Diagnosis:
-    """Estimate, judge and find; pure but for the reading of the sources' function names."""
-    report = measured.report
-    results = {result.size: result for result in report.results}
-    times_s = {size: result.time_s for size, result in results.items()}
-    if report.verdict is MeasureVerdict.BUSY:
-        results, times_s = {}, {size: taken.call_s for size, taken in seen.profiled.items()}
+    notes = [*job.build.notes, *check_results(job, sizes, variants_for(job)[:1]).notes]
     locations = profiles.functions(job.project.root)
+    seen = Collected()
+    try:
+        for seen in collect(job, sizes, verify=verify, notes=notes):
+            if seen.measured is None:
+                for line in _first_words(job, seen, locations):
+                    job.tell(line)
+    except KeyboardInterrupt:
+        if not seen.call_s:
+            raise
+        text = "interrupted: what is said is so, and what had not been asked yet is missing"
+        notes.append(Note(id=INTERRUPTED, text=text, remedy="run it again"))
+    return _conclude(job, seen, notes, locations)
+
+
+def was_interrupted(diagnosis: Diagnosis) -> bool:
+    """Whether Ctrl-C ended a diagnosis before everything was asked."""
+    return any(note.id == INTERRUPTED for note in diagnosis.notes)
+
+
+def _first_words(job: Job, seen: Collected, locations: Mapping[str, str]) -> list[str]:
+    """What the samples of the size that was profiled last say already."""
+    if not seen.profiled:
+        return []
+    size = list(seen.profiled)[-1]
+    split = _size_split(job, seen, size)[0]
+    rows = sorted(bounds.that_matter(split.layers), key=lambda row: -row.share.estimate)
+    shown = ", ".join(
+        f"{row.layer} {format_share(row.share.low)} to {format_share(row.share.high)}"
+        for row in rows
+    )
+    observed = _observed(job, split, seen, locations)
+    found = [f"  {finding.title}" for finding in find([observed])]
+    return [f"{job.name} at {format_count(size)}, first look: {shown}", *found]
+
+
+def _conclude(
+    job: Job, seen: Collected, notes: list[Note], locations: Mapping[str, str]
+) -> Diagnosis:
+    """Estimate, judge and find: pure."""
+    report = seen.measured.report if seen.measured is not None else None
     splits: list[SizeSplit] = []
     observations: list[Observed] = []
-    for size, call_s in sorted(times_s.items()):
-        taken = seen.profiled.get(size)
-        sampled = taken.sampled(seen.loop_s) if taken else None
-        parts = taken.split if taken else None
-        readings = _readings(job.workload, measured, size, seen, results.get(size))
-        agreement = judge(readings, call_s, sampled=sampled, responses=seen.responses)
-        own = [*_agreement_notes(readings, call_s, agreement), *_profile_notes(taken)]
-        place = f"{job.name} at {format_count(size)}"
-        notes += [dataclasses.replace(note, where=place) for note in own]
-        split = SizeSplit(
-            workload=job.name,
-            size=size,
-            call_s=call_s,
-            layers=parts.layers if parts else (),
-            ffi=agreement.ffi,
-            workers_s=parts.workers_s if parts else None,
-            quantities=quantities({one.name: one for one in readings}, sampled, parts),
-        )
+    for size in sorted(seen.call_s):
+        split, own = _size_split(job, seen, size)
         splits.append(split)
-        observed = _observed(job, split, seen, locations, result=results.get(size))
-        observations.append(dataclasses.replace(observed, smallest=size == min(times_s)))
-    verdict = verdict_of(report.verdict, splits)
+        observations.append(_observed(job, split, seen, locations))
+        notes += own
+    verdict = verdict_of(report.verdict if report else MeasureVerdict.UNCHECKED, splits)
+    if seen.measured is not None and not seen.results:
+        refusal = seen.measured.refusal()
+        text = f"{refusal.message}\n{refusal.details}"
+        notes.append(Note(id="busy", text=text, remedy=refusal.remedy))
     notes += unasked(observations)
     tune = job.project.config.tune
-    crossings = against_reference(tuple(results.values()), report.noise_floor)
+    results = tuple(seen.results.values())
+    crossings = against_reference(results, report.noise_floor if report else None)
     crossings += [crossing for one in seen.forced for crossing in one.crossings]
     return Diagnosis(
         verdict=verdict,
@@ -154,7 +158,7 @@ def _conclude(job: Job, measured: Measurement, seen: Collected, notes: list[Note
         # A gain is a share of times that cannot be trusted then.
         findings=() if verdict is DiagnoseVerdict.UNTRUSTED else find(observations),
         recommendation=recommend(
-            tuple(results.values()),
+            results,
             job.project.config.parameters_of(job.name),
             current=start_values(job.project, job.name),
             grid={**tune.extended_grid, **tune.base_grid},
@@ -164,6 +168,27 @@ def _conclude(job: Job, measured: Measurement, seen: Collected, notes: list[Note
         build=audit_build(job.build, job.project),
         model=size_model(job.name, splits, crossings),
     )
+
+
+def _size_split(job: Job, seen: Collected, size: int) -> tuple[SizeSplit, list[Note]]:
+    """Where the time of a call goes at one size, and what to know about it."""
+    taken, call_s = seen.profiled.get(size), seen.call_s[size]
+    sampled = taken.sampled(seen.loop_s) if taken else None
+    parts = taken.split if taken else None
+    readings = _readings(job.workload, seen, size)
+    agreement = judge(readings, call_s, sampled=sampled, responses=seen.responses)
+    notes = [*_agreement_notes(readings, call_s, agreement), *_profile_notes(taken)]
+    place = f"{job.name} at {format_count(size)}"
+    split = SizeSplit(
+        workload=job.name,
+        size=size,
+        call_s=call_s,
+        layers=parts.layers if parts else (),
+        ffi=agreement.ffi,
+        workers_s=parts.workers_s if parts else None,
+        quantities=quantities({one.name: one for one in readings}, sampled, parts),
+    )
+    return split, [dataclasses.replace(note, where=place) for note in notes]
 
 
 def merged(notes: Sequence[Note]) -> tuple[Note, ...]:
@@ -188,15 +213,11 @@ def _places(places: Iterable[str]) -> str:
 
 
 def _observed(
-    job: Job,
-    split: SizeSplit,
-    seen: Collected,
-    locations: Mapping[str, str],
-    *,
-    result: SizeResult | None,
+    job: Job, split: SizeSplit, seen: Collected, locations: Mapping[str, str]
 ) -> Observed:
     """One size as the rules read it."""
     size, taken = split.size, seen.profiled.get(split.size)
+    result = seen.results.get(size)
     # Why the reference is faster is only known where it was profiled.
     reference = seen.reference.get(size)
     parameters = job.project.config.parameters_of(job.name)
@@ -214,6 +235,7 @@ def _observed(
         # Without room, what workers did says nothing of a call on a free machine.
         workers_s=split.workers_s if result is not None else None,
         threads=job.threads,
+        smallest=size == min(seen.call_s),
         gil_held=seen.gil_held.get(size),
         branches=tuple(one.branches[size] for one in seen.forced if size in one.branches),
         flags=seen.flags.get(size),
@@ -228,35 +250,28 @@ def _observed(
     )
 
 
-def _readings(
-    workload: Workload,
-    measured: Measurement,
-    size: int,
-    seen: Collected,
-    result: SizeResult | None,
-) -> list[Estimate]:
+def _readings(workload: Workload, seen: Collected, size: int) -> list[Estimate]:
     """All estimators' answers at one size; the samples' alone where the call was not timed."""
     samples = unavailable(Method.SAMPLES, why_unsampled(size, seen.captures), Covers.FFI)
     if size in seen.profiled:
         samples = estimators.sampled_stacks(seen.profiled[size].sampled(seen.loop_s))
-    if result is None:
+    if seen.measured is None or size not in seen.results:
         timed = (Method.TWIN, Method.INTERCEPT, Method.INNER_TIMER, Method.BENCH)
-        reason = "the machine had no room to time anything"
-        return [*(unavailable(method, reason) for method in timed), samples]
-    point, loop_s = measured.at(size), seen.loop_s
+        return [*(unavailable(method, seen.untimed) for method in timed), samples]
+    result, point, loop_s = seen.results[size], seen.measured.at(size), seen.loop_s
     twin = unavailable(Method.TWIN, "the workload names no no-compute twin")
     if workload.twin is not None:
         twin = estimators.twin(point.absolute(times.TWIN), loop_s, call_s=result.time_s)
     line = unavailable(Method.INTERCEPT, seen.small.reason)
     if seen.small.times:
-        main = {other.size: other.time_s for other in measured.report.results}
-        line = estimators.intercept(seen.small.times, loop_s, main=main)
+        line = estimators.intercept(seen.small.times, loop_s, main=seen.call_s)
     inner = unavailable(Method.INNER_TIMER, "the workload names no variant with a clock inside")
     if workload.inner_timer is not None:
         inner = unavailable(Method.INNER_TIMER, "too few valid blocks")
         if (outside := times.inner_outside(point)) is not None:
             inner = estimators.inner_timer(outside, loop_s)
-    return [twin, line, inner, seen.benches[size], samples]
+    bench = seen.benches.get(size) or unavailable(Method.BENCH, NOT_YET)
+    return [twin, line, inner, bench, samples]
 
 
 def why_unsampled(size: int, captures: Sequence[Capture]) -> str:
