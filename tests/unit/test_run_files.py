@@ -270,7 +270,9 @@ def test_a_result_of_another_version_is_refused_by_its_version(make: Make, comma
     held = run_files.result_file(run)
     assert held is not None
     of_another_version(run, held.name)
-    with pytest.raises(StoreError, match="has schema version 99; this perfkit reads 2"):
+    with pytest.raises(
+        StoreError, match=f"has schema version 99; this perfkit reads {RUN_VERSION}"
+    ):
         report([run.id])
 
 
@@ -285,11 +287,11 @@ def test_a_key_that_came_later_reads_as_not_known_and_a_guess_is_refused(make: M
     assert run_files.PROFILE.load(run).captures[0].notes == ()
     del older["captures"][1]["design_effect"]  # its default, 1, would narrow every interval
     path.write_text(json.dumps(older), encoding="utf-8")
-    with pytest.raises(StoreError, match="not schema version 2") as caught:
+    with pytest.raises(StoreError, match=f"not schema version {RUN_VERSION}") as caught:
         run_files.PROFILE.load(run)
     assert caught.value.where == f"{path}.captures.1.design_effect"
     path.write_text(json.dumps({**whole, "more": 1}), encoding="utf-8")
-    with pytest.raises(StoreError, match="not schema version 2") as caught:
+    with pytest.raises(StoreError, match=f"not schema version {RUN_VERSION}") as caught:
         run_files.PROFILE.load(run)
     assert caught.value.where == f"{path}.more"
 

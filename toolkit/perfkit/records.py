@@ -16,7 +16,7 @@ from typing import Any
 SCHEMA_VERSION = 1
 """Version of the documents for programs (`--format json`). History: 1, the first."""
 
-RUN_VERSION = 2
+RUN_VERSION = 3
 """Version of the files in a run directory; a run of another version is refused. A new field whose
 default says "not known" needs no new version. `tests/unit/test_run_files.py` checks both.
 
@@ -24,6 +24,7 @@ History:
     1, the first.
     2: trials and confirmations hold whole results of a size; shares, estimates and gains of a
         diagnosis hold intervals; captures have no ids of process and thread.
+    3: a gain says whether it was tried.
 """
 
 Value = int | float | str | bool
@@ -509,12 +510,27 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """What fixing a finding saves, as a fraction of the call's time.
+
+    Attributes:
+        at_most: the whole cost, if the rest of the call stays as it is.
+        tried: what the remedy saved when it was tried; None where it was not, because how much of
+            a cost a remedy removes cannot be seen in the cost.
+    """
+
+    at_most: float
+    tried: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something that costs time, what fixing it would gain at most, and how to check it.
+    """Something that costs time, what fixing it gains, and how to check it.
 
     Attributes:
         share: of `base`, which is the call where nothing else is said.
-        predicted_gain: as a fraction of the call's time; its bounds are what is said.
+        predicted_gain: None where fixing it saves none of this call's time.
+        gains: what fixing it gains then.
     """
 
     id: str
@@ -522,11 +538,12 @@ class Finding:
     workload: str
     size: int
     share: float
-    predicted_gain: Interval
+    predicted_gain: Saving | None
     evidence: tuple[Evidence, ...]
     remedy: str
     verify: str
     base: str = OF_THE_CALL
+    gains: str = ""
 
 
 class DiagnoseVerdict(StrEnum):
