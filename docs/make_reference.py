@@ -27,7 +27,7 @@ MEANINGS = {
     ExitCode.ERROR: "the run failed, or an internal error",
     ExitCode.USAGE: "usage or configuration",
     ExitCode.GATE: "judged: a gate is not met (a target missed, a regression)",
-    ExitCode.NO_VERDICT: "measured, but no verdict: busy machine, distorted profile, "
+    ExitCode.NO_VERDICT: "measured, but no verdict: busy machine, "
     "estimators that disagree, copies of a build that differ",
     ExitCode.BUILD_FAILED: "the build failed",
     ExitCode.MISSING: "a tool or a permission is missing",

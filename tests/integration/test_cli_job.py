@@ -22,6 +22,7 @@ import pytest
 
 from perfkit import process, store
 from perfkit.errors import ExitCode
+from perfkit.records import SCHEMA_VERSION, DiagnoseVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +53,7 @@ class Subject:
         done = self.perfkit(command, "--workload", self.workload, "--format", "json", *words)
         assert done.returncode in ANSWERS, done.stderr
         document = json.loads(done.stdout)
-        assert document["schema_version"] == 1
+        assert document["schema_version"] == SCHEMA_VERSION
         run = store.list_runs(self.root / "profiles", command)[-1]
         header = store.read_json(run.directory / store.RUN_FILE)
         assert header["exit_code"] == done.returncode
@@ -139,7 +140,7 @@ def test_profile(subject: Subject) -> None:
     captures = document["captures"]
     assert {capture["profiler"] for capture in captures} == set(subject.profilers)
     wanted = {"profiler", "workload", "size", "rate_hz", "samples", "unresolved_share", "slowdown"}
-    assert keys(captures) >= wanted | {"accepted", "reason", "files"}
+    assert keys(captures) >= wanted | {"doubts", "files"}
     (by_perf,) = (capture for capture in captures if capture["profiler"] == "perf")
     if subject.workload == "call_price_plain":
         assert by_perf["unresolved_share"] < 0.02
@@ -155,8 +156,7 @@ def test_profile(subject: Subject) -> None:
 
 def test_diagnose(subject: Subject) -> None:
     document, run = subject.once("diagnose")
-    verdicts = {"ok", "disagree", "distorted", "busy", "unchecked", "untrusted"}
-    assert document["verdict"] in verdicts
+    assert document["verdict"] in set(DiagnoseVerdict)
     for size in document["sizes"]:
         assert {"workload", "size", "call_s", "layers", "ffi"} <= set(size)
         if size["layers"]:
@@ -202,7 +202,7 @@ def test_tune(subject: Subject) -> None:
 def test_report_shows_the_newest_run_again(subject: Subject) -> None:
     shown = subject.perfkit("report", "--format", "json")
     assert shown.returncode == ExitCode.GOOD, shown.stderr
-    assert json.loads(shown.stdout)["schema_version"] == 1
+    assert json.loads(shown.stdout)["schema_version"] == SCHEMA_VERSION
     place = subject.perfkit("report", "--path").stdout.strip()
     assert Path(place).name == "final_report.md"
 
@@ -416,4 +416,21 @@ def test_ctrl_c_in_a_measurement_keeps_its_blocks(
     assert str(left.run.directory) in left.told
     assert store.read_json(left.run.directory / store.RUN_FILE)["exit_code"] == 130
     assert len(store.read_journal(left.run.directory / "raw" / "blocks.jsonl")) >= 2
+    assert workspace.dirt() == ""
+
+
+def test_ctrl_c_in_a_diagnosis_ends_with_the_report_as_far_as_it_is(
+    interrupted: Callable[..., Interrupted], workspace: Subject, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("diagnose", "--quick", "--sizes", workspace.size, "--patience", "0s")
+    left = interrupted(workspace.root, lambda _run, told: "first look" in told, *words)
+    assert left.code == ExitCode.INTERRUPTED
+    page = capfd.readouterr().out
+    assert "interrupted: what is said is so" in " ".join(page.split())
+    diagnosis = store.read_json(left.run.directory / "diagnosis.json")
+    (split,) = diagnosis["sizes"]
+    assert split["layers"]
+    assert store.read_json(left.run.directory / store.RUN_FILE)["exit_code"] == 130
+    again = workspace.perfkit("report", left.run.id)
+    assert again.returncode == ExitCode.GOOD, again.stderr
     assert workspace.dirt() == ""

@@ -42,9 +42,7 @@ def project(repository: Path, environ: dict[str, str]) -> Project:
                 },
                 "parameters": {},
                 "measure": config.measure.model_copy(update={"time_limit_s": 3.0}),
-                "profiling": config.profiling.model_copy(
-                    update={"duration_s": 2.0, "slowdown_limit": 10.0}
-                ),
+                "profiling": config.profiling.model_copy(update={"duration_s": 2.0}),
             }
         ),
     )

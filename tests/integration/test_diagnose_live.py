@@ -75,10 +75,6 @@ def observe(project: Project, build: Build, run: Run, name: str) -> Observed:
     (capture,) = profile(
         job_for(project, name, None, run, build=build, threads=2), size, names=["perf"]
     )
-    # The gate's limits are the profiler's own business and tested there: perf misses CPU time of
-    # threads that sleep and wake within one sampling period, for one. What a rule makes of the
-    # stacks is asked all the same.
-    capture = dataclasses.replace(capture, accepted=True)
     assert can_split(capture)
     taken = read(capture, run, layers_of(project, build))
     call_s = taken.split.call_s
@@ -286,9 +282,10 @@ def test_a_stripped_wheel_ends_in_a_page_that_says_what_it_cannot_see(
         named = estimators(split)
         assert named["intercept"].seconds is not None or "line" in named["intercept"].reason
         assert named["call_minus_bench"].seconds is None
-    # Half of the call lies in the stripped file: whatever could be split, it is not its layers.
-    unresolved = [capture for capture in found.profilers if not capture.accepted]
+    # Half of the call lies in the stripped file: its layers are as wide as that.
+    for capture in found.profilers:
+        assert capture.profiler != "perf" or capture.doubts.unnamed > 0.2
     if not any(split.layers for split in found.sizes):
-        assert unresolved or "not_profiled" in {note.id for note in found.notes}
+        assert "not_profiled" in {note.id for note in found.notes}
         assert "No profile could be split" in page
         assert "Found nothing that costs enough" not in page

@@ -99,7 +99,6 @@ def test_each_profiler_leaves_a_whole_capture(
     picture = (run.directory / capture.files["flame"]).read_text()
     assert "<svg" in picture
     assert profiler in picture
-    assert ("NOT BELIEVED" in picture) is not capture.accepted
     if profiler in {"perf", "py-spy", "scalene"}:
         assert capture.slowdown is not None
         assert capture.slowdown.low <= capture.slowdown.estimate <= capture.slowdown.high

@@ -92,7 +92,7 @@ def examine(project: Project, case: Case, place: Path) -> dict[str, Any]:
     return {
         "verdict": str(found.verdict if done else DiagnoseVerdict.BUSY),
         "found": [finding.id for finding in found.findings],
-        "refused": [c.reason for c in found.profilers if not c.accepted],
+        "doubts": [store.to_json(c.doubts) for c in found.profilers],
         "estimators": [
             {
                 one.name: one.seconds.estimate if one.seconds and not one.reason else one.reason
@@ -109,8 +109,7 @@ def wrong(name: str, row: dict[str, Any]) -> list[str]:
     """Missing findings, with `-`, and findings that must not be there, with `+`."""
     case, found = CASES[name], row["found"]
     allowed = {*case.must, *case.may}
-    asked = not (case.may_be_refused and row["refused"])
-    missing = [f"-{rule}" for rule in case.must if asked and rule not in found]
+    missing = [f"-{rule}" for rule in case.must if rule not in found]
     return missing + [f"+{rule}" for rule in found if rule not in allowed]
 
 

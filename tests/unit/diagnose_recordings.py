@@ -54,8 +54,6 @@ class Case:
     Attributes:
         must: the findings that it was written for.
         may: findings that are true of it too.
-        may_be_refused: its threads sleep and wake too fast for perf to be believed: that the
-            capture was refused, and nothing found, is as right as the finding.
         profile: the cargo profile, where it is not the subject's own.
         verify: ask for what takes builds of its own.
     """
@@ -63,7 +61,6 @@ class Case:
     workload: str
     must: tuple[str, ...]
     may: tuple[str, ...] = ()
-    may_be_refused: bool = False
     profile: str = "release"
     verify: bool = False
 
@@ -81,7 +78,7 @@ CASES = {
     "scalar_math": Case(workload="scalar_math", must=("scalar_math",)),
     "holds_gil": Case(workload="holds_gil", must=("gil_held", "pool_not_used")),
     "releases_gil": Case(workload="releases_gil", must=("pool_not_used",)),
-    "wakes_pool": Case(workload="wakes_pool", must=("pool_for_too_little",), may_be_refused=True),
+    "wakes_pool": Case(workload="wakes_pool", must=("pool_for_too_little",)),
     "tiny_pieces": Case(workload="tiny_pieces", must=("chunk_too_small",)),
     "unequal_pieces": Case(workload="unequal_pieces", must=("chunk_too_large",)),
     "spread_from": Case(

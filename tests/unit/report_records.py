@@ -11,6 +11,7 @@ from perfkit.records import (
     Check,
     DiagnoseVerdict,
     Diagnosis,
+    Doubts,
     Estimate,
     Evidence,
     FfiEstimate,
@@ -117,9 +118,12 @@ PERF = Capture(
     region_s=3.0,
     unresolved_share=0.004,
     slowdown=Interval(estimate=0.006, low=-0.002, high=0.013),
-    accepted=True,
-    reason="",
-    files={"raw": Path("raw/perf.data"), "flame": Path("flame/price-10000.svg")},
+    doubts=Doubts(unnamed=0.004, missing=0.008, slowdown=0.013),
+    files={
+        "raw": Path("raw/perf.data"),
+        "flame": Path("flame/price-10000.svg"),
+        "folded": Path("stacks/price-10000.folded"),
+    },
 )
 
 PY_SPY = Capture(
@@ -133,8 +137,7 @@ PY_SPY = Capture(
     region_s=None,
     unresolved_share=None,
     slowdown=None,
-    accepted=False,
-    reason="120 samples are too few for a table (200 are needed)",
+    doubts=Doubts(slowdown=None),
     files={"raw": Path("raw/py-spy.txt")},
 )
 
@@ -195,6 +198,7 @@ def split(size: int) -> SizeSplit:
         ffi=FfiEstimate(
             share=Interval(estimate=0.48, low=0.45, high=0.51) if agree else None,
             agree=agree,
+            disagree=not agree,
             agreeing=("sampled stacks", "call minus bench") if agree else (),
             estimators=(
                 Estimate(

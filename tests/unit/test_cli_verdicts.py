@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -12,13 +13,12 @@ from perfkit.records import (
     Capture,
     DiagnoseVerdict,
     Diagnosis,
-    FfiEstimate,
+    Doubts,
     Interval,
     MeasureReport,
     MeasureVerdict,
     ProfileReport,
     SizeResult,
-    SizeSplit,
     TuneReport,
     TuneStatus,
 )
@@ -74,31 +74,30 @@ def test_measure(verdict: MeasureVerdict, changes: dict[str, object], code: Exit
     assert verdicts.measure_code(measured(verdict, **changes)) is code
 
 
-def capture(size: int, *, accepted: bool) -> Capture:
+def capture(size: int, *, slower: float | None = 0.01) -> Capture:
     return Capture(
         profiler="perf",
         workload="sum",
         size=size,
         clock="cpu",
         rate_hz=997,
-        samples=1,
+        samples=10,
         calls=1,
         region_s=1.0,
         unresolved_share=0.0,
         slowdown=None,
-        accepted=accepted,
-        reason="",
-        files={},
+        doubts=Doubts(slowdown=slower),
+        files={"folded": Path("stacks/a.folded")},
     )
 
 
-def test_profile_wants_one_believed_capture_of_every_size() -> None:
-    good, bad = capture(1, accepted=True), capture(1, accepted=False)
-    # Nothing was named: perf was tried, and what came instead may be believed.
+def test_profile_wants_one_capture_of_every_size_that_tells_something() -> None:
+    good, bad = capture(1), capture(1, slower=9.0)
+    # Nothing was named: perf was tried, and what came instead tells something.
     assert verdicts.profile_code([bad, good], named=False) is ExitCode.GOOD
-    other = capture(2, accepted=False)
+    other = capture(2, slower=9.0)
     assert verdicts.profile_code([good, other], named=False) is ExitCode.NO_VERDICT
-    # Each was asked for: a count that may be believed does not stand for a time that may not.
+    # Each was asked for: a count that tells something is no answer for a time that does not.
     assert verdicts.profile_code([bad, good], named=True) is ExitCode.NO_VERDICT
     assert verdicts.profile_code([good, good], named=True) is ExitCode.GOOD
     for named in (False, True):
@@ -106,25 +105,18 @@ def test_profile_wants_one_believed_capture_of_every_size() -> None:
         assert verdicts.profile_code([], named=named) is ExitCode.NO_VERDICT
 
 
-def split(*, known: bool) -> SizeSplit:
-    ffi = FfiEstimate(share=None, agree=known, estimators=())
-    return SizeSplit(workload="sum", size=10, call_s=ONE, layers=(), ffi=ffi)
+def test_ten_samples_and_a_cost_that_is_not_known_are_no_refusal() -> None:
+    assert verdicts.profile_code([capture(1, slower=None)], named=True) is ExitCode.GOOD
+    nothing = dataclasses.replace(capture(1), samples=0)
+    assert verdicts.profile_code([nothing], named=True) is ExitCode.NO_VERDICT
 
 
 @pytest.mark.parametrize("verdict", DiagnoseVerdict)
 def test_diagnose(verdict: DiagnoseVerdict) -> None:
-    good = verdict in (DiagnoseVerdict.OK, DiagnoseVerdict.UNCHECKED)
-    sizes = (split(known=False), split(known=True))
-    diagnosis = Diagnosis(verdict=verdict, sizes=sizes, profilers=(), findings=())
-    assert verdicts.diagnose_code(diagnosis) is (ExitCode.GOOD if good else ExitCode.NO_VERDICT)
-
-
-@pytest.mark.parametrize("sizes", [(), (split(known=False),)])
-def test_a_diagnosis_that_knows_the_ffi_cost_nowhere_is_no_verdict(
-    sizes: tuple[SizeSplit, ...],
-) -> None:
-    diagnosis = Diagnosis(verdict=DiagnoseVerdict.UNCHECKED, sizes=sizes, profilers=(), findings=())
-    assert verdicts.diagnose_code(diagnosis) is ExitCode.NO_VERDICT
+    none = (DiagnoseVerdict.DISAGREE, DiagnoseVerdict.UNTRUSTED, DiagnoseVerdict.BUSY)
+    diagnosis = Diagnosis(verdict=verdict, sizes=(), profilers=(), findings=())
+    code = ExitCode.NO_VERDICT if verdict in none else ExitCode.GOOD
+    assert verdicts.diagnose_code(diagnosis) is code
 
 
 @pytest.mark.parametrize(
@@ -161,7 +153,7 @@ def test_tune(status: TuneStatus, met: bool | str | None, code: ExitCode) -> Non
 
 def test_a_cost_that_is_not_known_is_the_verdict() -> None:
     """What ran once was compared with nothing; a count needs no comparison."""
-    once = capture(1, accepted=True)
+    once = capture(1, slower=None)
     count = dataclasses.replace(once, profiler="callgrind", clock="instructions")
     cost = Interval(estimate=0.01, low=0.0, high=0.015)
     cheap = dataclasses.replace(once, slowdown=cost)

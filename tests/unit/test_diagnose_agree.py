@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from perfkit.diagnose.agree import Code, differences, independent, judge
+from perfkit.diagnose.agree import Code, differences, judge
 from perfkit.diagnose.estimators import Method, Response, SampledCall, unavailable
-from perfkit.records import Covers, Estimate, Interval, Layer
+from perfkit.records import Covers, Doubts, Estimate, Interval, Layer
 
 CALL = Interval(estimate=100e-6, low=99.5e-6, high=100.5e-6)
 
@@ -42,13 +44,14 @@ def sampled_reading(split: SampledCall) -> Estimate:
 
 
 def test_two_independent_answers_within_two_points_are_known() -> None:
-    found = judge([reading(Method.TWIN, 20e-6), reading(Method.INTERCEPT, 21.5e-6)], CALL)
+    found = judge([reading(Method.TWIN, 20e-6), reading(Method.BENCH, 21.5e-6)], CALL)
     assert found.ffi.agree
+    assert not found.ffi.disagree
     assert found.ffi.share is not None
     assert found.ffi.share.estimate == pytest.approx(0.2075)
     assert found.ffi.share.low <= 0.197
     assert found.covers is Covers.BOUNDARY
-    assert found.ffi.agreeing == (Method.TWIN, Method.INTERCEPT)
+    assert found.ffi.agreeing == (Method.TWIN, Method.BENCH)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +64,7 @@ def test_answers_of_a_call_of_nanoseconds_may_differ_by_some_of_them(
     call = Interval(estimate=call_s, low=0.99 * call_s, high=1.01 * call_s)
     one, other = (
         reading(method, 0.3 * call_s + more, half=2e-9)
-        for method, more in ((Method.TWIN, 0.0), (Method.INTERCEPT, apart_s))
+        for method, more in ((Method.TWIN, 0.0), (Method.BENCH, apart_s))
     )
     found = judge([one, other], call).ffi
     assert found.agree is agree
@@ -84,8 +87,9 @@ def test_two_subtractions_from_one_call_do_not_confirm_each_other() -> None:
 
 
 def test_three_points_apart_disagree() -> None:
-    found = judge([reading(Method.TWIN, 20e-6), reading(Method.INTERCEPT, 23.1e-6)], CALL)
+    found = judge([reading(Method.TWIN, 20e-6), reading(Method.BENCH, 23.1e-6)], CALL)
     assert not found.ffi.agree
+    assert found.ffi.disagree
     assert found.ffi.share is None
     assert found.codes[Method.TWIN] is Code.UNEXPLAINED
 
@@ -93,7 +97,35 @@ def test_three_points_apart_disagree() -> None:
 def test_an_answer_too_wide_confirms_nothing() -> None:
     found = judge([reading(Method.TWIN, 20e-6), reading(Method.BENCH, 20e-6, half=10e-6)], CALL)
     assert not found.ffi.agree
+    assert not found.ffi.disagree
     assert found.codes == {Method.BENCH: Code.TOO_WIDE}
+
+
+def test_a_wide_answer_contradicts_what_it_excludes() -> None:
+    found = judge([reading(Method.TWIN, 20e-6), reading(Method.BENCH, 60e-6, half=10e-6)], CALL)
+    assert found.ffi.disagree
+    assert found.ffi.share is None
+
+
+def test_samples_alone_bound_the_share() -> None:
+    split = samples(30e-6)
+    found = judge([sampled_reading(split)], CALL, sampled=split)
+    assert not found.ffi.agree
+    assert not found.ffi.disagree
+    assert found.ffi.share is not None
+    assert found.ffi.share.low < 0.30 < found.ffi.share.high
+
+
+def test_an_intercept_below_the_samples_contradicts_nothing() -> None:
+    """It cannot see a conversion that grows with the size."""
+    split = samples(30e-6)
+    found = judge(
+        [reading(Method.INTERCEPT, 1e-6), sampled_reading(split)], CALL, sampled=split
+    ).ffi
+    assert not found.disagree
+    assert found.share is not None
+    above = judge([reading(Method.INTERCEPT, 60e-6), sampled_reading(split)], CALL, sampled=split)
+    assert above.ffi.disagree
 
 
 def test_samples_and_twin_are_compared_over_what_the_twin_covers() -> None:
@@ -145,21 +177,31 @@ def test_an_intercept_below_agreeing_others_names_the_growing_conversion() -> No
     assert found.codes == {Method.INTERCEPT: Code.SIZE_DEPENDENT_CONVERSION}
 
 
-def test_samples_above_everything_timed_are_contaminated() -> None:
-    split = samples(30e-6)
-    found = judge(
-        [
-            reading(Method.TWIN, 10e-6),
-            reading(Method.INTERCEPT, 10.2e-6),
-            sampled_reading(split),
-        ],
-        CALL,
-        sampled=split,
-    )
-    assert found.ffi.agree
-    assert found.ffi.share is not None
-    assert found.ffi.share.estimate == pytest.approx(0.101)
-    assert found.codes == {Method.SAMPLES: Code.PROFILE_CONTAMINATED}
+@pytest.mark.parametrize("half_s", [0.05e-6, 0.3e-6])
+def test_samples_contradict_a_twin_and_an_intercept_with_one_blind_spot(half_s: float) -> None:
+    """A twin that ignores its argument, and an intercept: both miss a conversion that grows."""
+    split = samples(60e-6)
+    answers = [
+        reading(Method.TWIN, 0.40e-6, half=half_s),
+        reading(Method.INTERCEPT, 0.38e-6, half=half_s),
+    ]
+    found = judge([*answers, sampled_reading(split)], CALL, sampled=split)
+    assert not found.ffi.agree
+    assert found.ffi.disagree
+    assert found.ffi.share is None
+    assert found.codes[Method.TWIN] is found.codes[Method.INTERCEPT] is Code.UNSEEN
+    alone = judge(answers, CALL)
+    assert not alone.ffi.agree
+    assert not alone.ffi.disagree
+    assert set(alone.codes.values()) == {Code.BLIND_SPOT}
+    # Samples that are too wide to confirm anything still show it.
+    wide = dataclasses.replace(split, doubts=Doubts(slowdown=0.2))
+    found = judge([*answers, sampled_reading(wide)], CALL, sampled=wide)
+    assert found.codes[Method.SAMPLES] is Code.TOO_WIDE
+    assert found.ffi.disagree
+    # Where they show nothing more, the two confirm each other.
+    small = samples(0.4e-6)
+    assert judge([*answers, sampled_reading(small)], CALL, sampled=small).ffi.agree
 
 
 def test_an_inner_timer_above_the_twin_names_the_output() -> None:
@@ -171,7 +213,7 @@ def test_an_inner_timer_above_the_twin_names_the_output() -> None:
         ],
         CALL,
     )
-    assert found.codes == {Method.INNER_TIMER: Code.OUTPUT_LIFECYCLE}
+    assert found.codes[Method.INNER_TIMER] is Code.OUTPUT_LIFECYCLE
 
 
 def test_an_estimator_that_ignores_a_delay_confirms_nothing() -> None:
@@ -187,33 +229,32 @@ def test_an_estimator_that_ignores_a_delay_confirms_nothing() -> None:
 def test_an_estimator_whose_answer_to_a_delay_is_not_decided_still_counts() -> None:
     vague = Response(of="twin", slope=Interval(estimate=0.9, low=0.7, high=1.1))
     found = judge(
-        [reading(Method.TWIN, 20e-6), reading(Method.INTERCEPT, 20e-6)], CALL, responses=[vague]
+        [reading(Method.TWIN, 20e-6), reading(Method.BENCH, 20e-6)], CALL, responses=[vague]
     )
     assert found.ffi.agree
-    assert found.ffi.agreeing == ("twin", "intercept")
+    assert found.ffi.agreeing == ("twin", "call_minus_bench")
     assert any("not decided" in e.reason for e in found.ffi.estimators)
 
 
-def test_two_subtractions_are_one_independent_answer() -> None:
-    both = judge([reading(Method.INNER_TIMER, 20e-6), reading(Method.BENCH, 20e-6)], CALL)
-    assert independent(both.ffi) == 1
+def test_two_subtractions_cannot_disagree() -> None:
+    both = judge([reading(Method.INNER_TIMER, 20e-6), reading(Method.BENCH, 70e-6)], CALL)
+    assert not both.ffi.disagree
     other = judge([reading(Method.INNER_TIMER, 20e-6), reading(Method.TWIN, 70e-6)], CALL)
-    assert independent(other.ffi) == 2
+    assert other.ffi.disagree
 
 
 def test_two_camps_are_no_agreement() -> None:
-    split = samples(60e-6)
     found = judge(
         [
             reading(Method.TWIN, 20e-6),
-            reading(Method.INTERCEPT, 20e-6),
-            reading(Method.BENCH, 60e-6, covers=Covers.FFI),
-            sampled_reading(split),
+            reading(Method.BENCH, 20e-6),
+            reading(Method.INTERCEPT, 60e-6),
+            reading(Method.INNER_TIMER, 60e-6),
         ],
         CALL,
-        sampled=split,
     )
     assert not found.ffi.agree
+    assert found.ffi.disagree
     assert found.ffi.share is None
     assert set(found.codes.values()) == {Code.TWO_CAMPS}
 

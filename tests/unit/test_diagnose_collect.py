@@ -20,7 +20,7 @@ from perfkit.errors import (
     WorkerError,
     WorkloadError,
 )
-from perfkit.records import Capture, Interval, Note, Outcome
+from perfkit.records import Capture, Doubts, Interval, Note, Outcome
 from perfkit.subject.job import Job
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ def test_every_part_may_fail_by_itself(
     assert error.message in collect._small(taken).reason
     reading = collect._bench(taken, 10, Any, 0.0)  # type: ignore[arg-type]
     assert error.message in reading.reason
-    assert collect._profile(taken, [10], notes) == ((), {})
+    assert list(collect._profile(taken, [10], notes)) == []
     building = job(builder=SimpleNamespace(build=lambda **_keywords: "a build"))
-    assert collect._profile(building, [10], notes) == ((), {})
+    assert list(collect._profile(building, [10], notes)) == [((), {})]
     assert collect._delays(taken, [10], Any, 0.0, notes) == ()  # type: ignore[arg-type]
     results: Any = [SimpleNamespace(size=10, time_s=ONE)]
     assert collect._gil(taken, results, notes) == {}
@@ -108,21 +108,20 @@ def test_every_part_may_fail_by_itself(
 
 
 def test_a_capture_that_cannot_be_read_leaves_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = capture(accepted=True)
+    taken = capture()
     monkeypatch.setattr(collect, "profile", lambda *_a, **_k: (taken,))
     monkeypatch.setattr(collect.profiles, "can_split", lambda _capture: True)
     monkeypatch.setattr(collect, "_read", failing(CaptureError("the region is empty")))
     notes: list[Note] = []
     building = job(builder=SimpleNamespace(build=lambda **_keywords: "a build"))
-    captures, profiled = collect._profile(building, [10], notes)
-    assert (captures, profiled) == ((taken,), {})
+    assert list(collect._profile(building, [10], notes)) == [((taken,), {})]
     assert [(note.id, note.where) for note in notes] == [
         ("not_split", "w at 10"),
         ("kernel_unseen", "w at 10"),
     ]
 
 
-def capture(*, accepted: bool) -> Capture:
+def capture() -> Capture:
     return Capture(
         profiler="perf",
         workload="w",
@@ -134,8 +133,7 @@ def capture(*, accepted: bool) -> Capture:
         region_s=1.0,
         unresolved_share=0.0,
         slowdown=None,
-        accepted=accepted,
-        reason="",
+        doubts=Doubts(),
         files={},
         notes=(
             Note(id="tried", text="py-spy: too few samples"),
@@ -145,7 +143,7 @@ def capture(*, accepted: bool) -> Capture:
 
 
 def test_what_a_capture_says_of_how_to_read_it_is_carried_on() -> None:
-    found = collect.capture_notes([capture(accepted=True)], "w at 10")
+    found = collect.capture_notes([capture()], "w at 10")
     assert [(note.id, note.where) for note in found] == [("kernel_unseen", "w at 10")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,103 +30,74 @@ def around(value: float, half: float = 0.01) -> Interval:
 
 
 def size_split(
-    size: int,
-    *,
-    agree: bool = True,
-    layers: bool = True,
-    answers: tuple[str, ...] = ("twin", "sampled_stacks"),
+    size: int, *, agree: bool = True, disagree: bool = False, compute: Interval | None = None
 ) -> SizeSplit:
-    row = LayerTime(layer=Layer.COMPUTE, seconds=1.0, share=around(1.0))
+    share = compute or around(0.95)
+    row = LayerTime(layer=Layer.COMPUTE, seconds=1.0, share=share)
     return SizeSplit(
         workload="w",
         size=size,
         call_s=around(1.0),
-        layers=(row,) if layers else (),
+        layers=(row,),
         ffi=FfiEstimate(
             share=None,
             agree=agree,
-            estimators=tuple(Estimate(name=name, seconds=around(0.1)) for name in answers),
+            disagree=disagree,
+            estimators=(Estimate(name="twin", seconds=around(0.1)),),
         ),
     )
 
 
-def refused(size: int, *, slowdown: Interval | None) -> Any:  # noqa: ANN401
-    return SimpleNamespace(size=size, accepted=False, slowdown=slowdown, reason="r", profiler="p")
+def bare(size: int, *, agree: bool = True) -> SizeSplit:
+    return dataclasses.replace(size_split(size, agree=agree), layers=())
+
+
+WIDE, NOTHING = around(0.5, 0.2), around(0.5, 0.4)
 
 
 @pytest.mark.parametrize(
-    ("measured", "splits", "captures", "verdict"),
+    ("measured", "splits", "verdict"),
     [
-        (MeasureVerdict.OK, [size_split(1), size_split(2)], [], DiagnoseVerdict.OK),
-        (MeasureVerdict.UNCHECKED, [size_split(1)], [], DiagnoseVerdict.UNCHECKED),
-        (MeasureVerdict.UNTRUSTED, [size_split(1)], [], DiagnoseVerdict.UNTRUSTED),
-        (
-            MeasureVerdict.UNTRUSTED,
-            [size_split(1, layers=False)],
-            [refused(1, slowdown=around(0.05))],
-            DiagnoseVerdict.UNTRUSTED,
-        ),
+        (MeasureVerdict.OK, [size_split(1), size_split(2)], DiagnoseVerdict.OK),
+        (MeasureVerdict.UNCHECKED, [size_split(1)], DiagnoseVerdict.UNCHECKED),
+        (MeasureVerdict.OK, [size_split(1), size_split(2, agree=False)], DiagnoseVerdict.UNCHECKED),
+        (MeasureVerdict.UNTRUSTED, [size_split(1)], DiagnoseVerdict.UNTRUSTED),
+        (MeasureVerdict.UNTRUSTED, [bare(1)], DiagnoseVerdict.UNTRUSTED),
         (
             # A size without a profile does not hide that others disagree.
             MeasureVerdict.OK,
-            [size_split(1, layers=False), size_split(2, agree=False)],
-            [],
+            [bare(1), size_split(2, agree=False, disagree=True)],
             DiagnoseVerdict.DISAGREE,
         ),
+        (MeasureVerdict.OK, [size_split(1), bare(2)], DiagnoseVerdict.BOUNDED),
+        (MeasureVerdict.OK, [size_split(1, compute=WIDE)], DiagnoseVerdict.BOUNDED),
         (
-            # One way of measuring, or two that start from the same figure, cannot disagree.
+            # One size that says nothing leaves what the other one says.
             MeasureVerdict.OK,
-            [
-                size_split(1, agree=False, answers=("twin",)),
-                size_split(2, agree=False, answers=("inner_timer", "call_minus_bench")),
-            ],
-            [],
-            DiagnoseVerdict.UNCHECKED,
+            [size_split(1), size_split(2, agree=False, compute=NOTHING)],
+            DiagnoseVerdict.BOUNDED,
         ),
-        (
-            MeasureVerdict.OK,
-            [size_split(1), size_split(2, agree=False)],
-            [],
-            DiagnoseVerdict.DISAGREE,
-        ),
+        (MeasureVerdict.OK, [bare(1)], DiagnoseVerdict.BOUNDED),
+        (MeasureVerdict.OK, [bare(1, agree=False)], DiagnoseVerdict.BUSY),
         (
             MeasureVerdict.OK,
-            [size_split(1), size_split(2, layers=False)],
-            [refused(2, slowdown=around(0.05))],
-            DiagnoseVerdict.DISTORTED,
+            [size_split(1, agree=False, compute=NOTHING)],
+            DiagnoseVerdict.BUSY,
         ),
-        (
-            MeasureVerdict.OK,
-            [size_split(1, layers=False)],
-            [],
-            DiagnoseVerdict.UNCHECKED,
-        ),
-        (
-            MeasureVerdict.OK,
-            [size_split(1, layers=False)],
-            # Cheap enough, but refused for another reason, such as too few samples.
-            [refused(1, slowdown=around(0.0, 0.01))],
-            DiagnoseVerdict.UNCHECKED,
-        ),
-        (
-            MeasureVerdict.OK,
-            [size_split(1)],
-            # perf was accepted at this size after another profiler was not.
-            [refused(1, slowdown=around(0.05))],
-            DiagnoseVerdict.OK,
-        ),
+        (MeasureVerdict.BUSY, [size_split(1, agree=False)], DiagnoseVerdict.CONTENDED),
+        (MeasureVerdict.BUSY, [size_split(1, compute=WIDE)], DiagnoseVerdict.CONTENDED),
+        (MeasureVerdict.BUSY, [], DiagnoseVerdict.BUSY),
     ],
 )
-def test_the_verdict_is_the_worst_of_what_stands_behind_any_size(
-    measured: MeasureVerdict, splits: list[SizeSplit], captures: list[Any], verdict: DiagnoseVerdict
+def test_the_verdict_is_the_worst_of_any_size(
+    measured: MeasureVerdict, splits: list[SizeSplit], verdict: DiagnoseVerdict
 ) -> None:
-    assert conclude.verdict_of(measured, splits, captures, slowdown_limit=0.02) is verdict
+    assert conclude.verdict_of(measured, splits) is verdict
 
 
 def test_why_there_are_no_samples_is_said() -> None:
     assert "no profiler" in conclude.why_unsampled(1, [])
-    assert "p: r" in conclude.why_unsampled(1, [refused(1, slowdown=None)])
-    taken = SimpleNamespace(size=1, accepted=True, profiler="py-spy", reason="")
+    taken = SimpleNamespace(size=1, profiler="py-spy")
     assert "only perf" in conclude.why_unsampled(1, [taken])  # type: ignore[list-item]
 
 

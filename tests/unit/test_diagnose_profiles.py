@@ -15,7 +15,7 @@ import pytest
 from perfkit.diagnose.findings import find
 from perfkit.diagnose.observed import Observed
 from perfkit.diagnose.profiles import Profiled, can_split, functions, read
-from perfkit.records import Capture, Covers, Interval, Layer
+from perfkit.records import Capture, Covers, Doubts, Interval, Layer
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import by_layer
 from perfkit.store import Run
@@ -37,8 +37,7 @@ def capture(name: str, *, region_s: float, calls: int, **changes: object) -> Cap
         "region_s": region_s,
         "unresolved_share": 0.0,
         "slowdown": Interval(estimate=0.0, low=-0.01, high=0.01),
-        "accepted": True,
-        "reason": "",
+        "doubts": Doubts(),
         "files": {"folded": Path(f"stacks/{name}.folded")},
         **changes,
     }
@@ -126,7 +125,6 @@ def test_the_rules_name_the_conversion_of_the_list_and_not_of_the_array(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"accepted": False},
         {"clock": "wall"},
         {"calls": None},
         {"region_s": None},

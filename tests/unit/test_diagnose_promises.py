@@ -157,7 +157,7 @@ def test_a_diagnosis_that_saw_nothing_does_not_say_that_a_finding_is_gone() -> N
     blind = dataclasses.replace(
         told.AFTER,
         result=dataclasses.replace(
-            result, verdict=DiagnoseVerdict.DISTORTED, sizes=unsplit, findings=()
+            result, verdict=DiagnoseVerdict.BOUNDED, sizes=unsplit, findings=()
         ),
     )
     (found,) = tell((told.BEFORE, blind, told.INSIDE)).replacements

@@ -14,7 +14,7 @@ from perfkit.cli.options import Format, Sizes
 from perfkit.errors import StoreError, UnreadableOutputError, UsageError
 from perfkit.profile import analyse
 from perfkit.profile import compare_captures as compare
-from perfkit.records import Capture, Interval, Layer, ProfileReport
+from perfkit.records import Capture, Doubts, Interval, Layer, ProfileReport
 from perfkit.report import console
 from perfkit.report.comparing import compare_profiles_page
 from perfkit.run_files import PROFILE
@@ -47,8 +47,7 @@ def kept(run: Run, stacks: Stacks, **changes: object) -> Capture:
         "region_s": 1.0,
         "unresolved_share": 0.0,
         "slowdown": None,
-        "accepted": True,
-        "reason": "",
+        "doubts": Doubts(),
         "files": {"folded": run.relative(path)},
         "pace": {"interpreter": Interval(estimate=1e-3, low=0.99e-3, high=1.01e-3)},
         **changes,
@@ -148,10 +147,8 @@ def test_what_cannot_be_compared_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="different machines"):
         compare.pair_runs(good, profiled(tmp_path, (1000, BEFORE), machine="b"))
     with pytest.raises(UsageError) as caught:
-        compare.pair_runs(
-            good, profiled(tmp_path, (1000, BEFORE), accepted=False, reason="too dear")
-        )
-    assert "too dear" in caught.value.details
+        compare.pair_runs(good, profiled(tmp_path, (1000, BEFORE), calls=None))
+    assert "how many calls" in caught.value.details
     with pytest.raises(UsageError) as caught:
         compare.pair_runs(good, profiled(tmp_path, (2000, BEFORE)))
     assert "only one of the runs" in caught.value.details

@@ -10,7 +10,8 @@ import pytest
 from perfkit import _engine
 from perfkit.errors import CaptureError, StoreError, UnreadableOutputError
 from perfkit.profile import agreement, perf_jit, slowdown
-from perfkit.profile.perf import in_step, quality_of, unexplained
+from perfkit.profile.perf import in_step
+from perfkit.profile.perf_session import unexplained
 from perfkit.records import Interval, Layer
 from perfkit.stacks import engine_errors, perf_script
 from perfkit.stacks.layers import Layers
@@ -45,7 +46,7 @@ def test_samples_without_a_frame_stay_samples(tmp_path: Path) -> None:
     assert found.samples == 3
     assert sum(count for _, count in found.stacks) == 3
     assert ((CALLING_THREAD, "[unknown]"), 2) in found.stacks
-    assert found.unresolved == quality_of(found, "").unresolved == 2
+    assert found.unresolved == 2
     assert {Layers(("spins",)).classify(stack[1:]) for stack, _ in found.stacks} == {
         Layer.COMPUTE,
         Layer.OTHER,
@@ -114,12 +115,15 @@ def test_equal_recordings_rarely_differ_over_all_layers_together() -> None:
 def test_a_layer_that_moved_is_named() -> None:
     before, after = {"compute": 900, "glue": 100}, {"compute": 400, "glue": 100}
     assert agreement.apart(before, after) == ("compute", "glue")
-    said = agreement.note((499, before), (997, after))
+    said = agreement.rates_note((499, 997), ("compute", "glue"))
     assert said.id == "rates_disagree"
     assert "compute, glue" in said.text
     assert said.remedy
-    assert agreement.note((499, before), (997, before)).id == "rates_agree"
-    assert agreement.note((499, before), (997, after), design_effect=1000.0).id == "rates_agree"
+    assert agreement.rates_note((499, 997), ()).id == "rates_agree"
+    assert agreement.apart(before, after, design_effect=1000.0) == ()
+    # A tenth moved from compute to glue: no share of anything moved by more.
+    assert agreement.shift(before, after, ("compute", "glue")) == pytest.approx(0.1)
+    assert agreement.shift(before, after, ("glue",)) == pytest.approx(0.1)
     # Too few to say anything about, and nothing at all.
     assert agreement.apart({"compute": 900, "glue": 1}, {"compute": 900}) == ()
     assert agreement.apart({}, {"compute": 3}) == ()

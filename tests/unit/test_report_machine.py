@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import report_records as records
 
-from perfkit.records import Interval, Saving
+from perfkit.records import SCHEMA_VERSION, Interval, Saving
 from perfkit.report import machine
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ PROMISED: dict[str, tuple[Document, dict[str, set[str]]]] = {
                 "samples",
                 "unresolved_share",
                 "slowdown",
-                "accepted",
-                "reason",
+                "doubts",
                 "files",
             },
+            "captures.doubts": {"unnamed", "missing", "surplus", "slowdown", "shift"},
             "captures.slowdown": INTERVAL,
         },
     ),
@@ -69,7 +69,7 @@ PROMISED: dict[str, tuple[Document, dict[str, set[str]]]] = {
             "model.costs.cost": {"fixed_s", "per_element_s", "holds"},
             "model.crossings": {"first", "second", "pattern", "parameter", "crossover", "reason"},
             "model.crossings.crossover": {"outcome", "size", "low", "high", "rising"},
-            "profilers": {"profiler", "slowdown", "accepted", "reason", "files"},
+            "profilers": {"profiler", "slowdown", "doubts", "files"},
             "findings": {
                 "id",
                 "title",
@@ -149,12 +149,16 @@ def test_promised_keys_are_in_every_object(command: str) -> None:
 def test_a_document_survives_json_unchanged(command: str) -> None:
     document, _ = PROMISED[command]
     assert json.loads(json.dumps(document, allow_nan=False)) == document
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == SCHEMA_VERSION
 
 
 def test_files_are_paths_and_their_kinds_stand_beside() -> None:
     capture = machine.document(records.PROFILED)["captures"][0]
-    assert capture["files"] == ["flame/price-10000.svg", "raw/perf.data"]
+    assert capture["files"] == [
+        "flame/price-10000.svg",
+        "raw/perf.data",
+        "stacks/price-10000.folded",
+    ]
     assert capture["file_kinds"]["raw"] == "raw/perf.data"
     assert machine.document(records.DIAGNOSIS)["profilers"][0] == capture
 

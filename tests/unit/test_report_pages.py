@@ -82,7 +82,13 @@ def test_no_word_is_lost_at_any_width(width: int) -> None:
             "speed-up",
             "`perfkit diagnose -w price`",
         ),
-        "profile": ("profiled. ", "slowdown", "Not used", "flame/", "`perfkit diagnose -w price`"),
+        "profile": (
+            "profiled. ",
+            "slowdown",
+            "shares hold",
+            "flame/",
+            "`perfkit diagnose -w price`",
+        ),
     }.items(),
 )
 def test_the_first_screen_answers_what_why_what_to_do_and_how_sure(
@@ -146,7 +152,7 @@ def test_a_diagnosis_says_what_agreed_and_what_did_not() -> None:
     )
     sentence = first_sentence(agreed)
     assert "two independent ways of measuring it agree on the FFI cost" in sentence
-    assert "one accepted profile per size" in sentence
+    assert "known within ten points" in sentence
     missing = dataclasses.replace(
         records.DIAGNOSIS,
         verdict=DiagnoseVerdict.UNCHECKED,
@@ -157,8 +163,8 @@ def test_a_diagnosis_says_what_agreed_and_what_did_not() -> None:
     assert "no profile could be split at 1k" in sentence
     assert "the FFI cost at 1k has no second way" in sentence
     assert "the machine was quiet" in sentence
-    distorted = dataclasses.replace(missing, verdict=DiagnoseVerdict.DISTORTED)
-    assert "No split at 1k" in first_sentence(distorted)
+    bounded = dataclasses.replace(missing, verdict=DiagnoseVerdict.BOUNDED)
+    assert "there is no profile to split at 1k" in first_sentence(bounded)
     untrusted = dataclasses.replace(missing, verdict=DiagnoseVerdict.UNTRUSTED)
     assert "two copies of the same build" in first_sentence(untrusted)
 

@@ -60,7 +60,7 @@ def test_a_busy_diagnosis_is_shown_as_one_without_a_workload() -> None:
     )
     text = console.render(story_page(tell((busy, told.AFTER))), width=100, colour=False)
     assert text.startswith("shown. ")
-    assert "one-diagnose\nbusy. No verdict" in text
+    assert "one-diagnose\nbusy. Nothing could be told" in text
 
 
 def test_the_document_holds_replacements_and_diagnoses() -> None:

@@ -216,7 +216,7 @@ def test_csv_keeps_stacks_whole() -> None:
 
 def side(price: int, calls: int, same: int = 1000) -> Sampled:
     stacks = (((CALLING_THREAD, "price"), price), ((OTHER_THREADS, "same"), same))
-    return Sampled(stacks=stacks, rate_hz=1000.0, calls=calls)
+    return Sampled(stacks=stacks, rate_hz=1000.0, calls=calls, call_s=0.02)
 
 
 def test_a_difference_is_in_seconds_per_call_and_knows_chance() -> None:
@@ -244,7 +244,7 @@ def noisy(chance: np.random.Generator, times: Sequence[float]) -> Sampled:
     """A second at 2000 samples a second, of which each frame gets what chance gives it."""
     counts = chance.poisson([2000 * time for time in times])
     stacks = [((CALLING_THREAD, f"f{n}"), int(count)) for n, count in enumerate(counts) if count]
-    return Sampled(stacks=tuple(stacks), rate_hz=2000.0, calls=1000)
+    return Sampled(stacks=tuple(stacks), rate_hz=2000.0, calls=1000, call_s=1e-3)
 
 
 TIMES = (0.4, 0.2, *[0.01] * 30, *[0.0005] * 100)

@@ -10,7 +10,7 @@ import pytest
 
 from perfkit import store
 from perfkit.errors import ProjectLockedError, StoreError
-from perfkit.records import Interval, Profile
+from perfkit.records import RUN_VERSION, Interval, Profile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def test_to_json_refuses_what_is_no_figure(value: object) -> None:
 def test_a_run_holds_its_header_and_hides_from_git(tmp_path: Path) -> None:
     run = store.create_run(tmp_path / "profiles", "measure", {"command": "measure"})
     header = store.read_json(run.directory / store.RUN_FILE)
-    assert header["schema_version"] == 2
+    assert header["schema_version"] == RUN_VERSION
     assert header["id"] == run.id
     assert (run.directory / ".gitignore").read_text(encoding="utf-8") == "*\n"
     store.prune_empty(run)

@@ -22,7 +22,7 @@ from tune_tables import (
 )
 
 from perfkit.errors import BuildError, StoreError, UsageError, WrongResultError
-from perfkit.records import Interval, ModuleFile, TrialOutcome, TuneHeader, TuneStatus
+from perfkit.records import RUN_VERSION, Interval, ModuleFile, TrialOutcome, TuneHeader, TuneStatus
 from perfkit.run_files import TRIAL_SUMMARY, TRIALS
 from perfkit.store import Run
 from perfkit.tune import space
@@ -523,7 +523,7 @@ def test_the_summary_is_one_flat_line_per_trial_for_pandas(tmp_path: Path) -> No
     whole = pd.read_json(tmp_path / TRIALS.name, lines=True)
     assert list(whole["outcome"]) == ["ok", "ok"]
     document = json.loads((tmp_path / "iterations" / "iter_001_SMALL8000.json").read_text())
-    assert (document["schema_version"], document["iteration"]) == (2, 1)
+    assert (document["schema_version"], document["iteration"]) == (RUN_VERSION, 1)
     assert (tmp_path / "iterations" / "iter_000_start.json").exists()
 
 

@@ -268,13 +268,6 @@ class Profiling(_Closed):
         997, ge=1, description="samples per second; a prime avoids lockstep with the program"
     )
     duration_s: float = Field(3.0, gt=0, description="seconds under the profiler, per size")
-    slowdown_limit: float = Field(
-        0.02, gt=0, description="a profile is not used when its slowdown may exceed this"
-    )
-    min_samples: int = Field(200, ge=1, description="with fewer samples there is no table")
-    unresolved_limit: float = Field(
-        0.2, gt=0, le=1, description="with a larger share of unnamed leaf frames there is no table"
-    )
 
 
 class Tune(_Closed):

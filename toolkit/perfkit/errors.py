@@ -157,4 +157,4 @@ class MachineBusyError(NoVerdictError):
 
 
 class CaptureError(NoVerdictError):
-    """A profile was taken but cannot be trusted: empty, unresolved, distorted."""
+    """A profile was taken but is of no use: empty, unreadable, or of something else."""

@@ -13,8 +13,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 1
-"""Version of the documents for programs (`--format json`). History: 1, the first."""
+SCHEMA_VERSION = 2
+"""Version of the documents for programs (`--format json`).
+
+History:
+    1, the first.
+    2: captures hold their doubts in place of a refusal; a gain says whether it was tried.
+"""
 
 RUN_VERSION = 3
 """Version of the files in a run directory; a run of another version is refused. A new field whose
@@ -24,7 +29,7 @@ History:
     1, the first.
     2: trials and confirmations hold whole results of a size; shares, estimates and gains of a
         diagnosis hold intervals; captures have no ids of process and thread.
-    3: a gain says whether it was tried.
+    3: captures hold their doubts in place of a refusal; a gain says whether it was tried.
 """
 
 Value = int | float | str | bool
@@ -265,8 +270,29 @@ class RunComparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Doubts:
+    """What may be wrong with the shares of a capture beside counting, as fractions of the wall
+    clock of the calling thread; `stacks/bounds.py` widens intervals by them.
+
+    Attributes:
+        unnamed: samples whose layer cannot be decided: without a name, or without a caller.
+        missing: CPU time that no sample shows, lost samples included.
+        surplus: CPU time in samples above what the process used.
+        slowdown: the upper end of what the profiler cost, at least zero; None where that was not
+            measured, and then nothing bounds a share.
+        shift: how far shares moved at another rate, beyond what counting explains.
+    """
+
+    unnamed: float = 0.0
+    missing: float = 0.0
+    surplus: float = 0.0
+    slowdown: float | None = 0.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """One profiler's raw output, with what it cost and whether it can be trusted.
+    """One profiler's raw output, with what it cost and what is doubtful about it.
 
     Attributes:
         profiler: `perf`, `py-spy`, `cargo-flamegraph`, `scalene`, `callgrind`.
@@ -281,7 +307,7 @@ class Capture:
         slowdown: profiled over bare time, minus one; None where it was not measured.
         pace: CPU seconds of perfkit's fixed work by kind, taken between the windows; empty where
             nothing tells how fast the machine ran.
-        accepted: the capture may be turned into a table.
+        doubts: what may be wrong with its shares beside counting.
         files: artefacts, relative to the run directory, by kind (`raw`, `folded`, `flame`, …).
     """
 
@@ -295,8 +321,7 @@ class Capture:
     region_s: float | None
     unresolved_share: float | None
     slowdown: Interval | None
-    accepted: bool
-    reason: str
+    doubts: Doubts
     files: Mapping[str, Path]
     windows: int = 1
     design_effect: float = 1.0
@@ -353,13 +378,17 @@ class FfiEstimate:
     """FFI share of a call by independent estimators; `agree` only when two of them do.
 
     Attributes:
+        share: what they agree on; what the samples alone say where nothing confirms or contradicts
+            them; None without either.
         agreeing: the names of the two that agree best; empty where none do.
+        disagree: two answers, or an answer and the samples, exclude each other.
     """
 
     share: Interval | None
     agree: bool
     estimators: tuple[Estimate, ...]
     agreeing: tuple[str, ...] = ()
+    disagree: bool = False
 
 
 class QuantityName(StrEnum):
@@ -547,14 +576,15 @@ class Finding:
 
 
 class DiagnoseVerdict(StrEnum):
-    """Whether the split can be trusted."""
+    """How much a diagnosis says."""
 
     OK = "ok"
+    UNCHECKED = "unchecked"  # the layers are told; the FFI cost has no second way of measuring it
+    BOUNDED = "bounded"  # a layer of 10 % or more is only known within wide bounds
+    CONTENDED = "contended"  # the same, and the machine had no room
     DISAGREE = "disagree"
-    DISTORTED = "distorted"
-    BUSY = "busy"
+    BUSY = "busy"  # nothing could be told
     UNTRUSTED = "untrusted"  # two copies of one build were measured as different
-    UNCHECKED = "unchecked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

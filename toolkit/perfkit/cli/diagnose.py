@@ -31,14 +31,14 @@ def diagnose(
 ) -> None:
     """Split the time of a call by layer at each size, by more than one method.
 
-    Exits with 0 if the split can be trusted, and with 4 if the methods disagree, the FFI cost is
-    not known at any size, the profile is distorted, the times cannot be trusted, or the machine was
-    busy. The report then says which and why.
+    Exits with 0 if the report is true as written, however wide its bounds are, and with 4 if the
+    methods disagree, the times cannot be trusted, or nothing could be told. The report then says
+    which and why.
     """
     from perfkit.cli.context import check_output, emit, working
     from perfkit.cli.verdicts import diagnose_code
     from perfkit.diagnose.conclude import diagnose as split
-    from perfkit.diagnose.conclude import job_of
+    from perfkit.diagnose.conclude import job_of, was_interrupted
     from perfkit.diagnose.times import quick_project
     from perfkit.report import finished
 
@@ -62,4 +62,6 @@ def diagnose(
         )
         diagnosis = split(job, project.sizes(name, sizes), verify=verify)
         emit(finished.keep(run, diagnosis), form=form, output=output)
+        if was_interrupted(diagnosis):
+            raise KeyboardInterrupt
         raise typer.Exit(int(diagnose_code(diagnosis)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 from perfkit.errors import ExitCode
 from perfkit.measure.ratios import is_slower
 from perfkit.records import DiagnoseVerdict, MeasureVerdict, TuneStatus
+from perfkit.stacks import bounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,32 +33,31 @@ def measure_code(report: MeasureReport) -> ExitCode:
 
 
 def profile_code(captures: Sequence[Capture], *, named: bool) -> ExitCode:
-    """Whether every capture that was asked for can be trusted.
+    """4 where a capture that was asked for tells nothing.
 
     Args:
-        named: the profilers were named: each of their captures was asked for. Else one that can be
-            trusted is enough for each workload and size.
+        named: the profilers were named: each of their captures was asked for. Else one that tells
+            something is enough for each workload and size.
     """
-    trusted = {(capture.workload, capture.size) for capture in captures if capture.accepted}
+    telling = {(one.workload, one.size) for one in captures if bounds.tells(one)}
     asked = {(capture.workload, capture.size) for capture in captures}
-    good = all(capture.accepted for capture in captures) if named else asked == trusted
+    good = all(map(bounds.tells, captures)) if named else asked == telling
     return ExitCode.GOOD if captures and good else ExitCode.NO_VERDICT
 
 
 def diagnose_code(diagnosis: Diagnosis) -> ExitCode:
-    """4 when the split cannot be trusted, its estimators disagree, or the FFI cost is known
-    nowhere.
+    """0 for a report that is true as written, 4 where its parts contradict each other or nothing
+    could be told.
     """
     match diagnosis.verdict:
-        case DiagnoseVerdict.OK | DiagnoseVerdict.UNCHECKED:
-            known = any(split.ffi.agree for split in diagnosis.sizes)
-            return ExitCode.GOOD if known else ExitCode.NO_VERDICT
         case (
-            DiagnoseVerdict.DISAGREE
-            | DiagnoseVerdict.DISTORTED
-            | DiagnoseVerdict.UNTRUSTED
-            | DiagnoseVerdict.BUSY
+            DiagnoseVerdict.OK
+            | DiagnoseVerdict.UNCHECKED
+            | DiagnoseVerdict.BOUNDED
+            | DiagnoseVerdict.CONTENDED
         ):
+            return ExitCode.GOOD
+        case DiagnoseVerdict.DISAGREE | DiagnoseVerdict.UNTRUSTED | DiagnoseVerdict.BUSY:
             return ExitCode.NO_VERDICT
         case _:
             assert_never(diagnosis.verdict)

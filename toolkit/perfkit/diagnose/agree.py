@@ -24,7 +24,7 @@ SHARE_TOLERANCE = 0.02
 """Two shares agree when they are within two points of the call (methods, Design 3)."""
 WIDEST = 0.05
 """An answer whose half width is above this share of the call confirms nothing: it would agree with
-anything.
+anything. It can still contradict.
 """
 ABSOLUTE_TOLERANCE_S = 30e-9
 """What two answers may differ by in a call of less than 1.5 microseconds, of which two points are
@@ -40,7 +40,9 @@ _GROUPS: dict[str, str] = {
     Method.SAMPLES: "samples",
 }
 """Only answers of different groups are independent: the two subtractions start from the same time
-of the call.
+of the call. Twin and intercept are not independent of each other for what grows with the size: a
+twin that ignores its argument and an intercept miss the same conversion, so they confirm each other
+only beside samples, which see it.
 """
 
 
@@ -49,9 +51,12 @@ class Code(StrEnum):
 
     OUTPUT_LIFECYCLE = "it includes allocating, touching and releasing the output"
     SIZE_DEPENDENT_CONVERSION = "a conversion grows with the size, which this estimator cannot see"
-    PROFILE_CONTAMINATED = "the samples hold time that is not the boundary's"
     ESTIMATOR_BROKEN = "it does not answer one to one to an injected delay"
     TOO_WIDE = "its interval is too wide to confirm another"
+    BLIND_SPOT = (
+        "it agrees with another that cannot see a conversion that grows with the size either"
+    )
+    UNSEEN = "it agrees with another, but the samples show what both do not see"
     TWO_CAMPS = "some agree on one figure and others on another"
     UNEXPLAINED = "it differs from the others for an unknown reason"
 
@@ -125,27 +130,44 @@ def judge(
         raise ValueError(message)
     broken = {found.of for found in responses if found.answer is Answer.BROKEN}
     codes: dict[str, Code] = {}
-    usable = []
+    known = []
     for one in readings:
         if one.seconds is None or one.name not in _GROUPS:
             continue
         if one.name in broken:
             codes[one.name] = Code.ESTIMATOR_BROKEN
-        elif reach(one.seconds) > WIDEST * call_s.estimate:
-            codes[one.name] = Code.TOO_WIDE
         else:
-            usable.append(
+            known.append(
                 _Known(name=one.name, seconds=one.seconds, covers=one.covers, sampled=sampled)
             )
-    pairs = [pair for pair in combinations(usable, 2) if _agree(pair, call_s)]
+    usable = [one for one in known if reach(one.seconds) <= WIDEST * call_s.estimate]
+    codes |= {one.name: Code.TOO_WIDE for one in known if one not in usable}
+    samples = next((one for one in known if one.name == Method.SAMPLES), None)
+    pairs = []
+    for pair in combinations(usable, 2):
+        if _is_independent(pair) and not _exclude(pair, call_s):
+            flaw = _flaw(pair, samples, call_s)
+            if flaw is None:
+                pairs.append(pair)
+            else:
+                codes |= {one.name: flaw for one in pair}
     agreed = {one.name for pair in pairs for one in pair}
     if len(usable) > 1:
-        codes |= {one.name: _explain(one, usable) for one in usable if one.name not in agreed}
+        alone = (one for one in usable if one.name not in agreed | codes.keys())
+        codes |= {one.name: _explain(one, usable) for one in alone}
     camps = _camps(pairs)
     if camps > 1:
         codes |= dict.fromkeys(agreed, Code.TWO_CAMPS)
     best = min(pairs, key=_apart) if camps == 1 else None
-    share, covers = _value(best, pairs, call_s) if best else (None, Covers.FFI)
+    disagree = best is None and any(
+        _is_independent(pair) and _exclude(pair, call_s) and not _misses_growth(pair)
+        for pair in combinations(known, 2)
+    )
+    share, covers = None, Covers.FFI
+    if best is not None:
+        share, covers = _value(best, pairs, call_s)
+    elif samples is not None and not disagree:
+        share = _share(samples.seconds, call_s)
     estimators = [_explained(reading, codes.get(reading.name)) for reading in readings]
     estimators += [_response_estimate(found) for found in responses]
     return Agreement(
@@ -154,16 +176,11 @@ def judge(
             agree=best is not None,
             estimators=tuple(estimators),
             agreeing=tuple(one.name for one in best) if best else (),
+            disagree=disagree,
         ),
         codes=codes,
         covers=covers,
     )
-
-
-def independent(ffi: FfiEstimate) -> int:
-    """How many answers there are that could confirm or contradict each other."""
-    known = {estimate.name for estimate in ffi.estimators if estimate.seconds is not None}
-    return len({group for method, group in _GROUPS.items() if method in known})
 
 
 def _camps(pairs: Sequence[_Pair]) -> int:
@@ -187,13 +204,36 @@ def _apart(pair: _Pair) -> float:
     return abs(one.estimate - other.estimate)
 
 
-def _agree(pair: _Pair, call_s: Interval) -> bool:
-    """Whether two answers are independent and agree."""
-    if _GROUPS[pair[0].name] == _GROUPS[pair[1].name]:
-        return False
+def _is_independent(pair: _Pair) -> bool:
+    return _GROUPS[pair[0].name] != _GROUPS[pair[1].name]
+
+
+def _exclude(pair: _Pair, call_s: Interval) -> bool:
+    """Whether two answers are further apart than their intervals and the tolerance allow."""
     joint = math.hypot(*map(reach, _comparable(pair)))
     short = min(ABSOLUTE_TOLERANCE_S, 2 * WIDEST * call_s.estimate)
-    return _apart(pair) <= max(SHARE_TOLERANCE * call_s.estimate, short, joint)
+    return _apart(pair) > max(SHARE_TOLERANCE * call_s.estimate, short, joint)
+
+
+def _flaw(pair: _Pair, samples: _Known | None, call_s: Interval) -> Code | None:
+    """Why two answers that are equal confirm nothing; None where they do."""
+    names = {one.name for one in pair}
+    if samples is None:
+        blind = names == {Method.TWIN, Method.INTERCEPT}
+        return Code.BLIND_SPOT if blind else None
+    if Method.SAMPLES not in names and all(_exclude((samples, one), call_s) for one in pair):
+        return Code.UNSEEN
+    return None
+
+
+def _misses_growth(pair: _Pair) -> bool:
+    """Whether one is the intercept, and less: it cannot see a conversion that grows."""
+    first, second = pair
+    if Method.INTERCEPT not in (first.name, second.name):
+        return False
+    one, other = _comparable(pair)
+    less = one if first.name == Method.INTERCEPT else other
+    return less.estimate < (other if less is one else one).estimate
 
 
 def _value(best: _Pair, pairs: Sequence[_Pair], call_s: Interval) -> tuple[Interval, Covers]:
@@ -241,8 +281,6 @@ def _explain(one: _Known, usable: Sequence[_Known]) -> Code:
     own, others = one.seconds, {o.name: o.seconds for o in usable if o.name != one.name}
     if one.name == Method.INTERCEPT and all(o.low > own.high for o in others.values()):
         return Code.SIZE_DEPENDENT_CONVERSION
-    if one.name == Method.SAMPLES and all(o.high < own.low for o in others.values()):
-        return Code.PROFILE_CONTAMINATED
     twin = others.get(Method.TWIN)
     if one.name == Method.INNER_TIMER and twin is not None and own.low > twin.high:
         return Code.OUTPUT_LIFECYCLE

@@ -6,8 +6,7 @@ all means is in `conclude.py`.
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,12 +23,13 @@ from perfkit.measure.ratios import widened
 from perfkit.measure.variants import SUBJECT
 from perfkit.profile import analyse, callgrind
 from perfkit.profile.profilers import profile
-from perfkit.records import Note, Profile
+from perfkit.records import MeasureVerdict, Note, Profile
+from perfkit.stacks import bounds
 from perfkit.subject.parameters import Assignment, start_values
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from perfkit.config import Parameter
     from perfkit.diagnose.branches import Forced
@@ -49,29 +49,53 @@ ROUTINE = ("tried", "rates_agree", "outside_region", "raw_not_kept", "native_sha
 """Notes of a capture that change nothing about how its split is to be read."""
 
 
+NOT_YET = "not timed yet when the diagnosis was interrupted"
+NO_ROOM = "the machine had no room to time anything"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """Everything that was collected, by size where it has one.
+    """Everything that was collected so far, by size where it has one.
 
     Attributes:
+        measured: the main measurement; None before it was made.
+        untimed: why nothing else was timed.
         loop_s: what the timing loop takes per call.
-        profiled: in seconds of the calls that were timed without a profiler.
+        profiled: once the call was timed without a profiler, in seconds of that call.
         forced: of each threshold, its branches or the reason why they were not timed.
         reference: its profile, at the one size where it wins by most.
     """
 
-    loop_s: float
-    small: times.SmallTimes
-    captures: tuple[Capture, ...]
-    profiled: Mapping[int, Profiled]
-    benches: Mapping[int, Estimate]
-    responses: tuple[Response, ...]
-    gil_held: Mapping[int, Interval]
-    line: RustcLine | None
-    forced: tuple[Forced, ...]
-    reference: Mapping[int, Profiled]
-    flags: Mapping[int, Flags]
-    instructions: Counted | None
+    measured: Measurement | None = None
+    untimed: str = NOT_YET
+    loop_s: float = 0.0
+    small: times.SmallTimes = field(
+        default_factory=lambda: times.SmallTimes(times={}, reason=NOT_YET)
+    )
+    captures: tuple[Capture, ...] = ()
+    profiled: Mapping[int, Profiled] = field(default_factory=dict)
+    benches: Mapping[int, Estimate] = field(default_factory=dict)
+    responses: tuple[Response, ...] = ()
+    gil_held: Mapping[int, Interval] = field(default_factory=dict)
+    line: RustcLine | None = None
+    forced: tuple[Forced, ...] = ()
+    reference: Mapping[int, Profiled] = field(default_factory=dict)
+    flags: Mapping[int, Flags] = field(default_factory=dict)
+    instructions: Counted | None = None
+
+    @property
+    def results(self) -> dict[int, SizeResult]:
+        """What was measured, by size; nothing before, and without room on the machine."""
+        if self.measured is None or self.measured.report.verdict is MeasureVerdict.BUSY:
+            return {}
+        return {result.size: result for result in self.measured.report.results}
+
+    @property
+    def call_s(self) -> dict[int, Interval]:
+        """Time per call by size: as it was timed, else as it was in the profiled process."""
+        if results := self.results:
+            return {size: result.time_s for size, result in results.items()}
+        return {size: taken.call_s for size, taken in self.profiled.items()}
 
 
 def aside(notes: list[Note], note: str, otherwise: T, make: Callable[[], T]) -> T:
@@ -87,31 +111,48 @@ def aside(notes: list[Note], note: str, otherwise: T, make: Callable[[], T]) -> 
 
 
 def collect(
-    job: Job, measured: Measurement, sizes: Sequence[int], *, verify: bool, notes: list[Note]
-) -> Collected:
-    """Collect all but the main measurement; what fails is a note, not the end."""
-    results = measured.report.results
+    job: Job, sizes: Sequence[int], *, verify: bool, notes: list[Note]
+) -> Iterator[Collected]:
+    """Collect everything, and yield what there is after each part: samples first, because they
+    say most of all and soonest. What fails is a note, not the end.
+    """
+    seen = Collected(line=subject_line(job.build.rustc, job.project.config.subject.module))
+    for captures, profiled in _profile(job, sizes, notes):
+        seen = replace(seen, captures=captures, profiled=profiled)
+        yield seen
+    measured = times.measure_main(job, sizes)
+    notes += measured.report.notes
+    seen = replace(seen, measured=measured)
+    if not seen.results:
+        yield replace(
+            seen,
+            untimed=NO_ROOM,
+            small=times.SmallTimes(times={}, reason=NO_ROOM),
+            profiled={
+                size: replace(taken, split=bounds.contended(taken.split))
+                for size, taken in seen.profiled.items()
+            },
+        )
+        return
+    results, call_s = tuple(seen.results.values()), seen.call_s
+    profiled = {
+        size: taken.of_a_call(call_s[size].estimate) for size, taken in seen.profiled.items()
+    }
     job.tell("timing the loop and the small sizes")
+    # Nothing timed is told before the loop's own time is known, which is no part of the call.
     loop_s = probes.loop_overhead(job).estimate
-    small = _small(job)
-    line = subject_line(job.build.rustc, job.project.config.subject.module)
+    yield (seen := replace(seen, profiled=profiled, loop_s=loop_s, small=_small(job)))
+    yield (seen := replace(seen, instructions=_instructions(job, profiled)))
     benches = {size: _bench(job, size, measured, loop_s) for size in sizes}
-    captures, profiled = _profile(job, sizes, notes)
-    call_s = {result.size: result.time_s.estimate for result in results}
-    return Collected(
-        loop_s=loop_s,
-        small=small,
-        captures=captures,
-        profiled={size: taken.of_a_call(call_s[size]) for size, taken in profiled.items()},
-        benches=benches,
-        responses=_delays(job, sizes, measured, loop_s, notes) if verify else (),
-        gil_held=_gil(job, results, notes),
-        line=line,
-        forced=_thresholds(job, sizes, verify=verify),
-        reference=_reference(job, _lost_at(job, results), notes),
-        flags=_flags(job, sizes, line, notes) if verify else {},
-        instructions=_instructions(job, profiled),
-    )
+    yield (seen := replace(seen, benches=benches))
+    if verify:
+        responses = _delays(job, sizes, measured, loop_s, notes)
+        yield (seen := replace(seen, responses=responses))
+    seen = replace(seen, gil_held=_gil(job, results, notes))
+    yield (seen := replace(seen, forced=_thresholds(job, sizes, verify=verify)))
+    yield (seen := replace(seen, reference=_reference(job, _lost_at(job, results), notes)))
+    if verify:
+        yield replace(seen, flags=_flags(job, sizes, seen.line, notes))
 
 
 def _small(job: Job) -> times.SmallTimes:
@@ -149,31 +190,31 @@ def _bench(job: Job, size: int, measured: Measurement, loop_s: float) -> Estimat
 
 def _profile(
     job: Job, sizes: Sequence[int], notes: list[Note]
-) -> tuple[tuple[Capture, ...], dict[int, Profiled]]:
-    """Profile every size; a build or a profiler that fails leaves a note."""
+) -> Iterator[tuple[tuple[Capture, ...], dict[int, Profiled]]]:
+    """Profile one size after the other; a build or a profiler that fails leaves a note."""
     job.tell("building the subject with symbols")
     build = aside(notes, "not_profiled", None, lambda: job.builder.build(profile=Profile.PROFILING))
     if build is None:
-        return (), {}
-    captures: list[Capture] = []
+        return
+    captures: tuple[Capture, ...] = ()
     profiled: dict[int, Profiled] = {}
-    job = dataclasses.replace(job, build=build)
+    job = replace(job, build=build)
     for size in sizes:
         place = f"{job.name} at {format_count(size)}"
         job.tell(f"profiling at {format_count(size)}")
         own: list[Note] = []
         nothing: tuple[Capture, ...] = ()
-        taken = aside(own, "not_profiled", nothing, partial(profile, job, size, split_only=True))
+        taken = aside(own, "not_profiled", nothing, partial(profile, job, size))
         captures += taken
         usable = next((capture for capture in taken if profiles.can_split(capture)), None)
         if usable is not None:
             read = aside(own, "not_split", None, partial(_read, job, usable, build))
             if read is not None:
-                profiled[size] = read
+                profiled = {**profiled, size: read}
                 analyse.write_tables(usable, job.run, profiles.layers_of(job.project, build))
-        notes += [dataclasses.replace(note, where=place) for note in own]
+        notes += [replace(note, where=place) for note in own]
         notes += capture_notes(taken if usable is None else (usable,), place)
-    return tuple(captures), profiled
+        yield captures, profiled
 
 
 def _read(job: Job, capture: Capture, build: Build) -> Profiled:
@@ -183,7 +224,7 @@ def _read(job: Job, capture: Capture, build: Build) -> Profiled:
 def capture_notes(captures: Sequence[Capture], place: str) -> list[Note]:
     """What a capture says about how to read it, such as a kernel that could not be seen."""
     return [
-        dataclasses.replace(note, where=place)
+        replace(note, where=place)
         for capture in captures
         for note in capture.notes
         if note.id not in ROUTINE
@@ -271,7 +312,7 @@ def _instructions(job: Job, profiled: Mapping[int, Profiled]) -> Counted | None:
     job.tell(f"counting instructions at {format_count(size)}")
     try:
         build = job.builder.build(profile=Profile.PROFILING)
-        alone = dataclasses.replace(job, build=build, threads=1)
+        alone = replace(job, build=build, threads=1)
         (capture,) = profile(alone, size, names=["callgrind"])
         counted = callgrind.with_math(capture, job.run)
     except PerfkitError as error:
@@ -312,7 +353,7 @@ def _profile_reference(job: Job, size: int) -> Profiled | None:
     build = job.builder.build(profile=Profile.PROFILING)
     # The reference takes the place of the call in another workload, so that its files have other
     # names.
-    stand_in = dataclasses.replace(
+    stand_in = replace(
         job,
         name=f"{job.name}-reference",
         workload=job.workload.model_copy(update={"call": job.workload.reference}),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from perfkit.checks.built import audit_build
 from perfkit.config import Kind
 from perfkit.diagnose import estimators, profiles, times
-from perfkit.diagnose.agree import differences, independent, judge
-from perfkit.diagnose.collect import collect
+from perfkit.diagnose.agree import differences, judge
+from perfkit.diagnose.collect import NOT_YET, Collected, collect
 from perfkit.diagnose.estimators import Method, unavailable
 from perfkit.diagnose.findings import find, unasked
 from perfkit.diagnose.model import against_reference, size_model
@@ -32,21 +32,19 @@ from perfkit.records import (
     Note,
     SizeSplit,
 )
-from perfkit.stacks.split import by_layer
+from perfkit.stacks import bounds
+from perfkit.stacks.split import NO_DOUBTS, by_layer
 from perfkit.subject.job import job_for
 from perfkit.subject.parameters import assign, start_values
-from perfkit.units import format_count, format_seconds
+from perfkit.units import format_count, format_seconds, format_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from perfkit.config import Project, Workload
     from perfkit.diagnose.agree import Agreement
-    from perfkit.diagnose.collect import Collected
-    from perfkit.diagnose.estimators import SampledCall
     from perfkit.diagnose.profiles import Profiled
-    from perfkit.measure.results import Measurement
-    from perfkit.records import Capture, Estimate, SizeResult
+    from perfkit.records import Capture, Estimate
     from perfkit.store import Run
     from perfkit.subject.builder import Builder
     from perfkit.subject.job import Job
@@ -54,6 +52,7 @@ if TYPE_CHECKING:
 _NATIVE = (*FFI_LAYERS, Layer.COMPUTE, Layer.MATH, Layer.POOL)
 _OTHER_SPEED = 0.05
 """By how much the profiled call must differ from the timed one to be worth a note."""
+INTERRUPTED = "interrupted"
 _STRAY_SHARE = 0.005
 """Samples whose stack was cut short land in a wrong layer now and then."""
 
@@ -77,78 +76,80 @@ def job_of(
 
 
 def diagnose(job: Job, sizes: Sequence[int], *, verify: bool = False) -> Diagnosis:
-    """Split the time of a call by layer at each size, by more than one method.
+    """Split the time of a call by layer at each size, by more than one method. What the samples say
+    is told as soon as a size is profiled.
 
     Args:
         verify: also inject known delays at the boundary, where the config names a `delay_hook`,
             and force both branches of every threshold: both need extra builds.
 
     Returns:
-        A diagnosis; without room on the machine its verdict is `busy` and it has no sizes, without
-        sentinels at best `unchecked`.
+        A diagnosis; without room on the machine nothing is timed, and its verdict is `contended`;
+        without sentinels it is at best `unchecked`. After Ctrl-C, what is known so far.
 
     Raises:
         BuildError: the subject does not compile.
         WorkloadError: the workload raised.
         WrongResultError: subject and reference disagree.
     """
-    verified = check_results(job, sizes, variants_for(job)[:1])
-    measured = times.measure_main(job, sizes)
-    notes = [*job.build.notes, *verified.notes, *measured.report.notes]
-    if measured.report.verdict is MeasureVerdict.BUSY:
-        return _busy(notes, measured)
-    seen = collect(job, measured, sizes, verify=verify, notes=notes)
-    return _conclude(job, measured, seen, notes)
-
-
-def _busy(notes: Sequence[Note], measured: Measurement) -> Diagnosis:
-    refusal = measured.refusal()
-    text = f"{refusal.message}\n{refusal.details}"
-    busy = Note(id="busy", text=text, remedy=refusal.remedy)
-    return Diagnosis(
-        verdict=DiagnoseVerdict.BUSY,
-        sizes=(),
-        profilers=(),
-        findings=(),
-        notes=(*notes, busy),
-        measured=measured.report,
-    )
-
-
-def _conclude(job: Job, measured: Measurement, seen: Collected, notes: list[Note]) -> Diagnosis:
-    """Estimate, judge and find; pure but for the reading of the sources' function names."""
-    report = measured.report
+    notes = [*job.build.notes, *check_results(job, sizes, variants_for(job)[:1]).notes]
     locations = profiles.functions(job.project.root)
-    smallest = min(result.size for result in report.results)
+    seen = Collected()
+    try:
+        for seen in collect(job, sizes, verify=verify, notes=notes):
+            if seen.measured is None:
+                for line in _first_words(job, seen, locations):
+                    job.tell(line)
+    except KeyboardInterrupt:
+        if not seen.call_s:
+            raise
+        text = "interrupted: what is said is so, and what had not been asked yet is missing"
+        notes.append(Note(id=INTERRUPTED, text=text, remedy="run it again"))
+    return _conclude(job, seen, notes, locations)
+
+
+def was_interrupted(diagnosis: Diagnosis) -> bool:
+    """Whether Ctrl-C ended a diagnosis before everything was asked."""
+    return any(note.id == INTERRUPTED for note in diagnosis.notes)
+
+
+def _first_words(job: Job, seen: Collected, locations: Mapping[str, str]) -> list[str]:
+    """What the samples of the size that was profiled last say already."""
+    if not seen.profiled:
+        return []
+    size = list(seen.profiled)[-1]
+    split = _size_split(job, seen, size)[0]
+    rows = sorted(bounds.that_matter(split.layers), key=lambda row: -row.share.estimate)
+    shown = ", ".join(
+        f"{row.layer} {format_share(row.share.low)} to {format_share(row.share.high)}"
+        for row in rows
+    )
+    observed = _observed(job, split, seen, locations)
+    found = [f"  {finding.title}" for finding in find([observed])]
+    return [f"{job.name} at {format_count(size)}, first look: {shown}", *found]
+
+
+def _conclude(
+    job: Job, seen: Collected, notes: list[Note], locations: Mapping[str, str]
+) -> Diagnosis:
+    """Estimate, judge and find: pure."""
+    report = seen.measured.report if seen.measured is not None else None
     splits: list[SizeSplit] = []
     observations: list[Observed] = []
-    for result in report.results:
-        taken = seen.profiled.get(result.size)
-        sampled = taken.sampled(seen.loop_s) if taken else None
-        parts = taken.split if taken else None
-        readings = _readings(job.workload, measured, result, seen, sampled)
-        agreement = judge(readings, result.time_s, sampled=sampled, responses=seen.responses)
-        own = [*_agreement_notes(readings, result.time_s, agreement), *_profile_notes(taken)]
-        place = f"{job.name} at {format_count(result.size)}"
-        notes += [dataclasses.replace(note, where=place) for note in own]
-        split = SizeSplit(
-            workload=job.name,
-            size=result.size,
-            call_s=result.time_s,
-            layers=parts.layers if parts else (),
-            ffi=agreement.ffi,
-            workers_s=parts.workers_s if parts else None,
-            quantities=quantities({one.name: one for one in readings}, sampled, parts),
-        )
+    for size in sorted(seen.call_s):
+        split, own = _size_split(job, seen, size)
         splits.append(split)
-        observations.append(
-            _observed(job, result, split, seen, locations, smallest=result.size == smallest)
-        )
-    limit = job.project.config.profiling.slowdown_limit
-    verdict = verdict_of(report.verdict, splits, seen.captures, slowdown_limit=limit)
+        observations.append(_observed(job, split, seen, locations))
+        notes += own
+    verdict = verdict_of(report.verdict if report else MeasureVerdict.UNCHECKED, splits)
+    if seen.measured is not None and not seen.results:
+        refusal = seen.measured.refusal()
+        text = f"{refusal.message}\n{refusal.details}"
+        notes.append(Note(id="busy", text=text, remedy=refusal.remedy))
     notes += unasked(observations)
     tune = job.project.config.tune
-    crossings = against_reference(report.results, report.noise_floor)
+    results = tuple(seen.results.values())
+    crossings = against_reference(results, report.noise_floor if report else None)
     crossings += [crossing for one in seen.forced for crossing in one.crossings]
     return Diagnosis(
         verdict=verdict,
@@ -157,7 +158,7 @@ def _conclude(job: Job, measured: Measurement, seen: Collected, notes: list[Note
         # A gain is a share of times that cannot be trusted then.
         findings=() if verdict is DiagnoseVerdict.UNTRUSTED else find(observations),
         recommendation=recommend(
-            report.results,
+            results,
             job.project.config.parameters_of(job.name),
             current=start_values(job.project, job.name),
             grid={**tune.extended_grid, **tune.base_grid},
@@ -167,6 +168,27 @@ def _conclude(job: Job, measured: Measurement, seen: Collected, notes: list[Note
         build=audit_build(job.build, job.project),
         model=size_model(job.name, splits, crossings),
     )
+
+
+def _size_split(job: Job, seen: Collected, size: int) -> tuple[SizeSplit, list[Note]]:
+    """Where the time of a call goes at one size, and what to know about it."""
+    taken, call_s = seen.profiled.get(size), seen.call_s[size]
+    sampled = taken.sampled(seen.loop_s) if taken else None
+    parts = taken.split if taken else None
+    readings = _readings(job.workload, seen, size)
+    agreement = judge(readings, call_s, sampled=sampled, responses=seen.responses)
+    notes = [*_agreement_notes(readings, call_s, agreement), *_profile_notes(taken)]
+    place = f"{job.name} at {format_count(size)}"
+    split = SizeSplit(
+        workload=job.name,
+        size=size,
+        call_s=call_s,
+        layers=parts.layers if parts else (),
+        ffi=agreement.ffi,
+        workers_s=parts.workers_s if parts else None,
+        quantities=quantities({one.name: one for one in readings}, sampled, parts),
+    )
+    return split, [dataclasses.replace(note, where=place) for note in notes]
 
 
 def merged(notes: Sequence[Note]) -> tuple[Note, ...]:
@@ -191,16 +213,11 @@ def _places(places: Iterable[str]) -> str:
 
 
 def _observed(
-    job: Job,
-    result: SizeResult,
-    split: SizeSplit,
-    seen: Collected,
-    locations: Mapping[str, str],
-    *,
-    smallest: bool,
+    job: Job, split: SizeSplit, seen: Collected, locations: Mapping[str, str]
 ) -> Observed:
     """One size as the rules read it."""
-    size, taken = result.size, seen.profiled.get(result.size)
+    size, taken = split.size, seen.profiled.get(split.size)
+    result = seen.results.get(size)
     # Why the reference is faster is only known where it was profiled.
     reference = seen.reference.get(size)
     parameters = job.project.config.parameters_of(job.name)
@@ -213,10 +230,12 @@ def _observed(
         stacks=taken.stacks if taken else (),
         region_samples=taken.region_samples if taken else 0.0,
         design_effect=taken.capture.design_effect if taken else 1.0,
+        doubts=taken.split.doubts if taken else NO_DOUBTS,
         layers=by_layer(split.layers),
-        workers_s=split.workers_s,
+        # Without room, what workers did says nothing of a call on a free machine.
+        workers_s=split.workers_s if result is not None else None,
         threads=job.threads,
-        smallest=smallest,
+        smallest=size == min(seen.call_s),
         gil_held=seen.gil_held.get(size),
         branches=tuple(one.branches[size] for one in seen.forced if size in one.branches),
         flags=seen.flags.get(size),
@@ -231,47 +250,45 @@ def _observed(
     )
 
 
-def _readings(
-    workload: Workload,
-    measured: Measurement,
-    result: SizeResult,
-    seen: Collected,
-    sampled: SampledCall | None,
-) -> list[Estimate]:
-    """All estimators' answers at one size."""
-    point, loop_s = measured.at(result.size), seen.loop_s
+def _readings(workload: Workload, seen: Collected, size: int) -> list[Estimate]:
+    """All estimators' answers at one size; the samples' alone where the call was not timed."""
+    samples = unavailable(Method.SAMPLES, why_unsampled(size, seen.captures), Covers.FFI)
+    if size in seen.profiled:
+        samples = estimators.sampled_stacks(seen.profiled[size].sampled(seen.loop_s))
+    if seen.measured is None or size not in seen.results:
+        timed = (Method.TWIN, Method.INTERCEPT, Method.INNER_TIMER, Method.BENCH)
+        return [*(unavailable(method, seen.untimed) for method in timed), samples]
+    result, point, loop_s = seen.results[size], seen.measured.at(size), seen.loop_s
     twin = unavailable(Method.TWIN, "the workload names no no-compute twin")
     if workload.twin is not None:
         twin = estimators.twin(point.absolute(times.TWIN), loop_s, call_s=result.time_s)
     line = unavailable(Method.INTERCEPT, seen.small.reason)
     if seen.small.times:
-        main = {other.size: other.time_s for other in measured.report.results}
-        line = estimators.intercept(seen.small.times, loop_s, main=main)
+        line = estimators.intercept(seen.small.times, loop_s, main=seen.call_s)
     inner = unavailable(Method.INNER_TIMER, "the workload names no variant with a clock inside")
     if workload.inner_timer is not None:
         inner = unavailable(Method.INNER_TIMER, "too few valid blocks")
         if (outside := times.inner_outside(point)) is not None:
             inner = estimators.inner_timer(outside, loop_s)
-    samples = unavailable(Method.SAMPLES, why_unsampled(result.size, seen.captures), Covers.FFI)
-    if sampled is not None:
-        samples = estimators.sampled_stacks(sampled)
-    return [twin, line, inner, seen.benches[result.size], samples]
+    bench = seen.benches.get(size) or unavailable(Method.BENCH, NOT_YET)
+    return [twin, line, inner, bench, samples]
 
 
 def why_unsampled(size: int, captures: Sequence[Capture]) -> str:
-    own = [capture for capture in captures if capture.size == size]
-    if not own:
+    """Why there is no split at a size."""
+    if not any(capture.size == size for capture in captures):
         return "no profiler could be used"
-    refused = [f"{c.profiler}: {c.reason}" for c in own if not c.accepted]
-    return "; ".join(refused) or "only perf's samples can be split by layer"
+    return "only perf's samples can be split by layer"
 
 
 def _agreement_notes(
     readings: Sequence[Estimate], call_s: Interval, agreement: Agreement
 ) -> list[Note]:
     """The disagreement of each pair where nothing is agreed; what the share covers where it is."""
-    if not agreement.ffi.agree:
+    if agreement.ffi.disagree:
         return [Note(id="estimators_differ", text=text) for text in differences(readings, call_s)]
+    if not agreement.ffi.agree:
+        return []
     if agreement.covers is Covers.FFI:
         return []
     text = (
@@ -300,7 +317,7 @@ def _profile_notes(taken: Profiled | None) -> list[Note]:
         notes.append(Note(id="no_extension", text=text, remedy=remedy))
     if not taken.capture.region_s or not taken.capture.calls:
         return notes
-    there, here = taken.capture.region_s / taken.capture.calls, taken.split.call_s
+    there, here = taken.call_s.high, taken.split.call_s
     if abs(there / here - 1) > _OTHER_SPEED:
         text = (
             f"the call took {format_seconds(there)} in the profiled process and "
@@ -311,34 +328,20 @@ def _profile_notes(taken: Profiled | None) -> list[Note]:
     return notes
 
 
-def verdict_of(
-    measured: MeasureVerdict,
-    splits: Sequence[SizeSplit],
-    captures: Sequence[Capture],
-    *,
-    slowdown_limit: float,
-) -> DiagnoseVerdict:
-    """What may be believed: the worst that holds at any size.
-
-    A capture that was refused for another reason than its cost (too few samples, frames without
-    names) distorts nothing: a check is missing. The same holds where fewer than two estimators have
-    an answer: they cannot disagree.
-    """
+def verdict_of(measured: MeasureVerdict, splits: Sequence[SizeSplit]) -> DiagnoseVerdict:
+    """What the diagnosis comes to: the worst that holds at any size."""
     if measured is MeasureVerdict.UNTRUSTED:
         return DiagnoseVerdict.UNTRUSTED
-    unsplit = {split.size for split in splits if not split.layers}
-    distorted = {
-        capture.size
-        for capture in captures
-        if not capture.accepted
-        and capture.slowdown is not None
-        and capture.slowdown.high >= slowdown_limit
-    }
-    if unsplit & distorted:
-        return DiagnoseVerdict.DISTORTED
-    if any(not split.ffi.agree and independent(split.ffi) > 1 for split in splits):
+    known = any(split.ffi.agree for split in splits)
+    if not known and not any(bounds.says_something(split.layers) for split in splits):
+        return DiagnoseVerdict.BUSY
+    if measured is MeasureVerdict.BUSY:
+        return DiagnoseVerdict.CONTENDED
+    if any(split.ffi.disagree for split in splits):
         return DiagnoseVerdict.DISAGREE
+    if not all(bounds.is_told(split.layers) for split in splits):
+        return DiagnoseVerdict.BOUNDED
     checked = all(split.ffi.agree for split in splits)
-    if unsplit or not checked or measured is not MeasureVerdict.OK:
+    if not checked or measured is not MeasureVerdict.OK:
         return DiagnoseVerdict.UNCHECKED
     return DiagnoseVerdict.OK

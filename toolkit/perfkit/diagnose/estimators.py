@@ -17,11 +17,15 @@ from typing import TYPE_CHECKING
 from perfkit.measure import statistics
 from perfkit.measure.ratios import around, difference, mapped, reach, widened
 from perfkit.records import FFI_LAYERS, Covers, Estimate, Interval, Layer
+from perfkit.stacks import bounds
 from perfkit.stacks.intervals import wilson
+from perfkit.stacks.split import NO_DOUBTS
 from perfkit.units import format_count, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from perfkit.records import Doubts
 
 SMALL_SIZES = (1, 16, 64, 128, 256, 512)
 """Sizes of the intercept's fit: within the first-level cache, below any thread pool's use
@@ -66,6 +70,7 @@ class SampledCall:
             compute.
         loop_s: what the timing loop itself takes per call; part of `interpreter`.
         design_effect: of the samples, see `stacks.intervals.design_effect`.
+        doubts: what else may be wrong with a share of the samples.
     """
 
     layers: Mapping[Layer, float]
@@ -74,10 +79,14 @@ class SampledCall:
     boundary_allocation_s: float
     loop_s: float
     design_effect: float = 1.0
+    doubts: Doubts = NO_DOUBTS
 
     def interval(self, seconds: float) -> Interval:
-        """Seconds per call with the counting error of their samples (Wilson at 95 %)."""
-        share = wilson(seconds / self.sample_s, self.samples, self.design_effect)
+        """Seconds per call with the counting error of their samples (Wilson at 95 %), and with what
+        else is doubtful about them.
+        """
+        counted = wilson(seconds / self.sample_s, self.samples, self.design_effect)
+        share = bounds.doubtful(counted, self.doubts)
         total = self.samples * self.sample_s
         return Interval(estimate=seconds, low=share.low * total, high=share.high * total)
 

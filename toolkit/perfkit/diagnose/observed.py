@@ -6,16 +6,18 @@ Records and questions about stacks; what a finding is, is not known here.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from perfkit.records import ALL_THREADS, OF_THE_CALL, Evidence, FfiEstimate, Interval, Layer
+from perfkit.stacks import bounds
 from perfkit.stacks.intervals import wilson
+from perfkit.stacks.split import NO_DOUBTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from perfkit.records import Crossover, LayerTime, SizeResult
+    from perfkit.records import Crossover, Doubts, LayerTime, SizeResult
     from perfkit.subject.rustc import RustcLine
 
 
@@ -28,6 +30,7 @@ class StackTime:
         decider: index of the frame that decided the layer; None when none did.
         calling: whether it is of the thread that made the call.
         asker: for a page fault, the layer of what touched the page; None for everything else.
+        undecided: whether its layer could be any.
     """
 
     frames: tuple[str, ...]
@@ -36,6 +39,7 @@ class StackTime:
     count: int
     calling: bool
     asker: Layer | None = None
+    undecided: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,7 @@ class Observed:
         call_s: time per call without any profiler.
         region_samples: samples that the profiled region has at its rate: the base of all shares.
         design_effect: of the samples, see `stacks.intervals.design_effect`.
+        doubts: what else may be wrong with a share of the samples.
         layers: of the calling thread, by layer.
         workers_s: on-CPU seconds per call of other threads; None where nothing could see them.
         threads: threads the subject may use.
@@ -112,6 +117,7 @@ class Observed:
     stacks: tuple[StackTime, ...] = ()
     region_samples: float = 0.0
     design_effect: float = 1.0
+    doubts: Doubts = NO_DOUBTS
     layers: Mapping[Layer, LayerTime] = field(default_factory=dict)
     workers_s: float | None = None
     threads: int = 1
@@ -146,7 +152,27 @@ class Observed:
         if self.region_samples <= 0:
             return None
         count = sum(stack.count for stack in chosen)
-        return wilson(count, self.region_samples, self.design_effect)
+        counted = wilson(count, self.region_samples, self.design_effect)
+        return bounds.doubtful(counted, self.doubts)
+
+    def share_of_work(self, chosen: Iterable[StackTime]) -> Interval | None:
+        """Share of the CPU time of all threads; None without a profile. Doubts are known as parts
+        of the wall clock, of which that time may be a multiple.
+        """
+        total = sum(stack.count for stack in self.stacks)
+        if not total:
+            return None
+        counted = wilson(sum(stack.count for stack in chosen), total, self.design_effect)
+        by = self.region_samples / total
+        unnamed = sum(stack.count for stack in self.stacks if stack.undecided) / total
+        doubts = replace(
+            self.doubts,
+            unnamed=unnamed,
+            missing=self.doubts.missing * by,
+            surplus=self.doubts.surplus * by,
+            slowdown=None if self.doubts.slowdown is None else self.doubts.slowdown * max(by, 1.0),
+        )
+        return bounds.doubtful(counted, doubts)
 
     def where(self, rule: Callable[[StackTime], bool]) -> list[StackTime]:
         """The stacks that a rule picks."""

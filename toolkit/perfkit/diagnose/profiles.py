@@ -14,8 +14,8 @@ from perfkit import _engine
 from perfkit.diagnose.estimators import SampledCall
 from perfkit.diagnose.observed import StackTime
 from perfkit.profile import analyse
-from perfkit.records import FFI_LAYERS, Layer
-from perfkit.stacks.layers import Layers, crate_names
+from perfkit.records import FFI_LAYERS, Interval, Layer
+from perfkit.stacks.layers import Layers, crate_names, is_undecided
 from perfkit.stacks.split import CALLING_THREAD, Split
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _AT_THE_BOUNDARY = (*FFI_LAYERS, Layer.ALLOCATION, Layer.INTERPRETER, Layer.OTHE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profiled:
-    """One accepted capture, read.
+    """One capture, read.
 
     Attributes:
         region_samples: what the region has at its rate; the base of all shares.
@@ -45,6 +45,16 @@ class Profiled:
     stacks: tuple[StackTime, ...]
     region_samples: float
     boundary_allocation_s: float
+
+    @property
+    def call_s(self) -> Interval:
+        """What a call took in the profiled process, seconds, and would have taken at least without
+        the profiler.
+        """
+        assert self.capture.region_s is not None and self.capture.calls  # noqa: PT018
+        found = self.capture.region_s / self.capture.calls
+        cost = self.capture.doubts.slowdown or 0.0
+        return Interval(estimate=found, low=found / (1 + cost), high=found)
 
     def of_a_call(self, call_s: float) -> Profiled:
         """The same shares of a call that takes so long: as it was timed without a profiler, and not
@@ -69,6 +79,7 @@ class Profiled:
             layers={row.layer: row.seconds for row in self.split.layers},
             samples=self.region_samples,
             design_effect=self.capture.design_effect,
+            doubts=self.split.doubts,
             sample_s=self.split.call_s / self.region_samples,
             boundary_allocation_s=self.boundary_allocation_s,
             loop_s=loop_s,
@@ -82,8 +93,7 @@ def can_split(capture: Capture) -> bool:
     differently, and one that does not see native threads cannot tell waiting from work.
     """
     return (
-        capture.accepted
-        and capture.clock == "cpu"
+        capture.clock == "cpu"
         and capture.calls is not None
         and capture.region_s is not None
         and "folded" in capture.files
@@ -139,6 +149,7 @@ def stack_time(frames: Sequence[str], count: int, layers: Layers) -> StackTime:
         count=count,
         calling=bool(frames) and frames[0] == CALLING_THREAD,
         asker=asker,
+        undecided=is_undecided(frames, decision),
     )
 
 

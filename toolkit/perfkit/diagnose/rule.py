@@ -10,7 +10,6 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from perfkit.records import ALL_THREADS, OF_THE_CALL, Finding, Interval, Layer, Saving
-from perfkit.stacks.intervals import wilson
 from perfkit.units import format_count, format_share
 
 if TYPE_CHECKING:
@@ -141,11 +140,11 @@ def of_work(
     """What some stacks cost of the CPU time of all threads: the base for work that runs on several.
     None without a profile.
     """
-    total = sum(stack.count for stack in seen.stacks)
-    if not total:
+    share = seen.share_of_work(chosen)
+    if share is None:
         return None
     return Cost(
-        share=wilson(sum(stack.count for stack in chosen), total, seen.design_effect),
+        share=share,
         evidence=seen.evidence(chosen, shown),
         gain=upto(_bound(seen, chosen)),
         base=ALL_THREADS,

@@ -62,19 +62,24 @@ def apart(
     return tuple(kind for kind, distance in compared if distance > limit)
 
 
-def note(
-    first: tuple[int, Mapping[str, int]],
-    second: tuple[int, Mapping[str, int]],
-    design_effect: float = 1.0,
-) -> Note:
+def shift(first: Mapping[str, int], second: Mapping[str, int], kinds: Sequence[str]) -> float:
+    """How much of the samples is in other kinds in one recording than in the other (the total
+    variation distance), of the kinds that counting does not explain: no share moved by more.
+    """
+    totals = (sum(first.values()), sum(second.values()))
+    moves = [first.get(kind, 0) / totals[0] - second.get(kind, 0) / totals[1] for kind in kinds]
+    up = sum(move for move in moves if move > 0)
+    return max(up, up - sum(moves))
+
+
+def rates_note(rates: tuple[int, int], differ: Sequence[str]) -> Note:
     """What to say about the samples by layer at two rates."""
-    differ = apart(first[1], second[1], design_effect)
-    rates = f"{first[0]} and {second[0]} samples/s"
+    both = f"{rates[0]} and {rates[1]} samples/s"
     if not differ:
-        text = f"the shares at {rates} agree within counting error"
+        text = f"the shares at {both} agree within counting error"
         return Note(id="rates_agree", text=text)
-    text = f"the shares at {rates} differ in: {', '.join(differ)}"
-    remedy = "trust the lower rate; the profiler or the machine changes a layer that differs"
+    text = f"the shares at {both} differ in: {', '.join(differ)}"
+    remedy = "the bounds hold both; the profiler or the machine changes a layer that differs"
     return Note(id="rates_disagree", text=text, remedy=remedy)
 
 

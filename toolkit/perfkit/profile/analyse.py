@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfkit.errors import CaptureError
-from perfkit.stacks import export, tables
+from perfkit.stacks import bounds, export, tables
 from perfkit.stacks.folded import read_stacks
 from perfkit.stacks.layers import Layers, crate_names
 from perfkit.stacks.split import Split, split
@@ -50,8 +50,7 @@ def split_of(
     layers: Layers,
     stacks: Sequence[tuple[Stack, int]] | None = None,
 ) -> Split:
-    """Where the time of a call goes. If the capture is not accepted: to be shown, never for a
-    verdict.
+    """Where the time of a call goes, with the capture's doubts in every interval.
 
     Args:
         stacks: of the capture, if they have been read already.
@@ -64,7 +63,7 @@ def split_of(
         message = f"a split by layer needs perf's native stacks of a call, not {capture.profiler}'s"
         raise CaptureError(message, where=str(run.directory), remedy="profile with perf")
     assert capture.region_s is not None and capture.calls is not None  # noqa: PT018
-    return split(
+    counted = split(
         stacks_of(capture, run) if stacks is None else stacks,
         layers=layers,
         rate_hz=capture.rate_hz,
@@ -73,11 +72,12 @@ def split_of(
         windows=capture.windows,
         design_effect=capture.design_effect,
     )
+    return bounds.of_split(counted, capture.doubts)
 
 
 def write_tables(capture: Capture, run: Run, layers: Layers) -> dict[str, Path]:
-    """Write `tables/<label>.<profiler>.{frames,stacks,layers}.csv` of a capture; layers only of an
-    accepted one.
+    """Write `tables/<label>.<profiler>.{frames,stacks,layers}.csv` of a capture; layers only of
+    native stacks.
 
     Returns:
         Places by kind, relative to the run.
@@ -94,7 +94,7 @@ def write_tables(capture: Capture, run: Run, layers: Layers) -> dict[str, Path]:
         ),
         "stacks": tables.stack_table(stacks, layers, base=base, design_effect=clumped),
     }
-    if capture.profiler == "perf" and capture.accepted and base is not None:
+    if capture.profiler == "perf" and base is not None:
         split_ = split_of(capture, run, layers, stacks)
         found["layers"] = tables.layer_table(split_.layers, split_.workers)
     written = {}

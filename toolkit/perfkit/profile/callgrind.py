@@ -87,7 +87,7 @@ def capture(request: CaptureRequest) -> Capture:
         notes=(Note(id="instructions", text=text), Note(id="simulated", text=simulated)),
         count_name="instructions",
     )
-    return publish(taken, request.settings, request.run)
+    return publish(taken, request.run)
 
 
 def per_call(short: Mapping[str, int], long: Mapping[str, int]) -> dict[str, float]:

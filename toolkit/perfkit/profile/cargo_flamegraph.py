@@ -20,7 +20,7 @@ from perfkit.profile import messages, perf, perf_record, slowdown
 from perfkit.profile.perf_record import FRAME_POINTERS, STACK_COPIES, RecordSettings
 from perfkit.profile.perf_session import SETTLED
 from perfkit.profile.publish import Taken, publish
-from perfkit.profile.quality import UNROOTED_LIMIT, of_stacks
+from perfkit.profile.quality import of_stacks
 from perfkit.records import Capture, Interval, Note, Profile
 from perfkit.stacks import perf_script
 from perfkit.stacks.folded import cut
@@ -39,6 +39,8 @@ NAME = "cargo-flamegraph"
 PROGRAM = "flamegraph"
 REGION = re.compile(r"criterion::bencher::(Async)?Bencher<?.*>?::iter\w*")
 """Criterion's loop round the measured routine; what is above it is criterion."""
+CUT_LIMIT = 0.2
+"""Share of stacks cut short above which too many may have lost criterion's loop."""
 _SLACK_S = 120.0
 
 
@@ -70,7 +72,7 @@ class BenchRun:
     @property
     def whole(self) -> bool:
         """Whether the stacks are good enough not to try another way."""
-        return self.inside and self.folded.cut_share <= UNROOTED_LIMIT
+        return self.inside and self.folded.cut_share <= CUT_LIMIT
 
 
 def capture(request: CaptureRequest) -> Capture:
@@ -197,7 +199,6 @@ def _judged(
         stacks=found.stacks,
         quality=dataclasses.replace(
             quality,
-            unrooted=round(folded.cut_share * quality.samples),
             lost=messages.lost_samples(found.said, folded.samples),
         ),
         files={
@@ -211,4 +212,4 @@ def _judged(
             *messages.notes(perf.NAME, found.said),
         ),
     )
-    return publish(taken, request.settings, request.run)
+    return publish(taken, request.run)

@@ -83,9 +83,7 @@ class RunCapture:
     @property
     def fault(self) -> str:
         """Why it cannot be compared; empty if it can."""
-        if not self.capture.accepted:
-            return f"not believed in {self.run.id}: {self.capture.reason}"
-        if not self.capture.calls or not self.capture.rate_hz:
+        if not self.capture.calls or not self.capture.rate_hz or not self.capture.region_s:
             return f"{self.capture.profiler} does not know how many calls its samples are from"
         if not self.capture.pace:
             return f"{self.run.id} does not say how fast the machine ran: profile it again"
@@ -98,8 +96,10 @@ class RunCapture:
             stacks=tuple(stacks_of(capture, self.run)),
             rate_hz=capture.rate_hz,
             calls=capture.calls or 0,
+            call_s=(capture.region_s or 0.0) / (capture.calls or 1),
             elements=(capture.size or 0) if per == PER_ELEMENT else 1,
             design_effect=capture.design_effect,
+            doubts=capture.doubts,
         )
 
 
@@ -137,7 +137,7 @@ def pair_runs(before: Run, after: Run) -> Pairs:
         for key in sorted(earlier.keys() ^ later.keys())
     )
     both = [(earlier[key], later[key]) for key in later if key in earlier]
-    return _believed(both, PER_CALL, f"{before.id} and {after.id}", alone)
+    return _comparable(both, PER_CALL, f"{before.id} and {after.id}", alone)
 
 
 def pair_sizes(run: Run, smaller: int, larger: int) -> Pairs:
@@ -153,7 +153,7 @@ def pair_sizes(run: Run, smaller: int, larger: int) -> Pairs:
         for (name, size, profiler), one in known.items()
         if size == str(smaller) and (name, str(larger), profiler) in known
     ]
-    return _believed(both, PER_ELEMENT, run.id)
+    return _comparable(both, PER_ELEMENT, run.id)
 
 
 def _captures(run: Run) -> dict[tuple[str, str, str], RunCapture]:
@@ -161,13 +161,13 @@ def _captures(run: Run) -> dict[tuple[str, str, str], RunCapture]:
     return {one.key: one for one in found}
 
 
-def _believed(
+def _comparable(
     pairs: Iterable[tuple[RunCapture, RunCapture]],
     per: str,
     where: str,
     others: tuple[Note, ...] = (),
 ) -> Pairs:
-    """The pairs of which both captures can be believed and know their calls."""
+    """The pairs of which both captures know their calls and the machine's pace."""
     kept, notes = [], []
     for before, after in pairs:
         fault = after.fault or before.fault

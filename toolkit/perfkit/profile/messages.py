@@ -34,7 +34,7 @@ _ERRORS: Mapping[str, type[PerfkitError] | None] = {
     "missing": ToolMissingError,  # a program or an event
     "unsupported": ToolError,  # this tool cannot look at this target
     "empty": CaptureError,
-    "distorted": CaptureError,  # there is a capture, and it is wrong
+    "unusable": CaptureError,  # there is a capture, and it is wrong
     "unreadable": UnreadableOutputError,
     "target": ToolError,  # the profiled program's own fault
     "usage": UsageError,

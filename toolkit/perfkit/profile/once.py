@@ -169,7 +169,7 @@ class OneLook:
 
     def published(self, taken: Taken, code: int) -> ProfileOutcome:
         """The outcome of a program that left stacks."""
-        capture = publish(taken, self.project.config.profiling, self.run)
+        capture = publish(taken, self.run)
         return ProfileOutcome(captures=(capture,), exit_code=self._own_code(code))
 
     def nothing(self, taken: Taken, error: PerfkitError, code: int) -> ProfileOutcome:
@@ -258,7 +258,11 @@ def _by_perf(wanted: OneLook) -> ProfileOutcome:
     taken = dataclasses.replace(
         taken,
         stacks=folded.stacks,
-        quality=perf.quality_of(folded, said),
+        quality=Quality(
+            samples=folded.samples,
+            unresolved=folded.unresolved,
+            lost=messages.lost_samples(said, folded.samples),
+        ),
         files={**taken.files, "text": script, "raw": data},
         notes=tuple(notes),
     )
@@ -299,10 +303,14 @@ def _by_py_spy(wanted: OneLook) -> ProfileOutcome:
     taken = dataclasses.replace(
         taken,
         stacks=stacks,
-        quality=of_stacks(stacks),
+        quality=dataclasses.replace(of_stacks(stacks), lost=py_spy.failed_samples(raw.said)),
         files={**taken.files, "raw": output},
-        faults=py_spy.faults(raw.said),
-        notes=(*taken.notes, *unknown, *messages.notes(py_spy.NAME, raw.said)),
+        notes=(
+            *taken.notes,
+            *unknown,
+            *py_spy.faults(raw.said),
+            *messages.notes(py_spy.NAME, raw.said),
+        ),
     )
     return wanted.published(taken, code)
 

@@ -2,7 +2,7 @@
 measured region, in windows with and without it, so that its cost is measured with the data.
 
 From CPython 3.13 on, a second recording has the Python functions in its stacks. It replaces the
-first one if the interpreter option that it needs is shown to be as cheap as perf must be.
+first one if the interpreter option that it needs costs little.
 """
 
 from __future__ import annotations
@@ -14,22 +14,20 @@ from typing import TYPE_CHECKING
 from perfkit.errors import CaptureError, PerfkitError
 from perfkit.profile import messages, perf_jit, slowdown
 from perfkit.profile.paired import PairArm, compare, once_per_build
-from perfkit.profile.perf_record import EVENTS
-from perfkit.profile.perf_session import KERNEL_UNSEEN, Session, Settled
+from perfkit.profile.perf_session import KERNEL_UNSEEN, Session, Settled, quality_of, sees_kernel
 from perfkit.profile.publish import Region, Taken, publish
-from perfkit.profile.quality import Quality
 from perfkit.records import Capture, Interval, Note
 from perfkit.subject.child import worker
-from perfkit.subject.worker import UNTIMED_CALLS
 from perfkit.units import format_share
 
 if TYPE_CHECKING:
     from perfkit.profile.request import CaptureRequest
-    from perfkit.stacks.perf_script import Folded
     from perfkit.subject.child import WorkerSpec
 
 NAME = "perf"
 OPTION_COST = "raw/perf-jit-cost.jsonl"
+PYTHON_MAY_COST = 0.02
+"""How much wider shares may become for stacks that hold Python's functions."""
 IN_STEP = 1.5
 """Design effect that is worth a note: with independent samples three captures of a hundred reach
 it, of the fewest windows that there are (36).
@@ -48,7 +46,7 @@ def capture(request: CaptureRequest) -> Capture:
         session = Session(request=request, arm=PairArm(running, request), stem=request.sight.stem)
         settled = session.settle()
         version = running.loaded.python
-    plain = judged(session, settled, settled.recorded.slowdown)
+    plain = published(session, settled)
     if not request.python_frames or not perf_jit.is_possible(version):
         return plain
     return _with_python(request, spec, settled, plain)
@@ -57,7 +55,7 @@ def capture(request: CaptureRequest) -> Capture:
 def _with_python(
     request: CaptureRequest, spec: WorkerSpec, settled: Settled, plain: Capture
 ) -> Capture:
-    """The capture with Python's functions in its stacks if it may be believed, else the plain one
+    """The capture with Python's functions in its stacks if they cost little, else the plain one
     with the other's files beside it.
     """
     try:
@@ -66,11 +64,15 @@ def _with_python(
         text = f"Python's functions are not in the stacks: {error.message}"
         note = Note(id="not_merged", text=text, where=error.where, remedy=error.remedy)
         return dataclasses.replace(plain, notes=(*plain.notes, note))
-    if merged.accepted:
+    dearer = (merged.doubts.slowdown or 0.0) - (plain.doubts.slowdown or 0.0)
+    if dearer <= PYTHON_MAY_COST:
         files = {f"plain_{kind}": path for kind, path in plain.files.items()}
         return dataclasses.replace(merged, files={**files, **merged.files})
     cost = [note for note in merged.notes if note.id == "perf_jit"]
-    text = f"the stacks with Python's functions are drawn, but not used: {merged.reason}"
+    text = (
+        "the stacks with Python's functions are drawn, but not used for the split: they make every "
+        f"share {format_share(dearer)} wider"
+    )
     files = {f"merged_{kind}": path for kind, path in merged.files.items()}
     return dataclasses.replace(
         plain,
@@ -87,7 +89,8 @@ def _merged(request: CaptureRequest, spec: WorkerSpec, settled: Settled) -> Capt
             stack.callback(perf_jit.remove, running.pid)
             stem = f"{request.sight.stem}.merged"
             session = Session(request=request, arm=PairArm(running, request), stem=stem)
-            recorded = session.windows(settled.recorded.settings, give_up=False)
+            data = request.run.path(f"raw/{stem}.perf.data")
+            recorded = session.windows(settled.recorded.settings, data)
         data = stack.enter_context(perf_jit.injected(recorded.data, running.pid, session.environ))
         read = session.read(dataclasses.replace(recorded, data=data))
         kept = recorded.data.with_suffix(".txt")
@@ -105,7 +108,8 @@ def _merged(request: CaptureRequest, spec: WorkerSpec, settled: Settled) -> Capt
         "the slowdown of these stacks includes both"
     )
     notes = (*settled.notes, Note(id="perf_jit", text=text))
-    return judged(session, Settled(recorded=recorded, read=read, notes=notes), cost)
+    shown = Settled(recorded=recorded, read=read, shift=settled.shift, notes=notes)
+    return published(session, shown, cost)
 
 
 def _option_cost(request: CaptureRequest, spec: WorkerSpec) -> Interval:
@@ -123,62 +127,38 @@ def _option_cost(request: CaptureRequest, spec: WorkerSpec) -> Interval:
     return once_per_build(request, OPTION_COST, compared)
 
 
-def unexplained(outside: int, samples: int, calls: int, windows: int) -> int:
-    """Samples outside the windows, less those of the calls before each window, which wake caches
-    and pool: they are calls like all others, and of long calls a window has few.
+def published(session: Session, settled: Settled, cost: Interval | None = None) -> Capture:
+    """The settled recording as a capture, with its files, after its worker has ended.
+
+    Args:
+        cost: the slowdown, if it is more than perf's own.
     """
-    return max(0, outside - round(samples * UNTIMED_CALLS * windows / calls))
-
-
-def quality_of(folded: Folded, said: str) -> Quality:
-    """What perf's samples and its words tell of a capture."""
-    return Quality(
-        samples=folded.samples,
-        unresolved=folded.unresolved,
-        unrooted=folded.unrooted,
-        lost=messages.lost_samples(said, folded.samples),
-    )
-
-
-def judged(session: Session, settled: Settled, cost: Interval | None) -> Capture:
-    """The settled recording as a capture, with its files, after its worker has ended."""
     request, recorded, read = session.request, settled.recorded, settled.read
-    folded = read.folded
-    sees_kernel = (folded.event or recorded.settings.event) == EVENTS[0]
     notes = [*settled.notes, *messages.notes(NAME, read.said)]
-    if not sees_kernel:
+    if not sees_kernel(recorded, read):
         notes.append(KERNEL_UNSEEN)
     if not read.inlined:
         text = "inlined functions are not told apart: the module has no debug information"
         remedy = "build it with `-C debuginfo=line-tables-only`, and do not strip it"
         notes.append(Note(id="no_inlined", text=text, remedy=remedy))
-    notes += in_step(folded.samples, read.design_effect)
-    windows = len(recorded.loops)
-    quality = dataclasses.replace(
-        quality_of(folded, read.said),
-        outside=unexplained(folded.outside, folded.samples, recorded.calls, windows),
-        slowdown=cost,
-        sampled_s=folded.samples / recorded.settings.rate_hz,
-        # If the kernel's part is not visible, the two clocks differ for that reason.
-        cpu_s=recorded.cpu_s if sees_kernel else None,
-    )
+    notes += in_step(read.folded.samples, read.design_effect)
     taken = Taken(
         profiler=NAME,
         sight=dataclasses.replace(request.sight, stem=session.stem),
         rate_hz=float(recorded.settings.rate_hz),
-        stacks=folded.stacks,
-        quality=quality,
+        stacks=read.folded.stacks,
+        quality=quality_of(recorded, read, cost, settled.shift),
         files={"text": read.script, "raw": recorded.data},
         region=Region(
             calls=recorded.calls,
             seconds=recorded.region_s,
-            windows=windows,
+            windows=len(recorded.loops),
             design_effect=read.design_effect,
             pace=recorded.pace,
         ),
         notes=tuple(notes),
     )
-    return publish(taken, request.settings, request.run)
+    return publish(taken, request.run)
 
 
 def in_step(samples: int, design_effect: float) -> tuple[Note, ...]:

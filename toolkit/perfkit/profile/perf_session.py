@@ -1,22 +1,24 @@
 """perf on one running worker: its loop in windows with and without sampling, under one setting
-after the other, and each recording as stacks. Whether a capture is believed is decided elsewhere.
+after the other, and each recording as stacks.
 """
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from perfkit.environment import base_environment
 from perfkit.errors import CaptureError, PermissionRefusedError, ToolError
-from perfkit.profile import agreement, analyse, pace, perf_record, quality, slowdown
+from perfkit.measure.statistics import rank_interval
+from perfkit.profile import agreement, analyse, messages, pace, perf_record, slowdown
 from perfkit.profile.perf_record import EVENTS, FRAME_POINTERS, STACK_COPIES, RecordSettings
+from perfkit.profile.quality import Quality
 from perfkit.profile.slowdown import Step
 from perfkit.records import Note
-from perfkit.stacks import inline, intervals, perf_script
-from perfkit.stacks.split import CALLING_THREAD
+from perfkit.stacks import bounds, inline, intervals, perf_script
+from perfkit.stacks.split import CALLING_THREAD, split
 from perfkit.store import read_journal
+from perfkit.subject.worker import UNTIMED_CALLS
 from perfkit.units import format_share
 
 if TYPE_CHECKING:
@@ -28,12 +30,16 @@ if TYPE_CHECKING:
     from perfkit.records import Interval
     from perfkit.stacks.folded import Stack
     from perfkit.stacks.layers import Layers
+    from perfkit.stacks.split import Split
     from perfkit.subject.child import LoopResult, Worker
 
 GLANCE_S = 0.3
 """Seconds of a recording that only shows how stacks come out."""
 GLANCE_SAMPLES = 50
 """With fewer, two per cent of the stacks are not even one."""
+UNDECIDED_LIMIT = 0.02
+"""Share of the call in samples without a layer from which deeper stack copies are worth their
+cost: a stack that is cut short is whole enough if its leaf decides the layer."""
 SECOND_RATE = 0.25
 """Part of the duration that is sampled once more, at twice the rate."""
 KERNEL_UNSEEN = Note(
@@ -52,7 +58,7 @@ class Recorded:
         said: what perf printed.
         loops: the loops that ran while perf was on.
         blocks: ln(profiled / bare); none for a glance.
-        too_expensive: a lower rate may be shown to be cheap.
+        step: why it ended: a lower rate tells more, or it is done.
         pace: what perfkit's fixed work took between the windows, see `pace.py`.
     """
 
@@ -61,13 +67,18 @@ class Recorded:
     said: str
     loops: tuple[LoopResult, ...]
     blocks: tuple[float, ...] = ()
-    too_expensive: bool = False
+    step: Step = Step.DONE
     pace: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
     def slowdown(self) -> Interval | None:
         """What perf cost in these windows, without the pilot."""
         return slowdown.slowdown(slowdown.stated(self.blocks))
+
+    @property
+    def cost(self) -> Interval:
+        """The same, of all blocks that there are: to choose a rate by, not to be stated."""
+        return slowdown.of_logs(rank_interval(self.blocks))
 
     @property
     def windows(self) -> tuple[perf_script.Window, ...]:
@@ -112,10 +123,11 @@ class Read:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """The recording that is used, and what led to it."""
+    """The recording that is used, and what led to it; `shift` is that of `records.Doubts`."""
 
     recorded: Recorded
     read: Read
+    shift: float
     notes: tuple[Note, ...]
 
 
@@ -142,50 +154,87 @@ class Session:
         return base_environment(self.request.job.project.environ, extra={})
 
     def settle(self) -> Settled:
-        """Lower the rate until perf is cheap, deepen the stack copies until stacks are whole."""
+        """Record at the rate, and with the stacks, that tell most of the call's layers. The search
+        ends with the first recording that tells them all.
+        """
         notes: list[Note] = []
-        request = self.request
-        rates = slowdown.sufficient_rates(request.rate_hz, request.duration_s, request.settings)
+        rates = list(slowdown.rates(self.request.rate_hz))
         known = self._known()
         if known is not None:
             rates = [rate for rate in rates if rate <= known[0]] or rates
         copies = self._copies(known, rates[0])
         while True:
-            last = len(rates) == 1
-            recorded = self.record(rates[0], copies[0], give_up=not last)
-            if recorded.too_expensive and not last:
-                rates = cheaper(recorded, rates, request.settings.slowdown_limit)
-                notes.append(_too_expensive(recorded, rates[0]))
+            recorded = self.record(rates, copies[0])
+            if recorded.step is Step.LOWER:
+                rates = self._lower(recorded, rates, notes)
                 continue
             read = self.read(recorded)
-            if read.folded.cut_share > quality.UNROOTED_LIMIT and len(copies) > 1:
-                share = format_share(read.folded.cut_share)
-                text = f"{share} of the stacks were cut short with {copies[0]}; used {copies[1]}"
-                notes.append(Note(id="deeper_stacks", text=text))
-                copies.pop(0)
-                continue
-            self._remember(recorded)
-            notes.append(_stacks_by(copies[0]))
-            notes.append(self._at_twice_the_rate(recorded, read))
-            return Settled(recorded=recorded, read=read, notes=tuple(notes))
+            undecided = self.split(recorded, read).undecided
+            if undecided <= UNDECIDED_LIMIT or len(copies) == 1 or not read.folded.unrooted:
+                break
+            text = (
+                f"{format_share(undecided)} of the samples had no layer, because their stacks were "
+                f"cut short with {copies[0]}; used {copies[1]}"
+            )
+            notes.append(Note(id="deeper_stacks", text=text))
+            copies.pop(0)
+        recorded, read = self._narrower(recorded, read, rates, notes)
+        self._remember(recorded)
+        notes.append(_stacks_by(copies[0]))
+        note, shift = self._at_twice_the_rate(recorded, read)
+        return Settled(recorded=recorded, read=read, shift=shift, notes=(*notes, note))
 
-    def record(self, rate: int, call_graph: str, *, give_up: bool) -> Recorded:
-        """Attach and run the windows; the second event is tried if the first is refused."""
-        settings = RecordSettings(rate_hz=rate, call_graph=call_graph)
+    def _lower(self, recorded: Recorded, rates: Sequence[int], notes: list[Note]) -> list[int]:
+        """The rates from the best one on, by what the recording at the first of them cost."""
+        cost = recorded.cost
+        best = slowdown.best_rate(rates, rates[0], cost, self.request.duration_s)
+        text = (
+            f"perf at {rates[0]} samples/s made the call about {format_share(cost.estimate)} "
+            f"slower, so it went on with {best} samples/s"
+        )
+        notes.append(Note(id="lower_rate", text=text))
+        return [rate for rate in rates if rate <= best]
+
+    def _narrower(
+        self, recorded: Recorded, read: Read, rates: Sequence[int], notes: list[Note]
+    ) -> tuple[Recorded, Read]:
+        """The same at a lower rate, if that is better and this one does not tell every layer."""
+        split = self.split(recorded, read)
+        best = slowdown.best_rate(rates, rates[0], recorded.cost, self.request.duration_s)
+        if bounds.is_told(split.layers) or best == rates[0]:
+            return recorded, read
+        lower = self.record(
+            self._lower(recorded, rates, notes)[:1], recorded.settings.call_graph, "perf-lower"
+        )
+        other = self.read(lower)
+        found = ((recorded, read), (lower, other))
+        kept, left = sorted(found, key=lambda one: bounds.widest(self.split(*one).layers))
+        left[0].data.unlink(missing_ok=True)
+        left[1].script.unlink(missing_ok=True)
+        return kept
+
+    def record(self, rates: Sequence[int], call_graph: str, name: str = "perf") -> Recorded:
+        """Attach and run the windows; the second event is tried if the first is refused.
+
+        Args:
+            rates: the first of them is used; the others are what a dear one could be lowered to.
+            name: of the raw file.
+        """
+        settings = RecordSettings(rate_hz=rates[0], call_graph=call_graph)
+        data = self.request.run.path(f"raw/{self.stem}.{name}.data")
         try:
-            return self.windows(settings, give_up=give_up)
+            return self.windows(settings, data, rates)
         except PermissionRefusedError:
-            return self.windows(replace(settings, event=EVENTS[1]), give_up=give_up)
+            return self.windows(replace(settings, event=EVENTS[1]), data, rates)
 
-    def windows(self, settings: RecordSettings, *, give_up: bool) -> Recorded:
+    def windows(self, settings: RecordSettings, data: Path, rates: Sequence[int] = ()) -> Recorded:
         """Blocks of windows with and without sampling, until `slowdown.next_step` says so."""
         request = self.request
-        limit = request.settings.slowdown_limit
-        data = request.run.path(f"raw/{self.stem}.perf.data")
         blocks: list[float] = []
         loops: list[LoopResult] = []
         step = Step.CONTINUE
         looked = len(self.arm.looks)
+        rates = rates or (settings.rate_hz,)
         with perf_record.attached(self.running.pid, settings, data, self.environ) as recorder:
             for order in slowdown.orders(request.seed):
                 block = []
@@ -197,24 +246,32 @@ class Session:
                 region_s = sum(loop.seconds for loop in loops)
                 stage = f"perf at {settings.rate_hz} Hz"
                 request.job.progress(stage, min(region_s / request.duration_s, 1.0))
-                step = slowdown.next_step(
-                    blocks, region_s, duration_s=request.duration_s, limit=limit, lowest=not give_up
-                )
+                step = slowdown.next_step(blocks, region_s, rates, duration_s=request.duration_s)
                 if step is not Step.CONTINUE:
                     break
             said = recorder.finish()
-        # Not shown to be cheap, and probably not cheap: a lower rate, measured afresh, may be.
-        cost = slowdown.slowdown(slowdown.stated(blocks))
-        dear = cost is not None and slowdown.to_be_lowered(cost, limit)
         return Recorded(
             settings=settings,
             data=data,
             said=said,
             loops=tuple(loops),
             blocks=tuple(blocks),
-            too_expensive=step is Step.LOWER or (give_up and dear),
+            step=step,
             pace=pace.over(self.arm.looks[looked:]),
         )
+
+    def split(self, recorded: Recorded, read: Read) -> Split:
+        """Where the time of a call goes, with all that is doubtful but what another rate shows."""
+        counted = split(
+            read.folded.stacks,
+            layers=self._layers(),
+            rate_hz=recorded.settings.rate_hz,
+            region_s=recorded.region_s,
+            calls=recorded.calls,
+            windows=len(recorded.loops),
+            design_effect=read.design_effect,
+        )
+        return bounds.of_split(counted, quality_of(recorded, read).doubts)
 
     def glance(self, settings: RecordSettings, seconds: float) -> Read:
         """A short recording without bare windows, read and removed."""
@@ -292,20 +349,19 @@ class Session:
             apart=agreement.apart(self._by_layer(found.stacks), self._by_layer(other.stacks)),
         )
 
-    def _at_twice_the_rate(self, recorded: Recorded, read: Read) -> Note:
-        """Whether the shares are the same at another rate: if not, the profiler changes them."""
+    def _at_twice_the_rate(self, recorded: Recorded, read: Read) -> tuple[Note, float]:
+        """Whether the shares are the same at another rate, and how far they moved if not."""
         rate = recorded.settings.rate_hz
         settings = replace(recorded.settings, rate_hz=slowdown.nearest_prime(2 * rate))
         try:
             other = self.glance(settings, SECOND_RATE * self.request.duration_s)
         except (ToolError, CaptureError) as error:
             text = f"the shares were not compared at {settings.rate_hz} samples/s: {error.message}"
-            return Note(id="rates_unchecked", text=text, remedy=error.remedy)
-        return agreement.note(
-            (rate, self._by_layer(read.folded.stacks)),
-            (settings.rate_hz, self._by_layer(other.folded.stacks)),
-            read.design_effect,
-        )
+            return Note(id="rates_unchecked", text=text, remedy=error.remedy), 0.0
+        found = (self._by_layer(read.folded.stacks), self._by_layer(other.folded.stacks))
+        differ = agreement.apart(*found, read.design_effect)
+        note = agreement.rates_note((rate, settings.rate_hz), differ)
+        return note, agreement.shift(*found, differ) if differ else 0.0
 
     def _design_effect(self, clusters: Sequence[Sequence[tuple[Stack, int]]]) -> float:
         own = ([row for row in cluster if row[0][0] == CALLING_THREAD] for cluster in clusters)
@@ -345,22 +401,40 @@ class Session:
         )
 
 
-def cheaper(recorded: Recorded, rates: Sequence[int], limit: float) -> list[int]:
-    """The lower rates that may be below half the limit, or the lowest: cost is in proportion to
-    rate.
+def quality_of(
+    recorded: Recorded, read: Read, cost: Interval | None = None, shift: float = 0.0
+) -> Quality:
+    """What a recording is made of.
+
+    Args:
+        cost: the slowdown, if it is more than perf's own.
+        shift: what another rate showed, see `records.Doubts`.
     """
-    middle, rate = statistics.median(recorded.blocks), recorded.settings.rate_hz
-    lower = list(rates[1:])
-    return [other for other in lower if middle * other / rate <= 0.5 * limit] or lower[-1:]
-
-
-def _too_expensive(recorded: Recorded, next_rate: int) -> Note:
-    share, rate = format_share(statistics.median(recorded.blocks)), recorded.settings.rate_hz
-    text = (
-        f"perf at {rate} samples/s made the call about {share} slower, so it went on with "
-        f"{next_rate} samples/s"
+    folded, windows = read.folded, len(recorded.loops)
+    return Quality(
+        samples=folded.samples,
+        unresolved=folded.unresolved,
+        lost=messages.lost_samples(read.said, folded.samples),
+        outside=unexplained(folded.outside, folded.samples, recorded.calls, windows),
+        slowdown=cost or recorded.slowdown,
+        region_s=recorded.region_s,
+        sampled_s=folded.samples / recorded.settings.rate_hz,
+        # If the kernel's part is not visible, the two clocks differ for that reason.
+        cpu_s=recorded.cpu_s if sees_kernel(recorded, read) else None,
+        shift=shift,
     )
-    return Note(id="lower_rate", text=text)
+
+
+def sees_kernel(recorded: Recorded, read: Read) -> bool:
+    """Whether the event that perf really counted shows the kernel's part."""
+    return (read.folded.event or recorded.settings.event) == EVENTS[0]
+
+
+def unexplained(outside: int, samples: int, calls: int, windows: int) -> int:
+    """Samples outside the windows, less those of the calls before each window, which wake caches
+    and pool: they are calls like all others, and of long calls a window has few.
+    """
+    return max(0, outside - round(samples * UNTIMED_CALLS * windows / calls))
 
 
 def _stacks_by(call_graph: str) -> Note:

@@ -39,7 +39,7 @@ profilers: Mapping[str, Profiler] = {
 """Every profiler by name; the one that shows most comes first."""
 
 FALLBACK = (perf.NAME, py_spy.NAME)
-"""Without a choice: the first of these that leaves an accepted capture."""
+"""Without a choice: the first of these that is installed and permitted."""
 
 
 def profile(
@@ -50,20 +50,17 @@ def profile(
     rate: float | None = None,
     duration: float | None = None,
     python_frames: bool = False,
-    split_only: bool = False,
 ) -> tuple[Capture, ...]:
     """Profile the workload of a job of the profiling build at one size.
 
     Args:
-        names: profilers to use, all of them; the fallback order until one is accepted when None.
+        names: profilers to use, all of them; when None, the first possible one of `FALLBACK`.
         rate: samples per second; the config's by default.
         duration: seconds under the profiler; the config's by default.
         python_frames: see `CaptureRequest`.
-        split_only: only a split by layer is wanted, which the first of the fallback order alone
-            gives: if its capture is not believed, the next one would not help.
 
     Returns:
-        One capture for each profiler that left one, accepted or not.
+        One capture for each profiler that left one.
 
     Raises:
         UsageError: there is no such profiler.
@@ -72,7 +69,7 @@ def profile(
     request = request_for(job, size, rate=rate, duration=duration, python_frames=python_frames)
     if names is not None:
         return tuple(choose(wanted)(request) for wanted in names)
-    return _fall_back(request, split_only=split_only)
+    return (_fall_back(request),)
 
 
 def request_for(
@@ -106,24 +103,19 @@ def choose(name: str) -> Profiler:
     return profilers[name]
 
 
-def _fall_back(request: CaptureRequest, *, split_only: bool) -> tuple[Capture, ...]:
-    captures: list[Capture] = []
+def _fall_back(request: CaptureRequest) -> Capture:
     tried: list[Note] = []
-    refused: PerfkitError | None = None
+    refused: list[PerfkitError] = []
     for name in FALLBACK:
         try:
             capture = profilers[name](request)
         except (ToolMissingError, PermissionRefusedError, ToolError, CaptureError) as error:
-            refused = refused or error
+            refused.append(error)
             text = f"{name}: {error.message}"
             tried.append(Note(id="tried", text=text, where=error.where, remedy=error.remedy))
             continue
-        captures.append(dataclasses.replace(capture, notes=(*tried, *capture.notes)))
-        if capture.accepted or split_only:
-            break
-        tried.append(Note(id="tried", text=f"{name}: {capture.reason}"))
-    if not captures and refused is not None:
-        others = [f"{note.text} {note.remedy}".strip() for note in tried[1:]]
-        refused.details = "\n".join([refused.details, *others]).strip()
-        raise refused
-    return tuple(captures)
+        return dataclasses.replace(capture, notes=(*tried, *capture.notes))
+    first = refused[0]
+    others = [f"{note.text} {note.remedy}".strip() for note in tried[1:]]
+    first.details = "\n".join([first.details, *others]).strip()
+    raise first

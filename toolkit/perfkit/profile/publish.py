@@ -1,5 +1,5 @@
-"""The end that all profilers share: what one took is judged, drawn, and becomes a capture with its
-files inside the run. Each profiler writes its own raw output.
+"""The end that all profilers share: what one took is drawn, and becomes a capture with its doubts
+and its files inside the run. Each profiler writes its own raw output.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from perfkit import _engine
 from perfkit.profile import quality
-from perfkit.records import Capture, Note
-from perfkit.stacks import engine_errors
+from perfkit.records import Capture, Doubts, Note
+from perfkit.stacks import bounds, engine_errors
 from perfkit.stacks.folded import write_stacks
 from perfkit.units import format_bytes, format_share
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from perfkit.config import Profiling
     from perfkit.profile.request import Sight
     from perfkit.records import Interval
     from perfkit.store import Run
 
 RAW_LIMIT_BYTES = 64 * 1024 * 1024
 """A raw file above this is not kept: stack copies grow with rate, duration and threads."""
-NOT_BELIEVED = "NOT BELIEVED: "
+COST_UNKNOWN = "cost unknown"
+"""Of something that ran once: there is nothing to compare it with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What one profiler brought, before it is judged.
+    """What one profiler brought.
 
     Attributes:
         rate_hz: samples per second; zero if every event is counted.
@@ -51,7 +51,6 @@ class Taken:
         quality: what it is made of, and what it cost.
         files: raw output by kind. `text` is compressed; `raw` is removed if it is too large.
         has_cost: whether there was a run without the profiler to compare with.
-        faults: why the profiler itself says that it cannot be believed.
         notes: everything else that must be said.
         count_name: what the stacks count.
     """
@@ -64,7 +63,6 @@ class Taken:
     files: Mapping[str, Path]
     has_cost: bool = True
     region: Region = field(default_factory=Region)
-    faults: tuple[Note, ...] = ()
     notes: tuple[Note, ...] = ()
     count_name: str = "samples"
 
@@ -73,14 +71,15 @@ class Taken:
         """What its files are called, without a suffix."""
         return f"{self.sight.stem}.{self.profiler}"
 
+    @property
+    def doubts(self) -> Doubts:
+        """What may be wrong with its shares; counts are exact, whatever else the machine does."""
+        return self.quality.doubts if self.rate_hz else Doubts()
 
-def publish(taken: Taken, limits: Profiling, run: Run) -> Capture:
-    """Judge, write the folded stacks, draw the flame graph, limit what is kept."""
-    faults: tuple[Note, ...] = ()  # counts are exact, whatever else the machine does
-    if taken.rate_hz:
-        judged = quality.judge(taken.quality, limits, needs_slowdown=taken.has_cost)
-        faults = (*judged, *taken.faults)
-    notes = list(dict.fromkeys((*taken.notes, *faults)))
+
+def publish(taken: Taken, run: Run) -> Capture:
+    """Write the folded stacks, draw the flame graph, limit what is kept."""
+    notes = list(dict.fromkeys((*taken.notes, *quality.notes(taken.quality))))
     files = dict(taken.files)
     if "text" in files:
         files["text"] = compress(files["text"])
@@ -89,27 +88,16 @@ def publish(taken: Taken, limits: Profiling, run: Run) -> Capture:
             del files["raw"]
             notes.append(dropped)
     files["folded"] = write_stacks(taken.stacks, run.path(f"stacks/{taken.name}.folded"))
-    files["flame"] = _draw_flame(run, taken, files["folded"], faults)
-    reason = "; ".join(note.text for note in faults)
-    if not reason and not taken.has_cost:
-        reason = quality.COST_UNKNOWN
-    return _capture(taken, run, files, notes, accepted=not faults, reason=reason)
+    files["flame"] = _draw_flame(run, taken, files["folded"])
+    return _capture(taken, run, files, notes)
 
 
 def without_stacks(taken: Taken, run: Run, fault: Note) -> Capture:
     """The capture of a profiler that left nothing but its raw files."""
-    return _capture(taken, run, taken.files, [fault], accepted=False, reason=fault.text)
+    return _capture(taken, run, taken.files, [fault])
 
 
-def _capture(
-    taken: Taken,
-    run: Run,
-    files: Mapping[str, Path],
-    notes: Sequence[Note],
-    *,
-    accepted: bool,
-    reason: str,
-) -> Capture:
+def _capture(taken: Taken, run: Run, files: Mapping[str, Path], notes: Sequence[Note]) -> Capture:
     return Capture(
         profiler=taken.profiler,
         workload=taken.sight.workload,
@@ -124,24 +112,26 @@ def _capture(
         pace=taken.region.pace,
         unresolved_share=taken.quality.unresolved_share,
         slowdown=taken.quality.slowdown,
-        accepted=accepted,
-        reason=reason,
+        doubts=taken.doubts,
         files={kind: run.relative(path) for kind, path in files.items()},
         notes=tuple(notes),
     )
 
 
 @engine_errors.named()
-def _draw_flame(run: Run, taken: Taken, folded: Path, faults: Sequence[Note]) -> Path:
-    """Draw `flame/<stem>.<profiler>.svg`; the title of one that failed the gate says so."""
+def _draw_flame(run: Run, taken: Taken, folded: Path) -> Path:
+    """Draw `flame/<stem>.<profiler>.svg`; its subtitle names the largest doubt."""
     path = run.path(f"flame/{taken.name}.svg")
     subtitle = describe(taken)
-    if faults:  # the first one: a picture has one line for it, the report has them all
-        subtitle += f" — {faults[0].text}"
-    elif not taken.has_cost and taken.rate_hz:
-        subtitle += f" — {quality.COST_UNKNOWN}"
-    title = f"{NOT_BELIEVED if faults else ''}{taken.sight.title}"
-    _engine.flamegraph(folded, path, title=title, subtitle=subtitle, count_name=taken.count_name)
+    doubts = bounds.named(taken.doubts)
+    if not taken.has_cost and taken.rate_hz:
+        subtitle += f" — {COST_UNKNOWN}"
+    elif doubts:
+        what, amount = doubts[0]
+        subtitle += f" — shares may be off by up to {format_share(amount)}: {what}"
+    _engine.flamegraph(
+        folded, path, title=taken.sight.title, subtitle=subtitle, count_name=taken.count_name
+    )
     return path
 
 

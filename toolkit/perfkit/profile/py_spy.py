@@ -57,7 +57,7 @@ def capture(request: CaptureRequest) -> Capture:
     """
     tried: list[Note] = []
     asked = min(request.rate_hz, HIGHEST_RATE_HZ)
-    rates = slowdown.sufficient_rates(asked, request.duration_s, request.settings)
+    rates = slowdown.rates(asked)
     found: Capture | None = None
     try:
         found = _once(request, rates[0], native=True)
@@ -69,11 +69,15 @@ def capture(request: CaptureRequest) -> Capture:
         found = None
     for rate in rates[:-1]:
         found = found or _once(request, rate, native=False)
-        cost = found.slowdown
         behind = any(note.id == "py-spy.behind" for note in found.notes)
-        if not (behind or (cost is not None and cost.low > request.settings.slowdown_limit)):
+        cost = found.slowdown
+        best = slowdown.best_rate(rates, rate, cost, request.duration_s) if cost else rate
+        if not behind and best == rate:
             break
-        tried.append(Note(id="lower_rate", text=f"py-spy at {rate} samples/s: {found.reason}"))
+        why = (
+            "it fell behind" if behind else f"it cost {format_share(cost.estimate if cost else 0)}"
+        )
+        tried.append(Note(id="lower_rate", text=f"py-spy at {rate} samples/s: {why}"))
         found = None
     found = found or _once(request, rates[-1], native=False)
     return dataclasses.replace(found, notes=(*tried, *found.notes))
@@ -113,8 +117,14 @@ def parse_summary(text: str) -> tuple[int, int] | None:
     return sum(int(match["samples"]) for match in found), sum(int(m["errors"]) for m in found)
 
 
+def failed_samples(said: str) -> int:
+    """Samples that py-spy could not take, by its own words."""
+    summary = parse_summary(said)
+    return summary[1] if summary is not None else 0
+
+
 def faults(said: str) -> tuple[Note, ...]:
-    """Why py-spy's own words say that its file cannot be believed."""
+    """What py-spy's own words say against its file."""
     found = []
     summary = parse_summary(said)
     if summary is None:
@@ -202,10 +212,11 @@ def _once(request: CaptureRequest, rate: int, *, native: bool) -> Capture:
         sight=request.sight,
         rate_hz=float(rate),
         stacks=stacks,
-        quality=of_stacks(stacks, slowdown=paired.slowdown),
+        quality=dataclasses.replace(
+            of_stacks(stacks, slowdown=paired.slowdown), lost=failed_samples(raw.said)
+        ),
         files=raw.by_kind,
         region=paired.region,
-        faults=faults(raw.said),
-        notes=(*notes, outside_note(outside)),
+        notes=(*notes, *faults(raw.said), outside_note(outside)),
     )
-    return publish(taken, request.settings, request.run)
+    return publish(taken, request.run)

@@ -75,7 +75,7 @@ class CaptureRequest:
 
 Profiler = Callable[[CaptureRequest], Capture]
 """Profiles a workload; raw output is on disk before it is read. It raises a `PerfkitError` if there
-is no capture. A capture that cannot be believed is returned, not accepted, with its reason."""
+is no capture. What is doubtful about a capture is in its `doubts`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,7 +95,7 @@ def capture(request: CaptureRequest) -> Capture:
         region=paired.region,
         notes=(*notes, outside_note(outside)),
     )
-    return publish(taken, request.settings, request.run)
+    return publish(taken, request.run)
 
 
 def _require(request: CaptureRequest, environ: Mapping[str, str]) -> None:

@@ -12,13 +12,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from perfkit.measure.ratios import mapped
-from perfkit.measure.statistics import LEAST_VALUES, rank_interval
+from perfkit.measure.statistics import rank_interval
 from perfkit.records import Interval
+from perfkit.stacks.intervals import Z
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from perfkit.config import Profiling
     from perfkit.subject.child import LoopResult
 
 MIN_BLOCKS = 12
@@ -26,8 +26,8 @@ MIN_BLOCKS = 12
 PILOT_BLOCKS = 6
 """Blocks that only choose the rate. They do not count towards the stated slowdown: an interval from
 data that decided whether to continue covers less than it says (at a true 2 %: 0.89, not 0.95)."""
-PRECISION = 0.25
-"""Half width, as part of the limit, at which an interval is narrow enough."""
+NARROW = 0.005
+"""Half width at which the interval of a slowdown is narrow enough."""
 EXTENSION = 2.0
 """How many times the duration may be spent until the interval is narrow enough."""
 LADDER = (1.0, 0.5, 0.25, 0.125)
@@ -63,29 +63,26 @@ class Step(StrEnum):
 
 
 def next_step(
-    blocks: Sequence[float],
-    region_s: float,
-    *,
-    duration_s: float,
-    limit: float,
-    lowest: bool,
+    blocks: Sequence[float], region_s: float, rates: Sequence[int], *, duration_s: float
 ) -> Step:
-    """The pilot alone decides the rate, and the interval's width alone decides when to end.
-
-    Before the end nothing asks whether the interval is below the limit: stopping as soon as it is
-    would choose the intervals that happen to be.
+    """The pilot alone decides the rate, and the interval's width alone decides when to end: looking
+    at the slowdown itself would choose the intervals that happen to be small.
 
     Args:
         blocks: ln(profiled / bare), the pilot's first.
         region_s: seconds under the profiler so far.
-        lowest: whether there is no lower rate left.
+        rates: the rate in use, and the lower ones that are left.
     """
-    if len(blocks) == PILOT_BLOCKS and not lowest and is_too_expensive(blocks, limit):
-        return Step.LOWER
+    if len(blocks) == PILOT_BLOCKS and region_s < duration_s:
+        pilot = rank_interval(blocks)
+        # Six of six blocks are slower by chance once in 64 times. A cost that may be noise is no
+        # reason for fewer samples.
+        if pilot.low > 0 and best_rate(rates, rates[0], of_logs(pilot), duration_s) < rates[0]:
+            return Step.LOWER
     found = slowdown(stated(blocks)) if region_s >= duration_s else None
     if found is None:
         return Step.CONTINUE
-    narrow = found.high - found.low <= 2 * PRECISION * limit
+    narrow = found.high - found.low <= 2 * NARROW
     return Step.DONE if narrow or region_s >= EXTENSION * duration_s else Step.CONTINUE
 
 
@@ -94,22 +91,21 @@ def stated(blocks: Sequence[float]) -> Sequence[float]:
     return blocks[PILOT_BLOCKS:]
 
 
-def is_too_expensive(pilot: Sequence[float], limit: float) -> bool:
-    """Whether continuing at this rate is useless: the median slowdown is near the limit, and it is
-    not noise (six of six blocks are slower by chance once in 64 times). If it may be noise, a lower
-    rate would bring fewer samples and no proof.
-    """
-    if len(pilot) < LEAST_VALUES:
-        return False
-    found = rank_interval(pilot)
-    return found.estimate > 0.75 * limit and found.low > 0
+def best_rate(rates: Sequence[int], rate: int, cost: Interval, duration_s: float) -> int:
+    """The rate at which a share of one half would have the narrowest bounds: fewer samples make
+    counting worse, and the cost of sampling is in proportion to its rate.
 
-
-def to_be_lowered(cost: Interval, limit: float) -> bool:
-    """Whether a finished rate is not shown to be cheap, and probably is not: the next lower one is
-    then measured from the start.
+    Args:
+        rates: to choose from.
+        rate: at which `cost` was seen.
+        duration_s: seconds under the profiler.
     """
-    return cost.high >= limit and cost.estimate > 0.5 * limit
+
+    def width(other: int) -> float:
+        counting = Z / math.sqrt(other * duration_s)
+        return counting + max(cost.estimate, 0.0) * other / rate
+
+    return min(rates, key=width)
 
 
 def together(first: Interval, second: Interval) -> Interval:
@@ -136,15 +132,6 @@ def orders(seed: int) -> Iterator[tuple[bool, ...]]:
 def rates(asked_hz: float) -> tuple[int, ...]:
     """The rates to try, highest first: primes, which keep out of step with periodic work."""
     return tuple(dict.fromkeys(nearest_prime(max(asked_hz * part, 2.0)) for part in LADDER))
-
-
-def sufficient_rates(asked_hz: float, duration_s: float, settings: Profiling) -> list[int]:
-    """The rates that bring enough samples of a busy thread within the extended duration; the
-    highest if none does.
-    """
-    found = rates(asked_hz)
-    longest_s = EXTENSION * duration_s
-    return [rate for rate in found if rate * longest_s >= settings.min_samples] or [found[0]]
 
 
 def nearest_prime(value: float) -> int:

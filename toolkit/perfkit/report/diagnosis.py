@@ -24,7 +24,7 @@ from perfkit.report.page import (
     by_workload,
     points,
 )
-from perfkit.report.profiling import capture_table
+from perfkit.report.profiling import capture_blocks
 from perfkit.report.sizes import apart_table, by_size, model_blocks
 from perfkit.report.words import (
     UNKNOWN,
@@ -35,6 +35,7 @@ from perfkit.report.words import (
     time_interval,
     value_text,
 )
+from perfkit.stacks import bounds
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def diagnose_page(diagnosis: Diagnosis) -> Page:
     if diagnosis.model is not None:
         blocks += model_blocks(diagnosis.model)
     if diagnosis.profilers:
-        blocks += [Heading(text="Profilers"), capture_table(diagnosis.profilers)]
+        blocks += [Heading(text="Profilers"), *capture_blocks(diagnosis.profilers)]
     if diagnosis.measured is not None:
         for name, results in by_workload(diagnosis.measured.results).items():
             found = measure_table(results, diagnosis.measured)
@@ -99,8 +100,9 @@ def split_table(splits: Sequence[SizeSplit], *, kernel_hidden: bool = False) -> 
     if any(split.workers_s is not None for split in splits):
         rows["other threads on a CPU"] = lambda one: seconds(one.workers_s)
     caption = (
-        "Shares of the wall clock of one call on the calling thread, with 95 % intervals; nothing "
-        "is rescaled. The layers of a size are counted in one profile."
+        "Shares of the wall clock of one call on the calling thread; nothing is rescaled. The "
+        "layers of a size are counted in one profile. Their intervals hold the counting error "
+        "(95 %) and all that is doubtful about that profile."
     )
     if kernel_hidden:
         caption += " The kernel's own time, page faults included, could not be seen: see `waiting`."
@@ -118,19 +120,26 @@ def _layer_cell(layer: Layer, split: SizeSplit) -> str:
 _VERDICTS: Mapping[DiagnoseVerdict, tuple[Tone, str]] = {
     DiagnoseVerdict.OK: (
         Tone.GOOD,
-        "At every size two independent ways of measuring it agree on the FFI cost. The layers are "
-        "counted in one accepted profile per size, and the timing passed its own checks.",
+        "At every size two independent ways of measuring it agree on the FFI cost. Every layer of "
+        "10 % and more is known within ten points, and the timing passed its own checks.",
     ),
-    DiagnoseVerdict.UNCHECKED: (Tone.CAUTION, "Not every check was possible: {missing}."),
+    DiagnoseVerdict.UNCHECKED: (
+        Tone.CAUTION,
+        "The layers are known, but not every check was possible: {missing}.",
+    ),
+    DiagnoseVerdict.BOUNDED: (
+        Tone.CAUTION,
+        "What is said is so, within wide bounds: {wide}.",
+    ),
+    DiagnoseVerdict.CONTENDED: (
+        Tone.CAUTION,
+        "The machine had no room, so nothing could be timed. Where the time goes is known within "
+        "the bounds below; waiting for a core cannot be told from other waiting.",
+    ),
     DiagnoseVerdict.DISAGREE: (
         Tone.CAUTION,
         "No verdict on the FFI cost at {unknown}: the independent ways of measuring it "
         "disagree there. All of them are shown below.",
-    ),
-    DiagnoseVerdict.DISTORTED: (
-        Tone.BAD,
-        "No split at {unsplit}: the profiler's cost could not be shown to stay below its limit. "
-        "The other figures are valid.",
     ),
     DiagnoseVerdict.UNTRUSTED: (
         Tone.BAD,
@@ -139,7 +148,7 @@ _VERDICTS: Mapping[DiagnoseVerdict, tuple[Tone, str]] = {
     ),
     DiagnoseVerdict.BUSY: (
         Tone.BAD,
-        "No verdict: the machine was too busy to measure.",
+        "Nothing could be told: neither the times nor the samples say where the time goes.",
     ),
 }
 
@@ -147,12 +156,17 @@ _VERDICTS: Mapping[DiagnoseVerdict, tuple[Tone, str]] = {
 def _verdict(diagnosis: Diagnosis) -> Verdict:
     tone, sentence = _VERDICTS[diagnosis.verdict]
     unsplit = _unsplit(diagnosis)
-    unknown = _sizes(split for split in diagnosis.sizes if not split.ffi.agree)
+    disagree = diagnosis.verdict is DiagnoseVerdict.DISAGREE
+    unknown = _sizes(
+        split
+        for split in diagnosis.sizes
+        if (split.ffi.disagree if disagree else not split.ffi.agree)
+    )
     missing = _unchecked(diagnosis, unsplit, unknown)
     return Verdict(
         word=diagnosis.verdict.value,
         tone=tone,
-        sentence=sentence.format(unsplit=unsplit, unknown=unknown, missing=missing),
+        sentence=sentence.format(unknown=unknown, missing=missing, wide=_wide(diagnosis, unsplit)),
     )
 
 
@@ -163,6 +177,20 @@ def _sizes(splits: Iterable[SizeSplit]) -> str:
 def _unsplit(diagnosis: Diagnosis) -> str:
     """The sizes that have no profile to split."""
     return _sizes(split for split in diagnosis.sizes if not split.layers)
+
+
+def _wide(diagnosis: Diagnosis, unsplit: str) -> str:
+    """Which layers are only bounded, and where there are none."""
+    found = [
+        f"{row.layer} at {format_count(split.size)} takes {percent(row.share.low)} to "
+        f"{percent(row.share.high)}"
+        for split in diagnosis.sizes
+        for row in bounds.that_matter(split.layers)
+        if bounds.telling(row.share) is not bounds.Telling.TOLD
+    ]
+    if unsplit:
+        found.append(f"there is no profile to split at {unsplit}")
+    return "; ".join(found)
 
 
 def _unchecked(diagnosis: Diagnosis, unsplit: str, unknown: str) -> str:
@@ -211,16 +239,17 @@ def boundary_blocks(splits: Sequence[SizeSplit]) -> list[Block]:
 
 def _boundary(split: SizeSplit) -> str:
     ffi = split.ffi
-    if not ffi.agree or ffi.share is None:
+    if ffi.share is None:
         return ""
     low, high = ffi.share.low, ffi.share.high
+    how = "" if ffi.agree else ", by the samples alone"
     place = f"{split.workload} at {format_count(split.size)}"
     if high < SMALL_BOUNDARY:
         return (
             f"{place}: the boundary is not the problem, it takes at most {percent(high)} of "
-            "the call."
+            f"the call{how}."
         )
-    text = f"{place}: the boundary takes {percent(low)} to {percent(high)} of the call"
+    text = f"{place}: the boundary takes {percent(low)} to {percent(high)} of the call{how}"
     parts = [time for time in split.layers if time.layer in FFI_LAYERS]
     most = max(parts, key=lambda time: time.share.estimate, default=None)
     if most is None or most.share.estimate <= 0:
@@ -237,9 +266,8 @@ def _pictures(diagnosis: Diagnosis) -> Iterator[str]:
     for capture in diagnosis.profilers:
         if "flame" in capture.files:
             size = "" if capture.size is None else f" at {format_count(capture.size)}"
-            used = "" if capture.accepted else ", not used"
             path = capture.files["flame"].as_posix()
-            yield f"flame graph{size} ({capture.profiler}{used}): {path}"
+            yield f"flame graph{size} ({capture.profiler}): {path}"
 
 
 def _finding(finding: Finding) -> str:

@@ -1,12 +1,13 @@
-"""What `perfkit profile` reports, as blocks: each capture, its cost, and why one is not used."""
+"""What `perfkit profile` reports, as blocks: each capture, its cost, and how wide shares are."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from perfkit.report.endings import ending
-from perfkit.report.page import Block, Page, Table, Tone, Verdict, points, table
+from perfkit.report.page import Block, Page, Tone, Verdict, points, table
 from perfkit.report.words import UNKNOWN, joined, percent, percent_interval
+from perfkit.stacks import bounds
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
@@ -29,11 +30,12 @@ _CELLS: Mapping[str, Callable[[Capture], str]] = {
     "samples": lambda capture: str(capture.samples),
     "unresolved": lambda capture: percent(capture.unresolved_share),
     "slowdown": lambda capture: percent_interval(capture.slowdown),
-    "<used": lambda capture: _used(capture),
+    "<shares hold": lambda capture: _holds(capture),
 }
 _CAPTION = (
     "Unresolved: share of the samples whose innermost frame has no name. Slowdown: profiled time "
-    "over bare time, minus one, with its 95 % interval; – means not measured."
+    "over bare time, minus one, with its 95 % interval; – means not measured. Shares hold: by how "
+    "many points a share may be off at most, beside counting."
 )
 
 
@@ -41,10 +43,7 @@ def profile_page(report: ProfileReport) -> Page:
     """The report of `perfkit profile`."""
     captures = report.captures
     blocks: list[Block] = [_profile_verdict(report), table(captures, _CELLS, caption=_CAPTION)]
-    blocks += points(
-        "Not used, and why",
-        (f"{one.profiler}, {_place(one)}: {one.reason}" for one in captures if not one.accepted),
-    )
+    blocks += _wide(captures)
     blocks += points(
         "Files, relative to the run directory",
         (
@@ -57,31 +56,38 @@ def profile_page(report: ProfileReport) -> Page:
     return Page(title="perfkit profile", blocks=tuple(blocks))
 
 
-def capture_table(captures: Sequence[Capture]) -> Table:
+def capture_blocks(captures: Sequence[Capture]) -> list[Block]:
     """What each profiler saw and what it cost: for a report that names its workload elsewhere."""
     cells = {title: cell for title, cell in _CELLS.items() if title not in {"<workload", "rate"}}
-    return table(captures, cells, caption=_CAPTION)
+    return [table(captures, cells, caption=_CAPTION), *_wide(captures)]
+
+
+def _wide(captures: Sequence[Capture]) -> list[Block]:
+    return points("How wide shares are beside counting", filter(None, map(_doubts, captures)))
 
 
 def _profile_verdict(report: ProfileReport) -> Verdict:
     captures = report.captures
-    used = [capture for capture in captures if capture.accepted]
+    telling = [capture for capture in captures if bounds.tells(capture)]
     if not captures:
         return Verdict(word="nothing", tone=Tone.BAD, sentence="No profiler could be started.")
-    if not used:
-        sentence = "No capture can be trusted, so there are no tables."
-        return Verdict(word="withheld", tone=Tone.BAD, sentence=sentence)
-    names = joined(dict.fromkeys(capture.profiler for capture in used))
-    unknown = [capture for capture in used if _cost_unknown(capture)]
-    cost = " What profiling cost is not known for all of them." if unknown else ""
-    all_unknown = len(unknown) == len(used)
+    if not telling:
+        sentence = (
+            "No capture bounds where the time goes: the profiler cost too much, or there is no "
+            "stack. What each of them saw is below."
+        )
+        return Verdict(word="nothing told", tone=Tone.BAD, sentence=sentence)
+    names = joined(dict.fromkeys(capture.profiler for capture in telling))
+    unknown = [capture for capture in telling if _cost_unknown(capture)]
+    more = " What profiling cost is not known for all of them." if unknown else ""
     if report.build:  # a workload of the config, which can be diagnosed
-        workloads = dict.fromkeys(f"`perfkit diagnose -w {capture.workload}`" for capture in used)
-        cost += f" For what is slow, why, and what to do: {joined(workloads)}."
+        workloads = dict.fromkeys(f"`perfkit diagnose -w {one.workload}`" for one in telling)
+        more += f" For what is slow, why, and what to do: {joined(workloads)}."
     return Verdict(
-        word="cost unknown" if all_unknown else "profiled",
-        tone=Tone.CAUTION if unknown or len(used) < len(captures) else Tone.GOOD,
-        sentence=f"{len(used)} of {len(captures)} captures are used, by {names}.{cost}",
+        word="cost unknown" if len(unknown) == len(telling) else "profiled",
+        tone=Tone.CAUTION if unknown or len(telling) < len(captures) else Tone.GOOD,
+        sentence=f"{len(telling)} of {len(captures)} captures tell where the time goes, by {names}."
+        f"{more}",
     )
 
 
@@ -96,7 +102,17 @@ def _place(capture: Capture) -> str:
     return f"{capture.workload} at {format_count(capture.size)}"
 
 
-def _used(capture: Capture) -> str:
-    if not capture.accepted:
-        return "no"
-    return "cost unknown" if _cost_unknown(capture) else "yes"
+def _holds(capture: Capture) -> str:
+    if not bounds.tells(capture):
+        return "say nothing"
+    if _cost_unknown(capture):
+        return "cost unknown"
+    return f"± {percent(sum(amount for _, amount in bounds.named(capture.doubts)))}"
+
+
+def _doubts(capture: Capture) -> str:
+    """Every doubt of a capture that is worth a word, the largest first."""
+    found = [f"{percent(amount)} by {what}" for what, amount in bounds.named(capture.doubts)]
+    if not found:
+        return ""
+    return f"{capture.profiler}, {_place(capture)}: up to {joined(found)}"

@@ -23,6 +23,7 @@ from perfkit.report.words import (
     share_interval,
     time_interval,
 )
+from perfkit.stacks import bounds
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def _answer(chapter: Chapter) -> str:
         case TuneReport():
             return result.status.value
         case ProfileReport():
-            used = sum(capture.accepted for capture in result.captures)
+            used = sum(map(bounds.tells, result.captures))
             return f"{used} of {len(result.captures)} captures are used"
         case _:
             assert_never(result)

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from scipy import stats
 
 from perfkit.errors import UsageError
-from perfkit.records import Interval
+from perfkit.records import Doubts, Interval
 from perfkit.stacks.intervals import Z
+from perfkit.stacks.split import NO_DOUBTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,15 +40,30 @@ class Sampled:
 
     Attributes:
         stacks: of all threads, with the thread's root frame.
+        call_s: wall clock of a call under the profiler, seconds.
         elements: that a call has, if times are per element; one otherwise.
         design_effect: of the samples, see `intervals.design_effect`.
+        doubts: what else may be wrong with any frame's time.
     """
 
     stacks: tuple[tuple[tuple[str, ...], int], ...]
     rate_hz: float
     calls: int
+    call_s: float
     elements: int = 1
     design_effect: float = 1.0
+    doubts: Doubts = NO_DOUBTS
+
+    def bounds(self, samples: float) -> tuple[float, float]:
+        """Least and most seconds per call, or per element, that a frame with so many samples takes
+        in an undisturbed call, without counting error; what the profiler added may be anywhere.
+        """
+        doubts, whole_s = self.doubts, self.call_s / self.elements
+        cost = doubts.slowdown or 0.0
+        above = doubts.surplus + doubts.shift + cost / (1 + cost)
+        below = doubts.unnamed + doubts.missing + doubts.shift
+        shown_s = self.seconds(samples)
+        return max(shown_s - above * whole_s, 0.0), shown_s + below * whole_s
 
     def seconds(self, samples: float) -> float:
         """Sampled CPU seconds per call, or per element."""
@@ -116,11 +132,14 @@ def _check(*captures: Sampled) -> None:
 def _difference(
     frame: str, before: tuple[Sampled, int], after: tuple[Sampled, int], pace: Interval
 ) -> tuple[FrameDifference, float]:
-    """One row, not marked yet, and the probability of such a change if there is none: the
-    largest over the paces that the interval holds.
+    """One row, not marked yet, and the probability of such a change if there is none: the largest
+    over the paces, and over what else is doubtful about the two captures.
     """
     old_s, new_s = (capture.seconds(samples) for capture, samples in (before, after))
-    least, most = new_s / pace.high - old_s, new_s / pace.low - old_s
+    (old_low, old_high), (new_low, new_high) = (
+        side.bounds(count) for side, count in (before, after)
+    )
+    least, most = new_low / pace.high - old_high, new_high / pace.low - old_low
     at_pace_s = new_s / pace.estimate
     drift = BETWEEN_RUNS * math.hypot(old_s, at_pace_s)
     error = math.hypot(_error(*before), _error(*after) / pace.estimate, drift)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit.errors import CaptureError
-from perfkit.records import FFI_LAYERS, Interval, Layer, LayerTime
+from perfkit.records import FFI_LAYERS, Doubts, Interval, Layer, LayerTime
 from perfkit.stacks.intervals import Z, wilson
+from perfkit.stacks.layers import is_undecided
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 CALLING_THREAD = "[perfkit calling thread]"
 OTHER_THREADS = "[perfkit other threads]"
 """Root frames of the folded files perfkit writes: process and thread ids differ from run to run."""
+NO_DOUBTS = Doubts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,8 @@ class Split:
         samples: of the calling thread.
         worker_samples: of the other threads.
         ffi: `glue + convert_in + convert_out + gil`, as a share.
+        undecided: share of the wall clock in samples whose layer cannot be decided.
+        doubts: what the intervals hold beside counting.
     """
 
     layers: tuple[LayerTime, ...]
@@ -50,6 +54,8 @@ class Split:
     samples: int
     worker_samples: int
     ffi: Interval
+    undecided: float = 0.0
+    doubts: Doubts = NO_DOUBTS
 
     def seconds(self, layer: Layer) -> float:
         """Seconds per call in a layer of the calling thread; zero when no sample fell there."""
@@ -70,7 +76,8 @@ def split(
     windows: int = 1,
     design_effect: float = 1.0,
 ) -> Split:
-    """Put each stack into its layer.
+    """Put each stack into its layer. Intervals are of counting alone; `bounds.of_split` adds what
+    else is doubtful.
 
     Args:
         stacks: root first, with `CALLING_THREAD` or `OTHER_THREADS` as the root frame.
@@ -88,9 +95,13 @@ def split(
         raise CaptureError(message, remedy="profile for longer")
     main: Counter[Layer] = Counter()
     others: Counter[Layer] = Counter()
+    undecided = 0
     for stack, count in stacks:
-        target = main if stack and stack[0] == CALLING_THREAD else others
-        target[layers.classify(stack[1:])] += count
+        calling = bool(stack) and stack[0] == CALLING_THREAD
+        decision = layers.decide(stack[1:])
+        (main if calling else others)[decision.layer] += count
+        if calling and is_undecided(stack, decision):
+            undecided += count
     total = region_s * rate_hz  # the samples that a thread on a CPU all the time would have
     call_s = region_s / calls
     on_cpu = sum(main.values())
@@ -112,6 +123,7 @@ def split(
         samples=on_cpu,
         worker_samples=sum(others.values()),
         ffi=wilson(sum(main[layer] for layer in FFI_LAYERS), total, design_effect),
+        undecided=undecided / total,
     )
 
 

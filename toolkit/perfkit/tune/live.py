@@ -182,18 +182,12 @@ class LiveEvaluator:
         rows: list[Mapping[str, object]] = []
         files: dict[str, str] = {}
         for capture in captures:
-            if capture.accepted:
-                own_notes = [note for note in capture.notes if note.id != "tried"]
-                notes += [
-                    replace(note, where=f"{label} {note.where}".strip()) for note in own_notes
-                ]
-            else:
-                text = f"the profile by {capture.profiler} was rejected: {capture.reason}"
-                notes.append(Note(id="profile_withheld", text=text, where=label))
+            own_notes = [note for note in capture.notes if note.id != "tried"]
+            notes += [replace(note, where=f"{label} {note.where}".strip()) for note in own_notes]
             for kind, path in capture.files.items():
                 place = self._moved(own.directory / path, path, label, kind)
                 files[f"{capture.profiler}/{kind}"] = place.as_posix()
-            if capture.accepted and "folded" in capture.files:
+            if "folded" in capture.files:
                 folded = self._job.run.directory / files[f"{capture.profiler}/folded"]
                 rows += frames.hottest(folded, capture.profiler)
         return TrialProfile(rows=tuple(rows), files=files, notes=tuple(notes))
