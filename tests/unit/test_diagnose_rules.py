@@ -332,10 +332,13 @@ def test_a_held_gil_costs_other_threads_and_not_the_call() -> None:
     assert "py.detach" in finding.remedy
 
 
-@pytest.mark.parametrize("call", ["PyDict_SetItem", "PyUnicode_AsUTF8AndSize", "PyObject_GetAttr"])
+@pytest.mark.parametrize(
+    "call",
+    ["PyDict_SetItem", "PyUnicode_AsUTF8AndSize", "PyObject_GetAttr", "pyo3::err::PyErr::new"],
+)
 def test_a_loop_over_python_objects_is_not_told_to_release_the_gil(call: str) -> None:
     observed = seen(
-        stack(f"{COMPUTE};pyo3::types::any::inner;{call};malloc", 3_000),
+        stack(f"{COMPUTE};{call};malloc", 3_000),
         stack(COMPUTE, 6_900),
         gil_held=around(0.97),
     )
