@@ -1,4 +1,4 @@
-"""Rows that a long measurement writes as it runs, so that it can resume."""
+"""Rows that a long measurement writes as it runs, so that it can resume; and how it counts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perfkit.stacks.intervals import wilson
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PACKAGE = Path(__file__).resolve().parents[2] / "toolkit" / "perfkit"
+
+
+def counted(hits: int, trials: int) -> str:
+    """`20 of 20 [84 %, 100 %]`: no count of truth without its 95 % Wilson interval."""
+    if not trials:
+        return "0 of 0"
+    share = wilson(hits, trials)
+    return f"{hits} of {trials} [{100 * share.low:.0f} %, {100 * share.high:.0f} %]"
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,16 @@ import math
 from dataclasses import dataclass, replace
 
 from perfkit.diagnose.observed import Observed, StackTime, matches
-from perfkit.diagnose.rule import LONG_CALL_S, Cost, frames, of_compute, of_work, rule, upto
+from perfkit.diagnose.rule import (
+    LONG_CALL_S,
+    Cost,
+    frames,
+    handles_objects,
+    of_compute,
+    of_work,
+    rule,
+    upto,
+)
 from perfkit.measure.ratios import exactly
 from perfkit.records import Interval, Layer
 from perfkit.stacks.intervals import Z
@@ -153,7 +162,7 @@ def chunk_too_large(seen: Observed) -> Cost | None:
     found = Cost(
         share=exactly(share),
         evidence=seen.evidence(chosen),
-        gain=upto(share),
+        gain=upto(1 - busy.work_s * (1 - busy.error) / seen.threads / seen.call_s.high),
         fields={"computing": f"{computing:.1f}", "threads": seen.threads},
     )
     return _with_grains(seen, found)
@@ -178,7 +187,8 @@ def pool_not_used(seen: Observed) -> Cost | None:
         return None
     took = format_seconds(compute.share.estimate * seen.call_s.estimate)
     gain = upto(compute.share.high * (1 - 1 / seen.threads))
-    return replace(compute, gain=gain, fields={"took": took, "threads": seen.threads})
+    case = "objects" if handles_objects(seen) else ""
+    return replace(compute, gain=gain, case=case, fields={"took": took, "threads": seen.threads})
 
 
 @rule(FOREIGN_THREADS_FROM)
@@ -189,7 +199,7 @@ def foreign_threads(seen: Observed) -> Cost | None:
     if found is None:
         return None
     called = any(_calls_blas(seen, stack) for stack in seen.stacks)
-    gain = upto(min(found.share.high, 1.0))
+    gain = upto(found.share.high)
     return replace(found, gain=gain, case="called" if called else "")
 
 
