@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from perfkit import process
+from perfkit import _engine, process
 from perfkit.checks.audit import subject_line
 from perfkit.checks.doctor import all_required_ok, doctor, machine
-from perfkit.checks.permissions import probe_perf, probe_py_spy
+from perfkit.checks.permissions import probe_perf, probe_py_spy, probe_sigprof
 from perfkit.checks.system import read_facts
 from perfkit.config import load_project
 from perfkit.subject.builder import Builder
@@ -49,6 +49,21 @@ def test_here_everything_required_is_there() -> None:
     for check in checks:
         assert check.found
         assert check.ok or check.remedy
+
+
+def test_a_perf_that_is_not_there_leaves_the_workers_own_sampler(tmp_path: Path) -> None:
+    checks = by_id(doctor(None, {"PATH": str(tmp_path)}))
+    assert checks["sigprof"].ok
+    assert "without any permission" in checks["sigprof"].found
+    assert "sigprof" in checks["profiler"].found
+
+
+def test_a_sampler_that_a_worker_cannot_load_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_engine, "sampler_library", lambda: b"not a library")
+    refused = probe_sigprof(dict(os.environ))
+    assert refused is not None
+    assert "cannot load" in refused.message
+    assert refused.remedy
 
 
 def test_another_system_is_told_plainly_what_works(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,11 +33,14 @@ from perfkit.profile import compare_captures as compare
 from perfkit.profile.perf_record import RecordSettings
 from perfkit.profile.profile_command import ProfileOptions, Target, profile_command
 from perfkit.profile.profilers import profile
+from perfkit.profile.sigprof import EVENT, SIGPROF
 from perfkit.records import Build, Capture, Layer, Profile, ProfileReport
 from perfkit.run_files import PROFILE
+from perfkit.stacks import perf_script
 from perfkit.stacks.split import CALLING_THREAD
 from perfkit.store import Run, create_run
 from perfkit.subject.builder import Builder
+from perfkit.subject.child import spec_for, worker
 from perfkit.subject.job import job_for, quiet
 
 pytestmark = pytest.mark.integration
@@ -86,7 +90,7 @@ def take(project: Project, build: Build, run: Run, profiler: str, name: str = "n
     return capture
 
 
-@pytest.mark.parametrize("profiler", ["perf", "py-spy", "scalene", "callgrind"])
+@pytest.mark.parametrize("profiler", ["perf", "sigprof", "py-spy", "scalene", "callgrind"])
 def test_each_profiler_leaves_a_whole_capture(
     project: Project, build: Build, run: Run, profiler: str
 ) -> None:
@@ -99,12 +103,12 @@ def test_each_profiler_leaves_a_whole_capture(
     picture = (run.directory / capture.files["flame"]).read_text()
     assert "<svg" in picture
     assert profiler in picture
-    if profiler in {"perf", "py-spy", "scalene"}:
+    if profiler != "callgrind":
         assert capture.slowdown is not None
         assert capture.slowdown.low <= capture.slowdown.estimate <= capture.slowdown.high
         assert f"{capture.rate_hz:g} samples/s" in picture
     assert (set(capture.pace) == {"interpreter", "arithmetic", "memory"}) is (
-        profiler in {"perf", "py-spy", "scalene"}
+        profiler != "callgrind"
     )
 
 
@@ -124,7 +128,7 @@ def path_without(program: str, place: Path) -> str:
     return os.pathsep.join(folders)
 
 
-def test_without_perf_py_spy_takes_its_place(
+def test_without_perf_the_worker_samples_itself(
     project: Project, build: Build, run: Run, tmp_path: Path
 ) -> None:
     environ = {**project.environ, "PATH": path_without("perf", tmp_path)}
@@ -132,16 +136,17 @@ def test_without_perf_py_spy_takes_its_place(
     (capture,) = profile(
         job_for(without, "native", None, run, build=build), 37, rate=199, duration=1.0
     )
-    assert capture.profiler == "py-spy"
+    assert capture.profiler == "sigprof"
     assert capture.samples > 0
     (tried,) = [note for note in capture.notes if note.id == "tried"]
     assert "perf" in tried.text
 
 
-def test_perfs_stacks_hold_both_sides_of_the_boundary(
-    project: Project, build: Build, run: Run
+@pytest.mark.parametrize("profiler", ["perf", "sigprof"])
+def test_native_stacks_hold_both_sides_of_the_boundary(
+    project: Project, build: Build, run: Run, profiler: str
 ) -> None:
-    capture = take(project, build, run, "perf")
+    capture = take(project, build, run, profiler)
     layers = analyse.layers_for(build, project.config.layers)
     split = analyse.split_of(capture, run, layers)
     assert split.seconds(Layer.CONVERT_IN) > 0
@@ -337,16 +342,48 @@ def test_an_unknown_profiler_is_a_usage_error(project: Project, build: Build, ru
         take(project, build, run, "pyspy")
 
 
-def test_a_refused_perf_falls_back_to_py_spy(
-    project: Project, build: Build, run: Run, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("instead", ["sigprof", "py-spy"])
+def test_a_refused_perf_falls_back_to_what_is_there(
+    project: Project, build: Build, run: Run, monkeypatch: pytest.MonkeyPatch, instead: str
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         message = "the system refuses perf events"
         raise PermissionRefusedError(message, remedy="a switch")
 
     monkeypatch.setattr(perf_record, "attached", refuse)
+    if instead == "py-spy":  # as on a system that the sampler is not for
+        monkeypatch.setattr(_engine, "sampler_library", lambda: b"")
     captures = profile(
         job_for(project, "native", None, run, build=build), 37, rate=97, duration=1.0
     )
-    assert [capture.profiler for capture in captures] == ["py-spy"]
+    assert [capture.profiler for capture in captures] == [instead]
     assert any("refuses perf events" in note.text for note in captures[0].notes)
+
+
+def test_the_workers_own_sampler_leaves_no_trace_in_the_process(
+    project: Project, build: Build, run: Run
+) -> None:
+    """No timer, no signal handler: another recording in the same process begins anew."""
+    settings = RecordSettings(rate_hz=97, event=EVENT, call_graph=SIGPROF.stacks[0])
+    with worker(spec_for(project, build)) as running:
+        workload = project.config.workloads["native"]
+        arm = running.prepare(workload, 37, which="call")
+        sizes = []
+        for number in range(2):
+            data = run.path(f"raw/{number}.data")
+            with SIGPROF.attached(running, settings, data, {}) as recorder:
+                recorder.enable()
+                running.loop(arm, 0.3)
+                recorder.disable()
+                running.loop(arm, 0.3)
+                recorder.finish()
+            script = data.with_suffix(".txt")
+            SIGPROF.write_script(data, script, {})
+            sizes.append(perf_script.fold(script, main_tid=running.main_tid).samples)
+            status = Path(f"/proc/{running.pid}/status").read_text()
+            caught = int(re.findall(r"^SigCgt:\s*(\w+)", status, re.M)[0], 16)
+            assert not caught >> (signal.SIGPROF - 1) & 1
+            assert Path(f"/proc/{running.pid}/timers").read_text() == ""
+            assert list(data.parent.glob(".sampler-*")) == []
+        running.loop(arm, 0.1)
+    assert all(0 < size < 40 for size in sizes), sizes  # of 29: neither none, nor both loops'

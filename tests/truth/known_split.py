@@ -17,6 +17,7 @@ from perfkit.measure.statistics import consecutive, over_sessions
 from perfkit.profile import analyse
 from perfkit.profile.paired import PairArm
 from perfkit.profile.perf import published
+from perfkit.profile.perf_record import PERF
 from perfkit.profile.perf_session import Session, Settled
 from perfkit.profile.profilers import profile, request_for
 from perfkit.records import Interval, Layer
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from perfkit.config import Project
-    from perfkit.profile import perf_record
+    from perfkit.profile.perf_session import Recorder, Tool
     from perfkit.records import Build, Capture
     from perfkit.stacks.split import Split
     from perfkit.store import Run
@@ -102,11 +103,11 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside(Session):
-    """perf's session, with the parts timed after each of its windows."""
+    """A session, with the parts timed after each of its windows."""
 
     parts: Parts
 
-    def window(self, recorder: perf_record.Recorder | None) -> LoopResult:
+    def window(self, recorder: Recorder | None) -> LoopResult:
         """One window, and one round of the parts."""
         result = Session.window(self, recorder)  # a class with slots is made anew: no bare super()
         self.parts.look(result.begin_s)
@@ -129,13 +130,21 @@ class Known:
 
 
 def take(
-    project: Project, build: Build, run: Run, name: str, size: int, *, seconds: float, rate: int
+    project: Project,
+    build: Build,
+    run: Run,
+    name: str,
+    size: int,
+    *,
+    seconds: float,
+    rate: int,
+    tool: Tool = PERF,
 ) -> tuple[Capture, Split]:
-    """One capture by perf with its split, even if perfkit does not believe the capture."""
+    """One capture with its split."""
     (capture,) = profile(
         job_for(project, name, None, run, build=build),
         size,
-        names=["perf"],
+        names=[tool.name],
         rate=rate,
         duration=seconds,
     )
@@ -153,6 +162,7 @@ def take_known(
     seconds: float,
     rate: int,
     settle: Callable[[Session], Settled] = Session.settle,
+    tool: Tool = PERF,
 ) -> Known:
     """One capture of `mixed_…` or `joined_…` with the truth measured alongside it.
 
@@ -177,6 +187,7 @@ def take_known(
             request=request,
             arm=arm,
             stem=request.sight.stem,
+            tool=tool,
             parts=parts,
         )
         settled = settle(session)

@@ -13,12 +13,16 @@ import known_split
 import pytest
 
 from perfkit.config import Project, load_project
+from perfkit.profile.perf_record import PERF
+from perfkit.profile.sigprof import SIGPROF
 from perfkit.records import Build, Layer, Profile
 from perfkit.store import Run, create_run
 from perfkit.subject.builder import Builder
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from perfkit.profile.perf_session import Tool
 
 
 pytestmark = pytest.mark.truth
@@ -39,13 +43,23 @@ def run(tmp_path: Path) -> Run:
     return create_run(tmp_path / "profiles", "profile", {})
 
 
-@pytest.mark.parametrize(("length", "size"), [("5us", 3050), ("20us", 1070), ("200us", 6020)])
+@pytest.mark.parametrize(
+    ("length", "size", "tool"),
+    [
+        ("5us", 3050, PERF),
+        ("20us", 1070, PERF),
+        ("200us", 6020, PERF),
+        ("20us", 1070, SIGPROF),
+        ("200us", 6020, SIGPROF),
+    ],
+    ids=["perf-5us", "perf-20us", "perf-200us", "sigprof-20us", "sigprof-200us"],
+)
 def test_each_layer_of_a_call_is_where_its_time_is(
-    project: Project, build: Build, run: Run, length: str, size: int
+    project: Project, build: Build, run: Run, length: str, size: int, tool: Tool
 ) -> None:
     known = known_split.asked(
         lambda: known_split.take_known(
-            project, build, run, f"mixed_{length}", size, seconds=4.0, rate=499
+            project, build, run, f"mixed_{length}", size, seconds=4.0, rate=499, tool=tool
         )
     )
     capture = known.capture
@@ -57,14 +71,15 @@ def test_each_layer_of_a_call_is_where_its_time_is(
     assert capture.unresolved_share < 0.02
 
 
+@pytest.mark.parametrize("tool", [PERF, SIGPROF], ids=["perf", "sigprof"])
 def test_caller_and_workers_are_told_apart_and_each_layer_is_where_its_time_is(
-    project: Project, build: Build, run: Run
+    project: Project, build: Build, run: Run, tool: Tool
 ) -> None:
     """The caller computes 40 % of the work, two threads 35 and 25 % of it."""
     length, size = "2000us", 3050
     known = known_split.asked(
         lambda: known_split.take_known(
-            project, build, run, f"joined_{length}", size, seconds=4.0, rate=251
+            project, build, run, f"joined_{length}", size, seconds=4.0, rate=251, tool=tool
         )
     )
     assert not known_split.faults(known.capture), known.capture.notes

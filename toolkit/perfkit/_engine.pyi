@@ -118,6 +118,24 @@ def collapse_perf(
 def perf_places(script: Path, module: str) -> list[int]:
     """Every address in a module that a stack of `perf script`'s text holds, in order."""
 
+def unwind_copies(raw: Path, output: Path) -> tuple[int, int]:
+    """Write the copies of registers and stacks of the worker's own sampler as `perf script`'s text.
+
+    The event is called `thread-cpu`, addresses are places in their file. A sample after which more
+    than one period had ended is written once for each of them.
+
+    Returns:
+        How many samples were written, and how many periods ended without one.
+
+    Raises:
+        EngineInputError: not what the sampler writes, or not to its end.
+    """
+
+def sampler_library() -> bytes:
+    """The shared library that a worker loads to sample itself; empty where there is none for this
+    system or machine.
+    """
+
 @final
 class SourceFrame:
     """One function of those whose code is at an address.

@@ -51,7 +51,7 @@ pub fn source_frames(module: &Path, places: &[u64]) -> Result<Option<Vec<Vec<Sou
 }
 
 /// Executable segments: offset in the file, address, size.
-fn executable(file: &object::File<'_>) -> Vec<(u64, u64, u64)> {
+pub(crate) fn executable(file: &object::File<'_>) -> Vec<(u64, u64, u64)> {
     let segments = file.segments().filter(|segment| {
         matches!(segment.flags(), SegmentFlags::Elf { p_flags, .. } if p_flags.0 & elf::PF_X.0 != 0)
     });
@@ -62,7 +62,8 @@ fn executable(file: &object::File<'_>) -> Vec<(u64, u64, u64)> {
     segments.map(row).collect()
 }
 
-fn address(place: u64, code: &[(u64, u64, u64)]) -> Option<u64> {
+/// The address of a place in the file, if it is code.
+pub(crate) fn address(place: u64, code: &[(u64, u64, u64)]) -> Option<u64> {
     code.iter().find_map(|(offset, address, size)| {
         let inside = place.checked_sub(*offset).filter(|inside| inside < size)?;
         address.checked_add(inside)

@@ -6,6 +6,7 @@
 pub mod cfg;
 pub mod collapse;
 pub mod constants;
+pub mod copies;
 pub mod elf;
 pub mod error;
 pub mod flame;
@@ -18,6 +19,10 @@ mod naming;
 pub mod perf_script;
 #[cfg(feature = "python")]
 pub mod python;
+#[cfg(all(test, target_os = "linux"))]
+#[path = "../sampler/sampler.rs"]
+#[allow(dead_code, missing_docs)] // compiled as a library of its own, see build.rs
+mod sampler;
 pub mod samples;
 pub mod select;
 pub mod symbols;
@@ -26,3 +31,7 @@ pub mod walk;
 pub mod whole;
 
 pub use error::{Error, Result};
+
+/// The shared library that a worker loads to sample itself; empty where there is none for the
+/// system or the machine.
+pub const SAMPLER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sampler.so"));

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::cfg;
 use crate::collapse;
 use crate::constants::{self, ConstantSite, Value};
+use crate::copies;
 use crate::elf::{self, ElfInfo};
 use crate::error::Kind;
 use crate::flame::{self, Style};
@@ -108,6 +109,19 @@ fn perf_places(py: Python<'_>, script: PathBuf, module: &str) -> PyResult<Vec<u6
     run(py, "reading perf's text", || {
         collapse::perf_places(&script, module)
     })
+}
+
+#[pyfunction]
+fn unwind_copies(py: Python<'_>, raw: PathBuf, output: PathBuf) -> PyResult<(u64, u64)> {
+    let written = run(py, "unwinding copies of stacks", || {
+        copies::unwind_copies(&raw, &output)
+    })?;
+    Ok((written.samples, written.lost))
+}
+
+#[pyfunction]
+fn sampler_library(py: Python<'_>) -> Bound<'_, PyBytes> {
+    PyBytes::new(py, crate::SAMPLER)
 }
 
 #[pyfunction]
@@ -297,7 +311,7 @@ mod _engine {
         ConstantSite, ElfInfo, EngineError, EngineInputError, EnginePanic, PyFolded, SourceFrame,
         Stats, cfg_holds, collapse_perf, demangle, diff_flamegraph, elf_info, evaluate, flamegraph,
         list_constants, literal, loaded_hashes, perf_places, read_folded, replace_constant,
-        rust_sources, source_frames, toml_key_lines,
+        rust_sources, sampler_library, source_frames, toml_key_lines, unwind_copies,
     };
     use pyo3::prelude::*;
 

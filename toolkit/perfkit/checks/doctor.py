@@ -45,6 +45,7 @@ def doctor(project: Project | None, environ: Mapping[str, str]) -> tuple[Check, 
     """
     facts = read_facts(system=platform.system())
     perf = _perf(environ, facts)
+    sigprof = _sigprof(environ, facts)
     py_spy = _py_spy(environ, facts)
     name = f"{platform.python_implementation()} {platform.python_version()}"
     checks = [
@@ -52,8 +53,9 @@ def doctor(project: Project | None, environ: Mapping[str, str]) -> tuple[Check, 
         *(_tool(tool, environ, required=True) for tool in ("rustc", "cargo", "maturin")),
         _tool("git", environ),
         *perf,
+        sigprof,
         *py_spy,
-        _any_profiler([*perf, *py_spy]),
+        _any_profiler([*perf, sigprof, *py_spy]),
         *(_tool(tool, environ) for tool in ("cargo-flamegraph", "scalene", "valgrind")),
         *machine(environ, facts),
     ]
@@ -134,6 +136,17 @@ def _perf(environ: Mapping[str, str], facts: SystemFacts) -> list[Check]:
     return [installed, permitted, kernel, counters]
 
 
+def _sigprof(environ: Mapping[str, str], facts: SystemFacts) -> Check:
+    """perfkit's own sampler needs no permission, but a system that it knows."""
+    if facts.system != "Linux":
+        text = f"perfkit's own sampler is for Linux; this is {facts.system}"
+        return stated("sigprof", text, ok=False, remedy="py-spy shows the Python side here")
+    refused = permissions.probe_sigprof(environ)
+    if refused is not None:
+        return stated("sigprof", refused.message, ok=False, remedy=refused.remedy)
+    return stated("sigprof", "a worker can sample itself, without any permission")
+
+
 def _py_spy(environ: Mapping[str, str], facts: SystemFacts) -> list[Check]:
     program, installed = _find("py-spy", environ), _tool("py-spy", environ)
     if program is None or not installed.ok:
@@ -153,16 +166,17 @@ def _refused(identifier: str, why: permissions.NotPermitted, more: str = "") -> 
 
 
 def _any_profiler(checks: list[Check]) -> Check:
-    """At least one profiler must work; the default one is perf."""
+    """At least one profiler must work; the default one is perf, and sigprof where it is refused."""
     found = {check.id for check in checks if check.ok or check.id == "py-spy.attach"}
     # Refused attaching (`py-spy.attach`) still leaves launching, which is what perfkit does.
     py_spy = found & {"py-spy.permitted", "py-spy.attach"}
-    working = [*(["perf"] if "perf.permitted" in found else []), *(["py-spy"] if py_spy else [])]
+    possible = {"perf": "perf.permitted" in found, "sigprof": "sigprof" in found, "py-spy": py_spy}
+    working = [name for name, works in possible.items() if works]
     return stated(
         "profiler",
         f"{' and '.join(working)} can be used" if working else "no profiler can be used",
         ok=bool(working),
-        remedy="fix perf or py-spy as described above; one of them is enough",
+        remedy="fix one of them as described above",
         required=True,
     )
 

@@ -1,4 +1,4 @@
-"""Whether perf and py-spy may do their work here, by trying it, and why not where they may not.
+"""Whether perf, sigprof and py-spy may do their work here, by trying it, and what refuses if not.
 
 A program that is installed is not yet one that is permitted. What a tool's words mean is in
 `perfkit.profile.messages`.
@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfkit import process
+from perfkit.errors import PerfkitError
 from perfkit.profile import messages
+from perfkit.profile.perf_record import RecordSettings
+from perfkit.profile.sigprof import SIGPROF
+from perfkit.subject.child import WorkerSpec, worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,6 +131,21 @@ def counts_instructions(text: str) -> bool:
         for line in text.splitlines()
         if line and not line.startswith("#")
     )
+
+
+def probe_sigprof(environ: Mapping[str, str]) -> PerfkitError | None:
+    """Let a worker load perfkit's own sampler and set its timers; what refuses it, if anything."""
+    spec = WorkerSpec(python=Path(sys.executable), environment=environ, cwd=Path("/"))
+    settings = RecordSettings(rate_hz=_PROBE_RATE_HZ)
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="perfkit-doctor-") as folder,
+            worker(spec) as running,
+            SIGPROF.attached(running, settings, Path(folder) / "samples", environ),
+        ):
+            return None
+    except PerfkitError as error:
+        return error
 
 
 def probe_py_spy(

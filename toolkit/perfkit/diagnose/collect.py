@@ -361,6 +361,6 @@ def _profile_reference(job: Job, size: int) -> Profiled | None:
         assignment=Assignment(),
         threads=job.settings.reference_threads,
     )
-    taken = profile(stand_in, size, names=["perf"])
+    taken = profile(stand_in, size)
     usable = next((capture for capture in taken if profiles.can_split(capture)), None)
     return _read(job, usable, build) if usable is not None else None

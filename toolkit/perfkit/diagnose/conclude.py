@@ -278,7 +278,7 @@ def why_unsampled(size: int, captures: Sequence[Capture]) -> str:
     """Why there is no split at a size."""
     if not any(capture.size == size for capture in captures):
         return "no profiler could be used"
-    return "only perf's samples can be split by layer"
+    return "only the samples of perf and sigprof can be split by layer"
 
 
 def _agreement_notes(

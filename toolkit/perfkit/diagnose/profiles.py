@@ -97,7 +97,7 @@ def can_split(capture: Capture) -> bool:
         and capture.calls is not None
         and capture.region_s is not None
         and "folded" in capture.files
-        and capture.profiler == "perf"
+        and capture.profiler in analyse.NATIVE
     )
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from perfkit.stacks.folded import Stack
     from perfkit.store import Run
 
+NATIVE = frozenset({"perf", "sigprof"})
+"""The profilers whose stacks give a split by layer: samples of the CPU clock, with native frames of
+every thread."""
 EXPORTS = {"speedscope": "speedscope.json", "csv": "stacks.csv", "folded": None, "svg": None}
 """What a file of each kind of export ends with; None if every capture has it anyway."""
 
@@ -59,9 +62,10 @@ def split_of(
         CaptureError: the region and its calls are not known, or the stacks are not native.
     """
     known = capture.region_s is not None and capture.calls is not None
-    if capture.profiler != "perf" or not known or not capture.rate_hz:
-        message = f"a split by layer needs perf's native stacks of a call, not {capture.profiler}'s"
-        raise CaptureError(message, where=str(run.directory), remedy="profile with perf")
+    if capture.profiler not in NATIVE or not known or not capture.rate_hz:
+        message = f"a split by layer needs native stacks of a call, not {capture.profiler}'s"
+        remedy = "profile with perf or sigprof"
+        raise CaptureError(message, where=str(run.directory), remedy=remedy)
     assert capture.region_s is not None and capture.calls is not None  # noqa: PT018
     counted = split(
         stacks_of(capture, run) if stacks is None else stacks,
@@ -94,7 +98,7 @@ def write_tables(capture: Capture, run: Run, layers: Layers) -> dict[str, Path]:
         ),
         "stacks": tables.stack_table(stacks, layers, base=base, design_effect=clumped),
     }
-    if capture.profiler == "perf" and base is not None:
+    if capture.profiler in NATIVE and base is not None:
         split_ = split_of(capture, run, layers, stacks)
         found["layers"] = tables.layer_table(split_.layers, split_.workers)
     written = {}

@@ -18,7 +18,7 @@ from perfkit import process
 from perfkit.errors import CaptureError, ConfigError
 from perfkit.profile import messages, perf, perf_record, slowdown
 from perfkit.profile.perf_record import FRAME_POINTERS, STACK_COPIES, RecordSettings
-from perfkit.profile.perf_session import SETTLED
+from perfkit.profile.perf_session import settled_by
 from perfkit.profile.publish import Taken, publish
 from perfkit.profile.quality import of_stacks
 from perfkit.records import Capture, Interval, Note, Profile
@@ -121,7 +121,7 @@ def region_stacks(
 def _cost(request: CaptureRequest) -> tuple[int, Interval | None]:
     """Rate and slowdown of the same sampler on the Python call: a bench cannot be switched."""
     for attempt in range(2):
-        for line in reversed(read_journal(request.run.directory / SETTLED)):
+        for line in reversed(read_journal(request.run.directory / settled_by(perf.NAME))):
             if line["build"] == request.job.build.key and line["slowdown"] is not None:
                 return int(line["rate_hz"]), Interval(**line["slowdown"])
         if attempt == 0:

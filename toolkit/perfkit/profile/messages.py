@@ -119,14 +119,14 @@ def failure(
 
 
 def lost_samples(text: str, samples: int) -> int:
-    """How many samples perf says that it lost; a chunk counts as one sample at least.
+    """How many samples a tool says that it lost; a chunk counts as one sample at least.
 
     Both of perf's lines may come with a decimal comma, whatever the locale asked for.
     """
     lost = 0
-    for item in known("perf"):
+    for item in _entries():
         for match in item.pattern.finditer(text):
-            if item.id == "lost_chunks":
+            if item.id in {"lost_chunks", "lost_periods"}:
                 lost = max(lost, int(match["lost"]))
             elif item.id == "lost_samples":
                 share = float(match["percent"].replace(",", ".")) / 100

@@ -131,10 +131,10 @@ def published(session: Session, settled: Settled, cost: Interval | None = None) 
     """The settled recording as a capture, with its files, after its worker has ended.
 
     Args:
-        cost: the slowdown, if it is more than perf's own.
+        cost: the slowdown, if it is more than the sampling's.
     """
     request, recorded, read = session.request, settled.recorded, settled.read
-    notes = [*settled.notes, *messages.notes(NAME, read.said)]
+    notes = [*settled.notes, *messages.notes(session.tool.name, read.said)]
     if not sees_kernel(recorded, read):
         notes.append(KERNEL_UNSEEN)
     if not read.inlined:
@@ -143,7 +143,7 @@ def published(session: Session, settled: Settled, cost: Interval | None = None) 
         notes.append(Note(id="no_inlined", text=text, remedy=remedy))
     notes += in_step(read.folded.samples, read.design_effect)
     taken = Taken(
-        profiler=NAME,
+        profiler=session.tool.name,
         sight=dataclasses.replace(request.sight, stem=session.stem),
         rate_hz=float(recorded.settings.rate_hz),
         stacks=read.folded.stacks,

@@ -7,6 +7,7 @@ a newline and a NUL.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -24,6 +25,9 @@ from perfkit.profile.raw_files import is_filled, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from perfkit.subject.child import Worker
 
 NAME = "perf"
 ACK = b"ack\n\0"
@@ -188,3 +192,26 @@ def is_cut(data: Path) -> bool:
         return False  # perf itself says what it is
     *_, offset, size = head.unpack(begin)
     return bool(offset + size > data.stat().st_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Perf:
+    """perf as the tool of a session, see `perf_session.Tool`."""
+
+    name: str = NAME
+    events: tuple[str, ...] = EVENTS
+    stacks: tuple[str, ...] = (FRAME_POINTERS, *STACK_COPIES)
+    highest_hz: float = math.inf
+
+    def attached(
+        self, running: Worker, settings: RecordSettings, data: Path, environ: Mapping[str, str]
+    ) -> AbstractContextManager[Recorder]:
+        """See `attached`."""
+        return attached(running.pid, settings, data, environ)
+
+    def write_script(self, data: Path, output: Path, environ: Mapping[str, str]) -> str:
+        """See `write_script`."""
+        return write_script(data, output, environ)
+
+
+PERF = Perf()

@@ -1,17 +1,18 @@
-"""perf on one running worker: its loop in windows with and without sampling, under one setting
-after the other, and each recording as stacks.
+"""A sampler that is switched on and off on one running worker: its loop in windows with and without
+sampling, under one setting after the other, and each recording as stacks. The sampler is perf, or
+the worker's own (`sigprof.py`): both leave the text of `perf script`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from perfkit.environment import base_environment
 from perfkit.errors import CaptureError, PermissionRefusedError, ToolError
 from perfkit.measure.statistics import rank_interval
-from perfkit.profile import agreement, analyse, messages, pace, perf_record, slowdown
-from perfkit.profile.perf_record import EVENTS, FRAME_POINTERS, STACK_COPIES, RecordSettings
+from perfkit.profile import agreement, analyse, messages, pace, slowdown
+from perfkit.profile.perf_record import FRAME_POINTERS, PERF, STACK_COPIES, RecordSettings
 from perfkit.profile.quality import Quality
 from perfkit.profile.slowdown import Step
 from perfkit.records import Note
@@ -23,6 +24,7 @@ from perfkit.units import format_share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from perfkit.profile.paired import PairArm
@@ -41,22 +43,67 @@ UNDECIDED_LIMIT = 0.02
 """Share of the call in samples without a layer from which deeper stack copies are worth their
 cost: a stack that is cut short is whole enough if its leaf decides the layer."""
 SECOND_RATE = 0.25
-"""Part of the duration that is sampled once more, at twice the rate."""
+"""Part of the duration that is sampled once more, at another rate."""
 KERNEL_UNSEEN = Note(
     id="kernel_unseen",
     text="the kernel's own time was not visible: it shows as `waiting`",
     remedy="kernel.perf_event_paranoid=1",
 )
-SETTLED = "raw/perf-settings.jsonl"
+
+
+def settled_by(tool: str) -> str:
+    """The journal of what a tool's captures of this run used."""
+    return f"raw/{tool}-settings.jsonl"
+
+
+class Recorder(Protocol):
+    """A sampler that is attached and waits, switched off at first."""
+
+    def enable(self) -> None:
+        """Sample the next window."""
+
+    def disable(self) -> None:
+        """Stop sampling for now."""
+
+    def finish(self) -> str:
+        """Write the samples to their file, and return what was said about them."""
+
+
+class Tool(Protocol):
+    """What takes the samples of a session.
+
+    Attributes:
+        name: of the profiler.
+        events: what it counts; the second is tried if the first is refused.
+        stacks: how it takes stacks, the cheapest way first.
+        highest_hz: the highest rate that brings more samples.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def events(self) -> Sequence[str]: ...
+    @property
+    def stacks(self) -> Sequence[str]: ...
+    @property
+    def highest_hz(self) -> float: ...
+
+    def attached(
+        self, running: Worker, settings: RecordSettings, data: Path, environ: Mapping[str, str]
+    ) -> AbstractContextManager[Recorder]:
+        """Attach to a worker and all threads it has or gets; detach when the block is left."""
+
+    def write_script(self, data: Path, output: Path, environ: Mapping[str, str]) -> str:
+        """Turn the samples into the text of `perf script`, and return what was said about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What one attachment of perf brought.
+    """What one attachment brought.
 
     Attributes:
-        said: what perf printed.
-        loops: the loops that ran while perf was on.
+        said: what the tool printed.
+        loops: the loops that were sampled.
         blocks: ln(profiled / bare); none for a glance.
         step: why it ended: a lower rate tells more, or it is done.
         pace: what perfkit's fixed work took between the windows, see `pace.py`.
@@ -72,7 +119,7 @@ class Recorded:
 
     @property
     def slowdown(self) -> Interval | None:
-        """What perf cost in these windows, without the pilot."""
+        """What sampling cost in these windows, without the pilot."""
         return slowdown.slowdown(slowdown.stated(self.blocks))
 
     @property
@@ -110,7 +157,7 @@ class Read:
 
     Attributes:
         design_effect: of the calling thread's samples in their layers, between windows.
-        said: what perf printed while recording and reading.
+        said: what the tool printed while recording and reading.
         inlined: whether inlined functions are told apart.
     """
 
@@ -133,7 +180,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One worker that runs its loop again and again, under one setting of perf after the other.
+    """One worker that runs its loop again and again, under one setting of a tool after the other.
 
     Attributes:
         stem: what its raw files are named after.
@@ -142,6 +189,7 @@ class Session:
     request: CaptureRequest
     arm: PairArm
     stem: str
+    tool: Tool = PERF
 
     @property
     def running(self) -> Worker:
@@ -150,7 +198,7 @@ class Session:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What perf sees of the environment."""
+        """What the tool sees of the environment."""
         return base_environment(self.request.job.project.environ, extra={})
 
     def settle(self) -> Settled:
@@ -158,7 +206,7 @@ class Session:
         ends with the first recording that tells them all.
         """
         notes: list[Note] = []
-        rates = list(slowdown.rates(self.request.rate_hz))
+        rates = list(slowdown.rates(min(self.request.rate_hz, self.tool.highest_hz)))
         known = self._known()
         if known is not None:
             rates = [rate for rate in rates if rate <= known[0]] or rates
@@ -181,7 +229,7 @@ class Session:
         recorded, read = self._narrower(recorded, read, rates, notes)
         self._remember(recorded)
         notes.append(_stacks_by(copies[0]))
-        note, shift = self._at_twice_the_rate(recorded, read)
+        note, shift = self._at_another_rate(recorded, read)
         return Settled(recorded=recorded, read=read, shift=shift, notes=(*notes, note))
 
     def _lower(self, recorded: Recorded, rates: Sequence[int], notes: list[Note]) -> list[int]:
@@ -189,8 +237,8 @@ class Session:
         cost = recorded.cost
         best = slowdown.best_rate(rates, rates[0], cost, self.request.duration_s)
         text = (
-            f"perf at {rates[0]} samples/s made the call about {format_share(cost.estimate)} "
-            f"slower, so it went on with {best} samples/s"
+            f"{self.tool.name} at {rates[0]} samples/s made the call about "
+            f"{format_share(cost.estimate)} slower, so it went on with {best} samples/s"
         )
         notes.append(Note(id="lower_rate", text=text))
         return [rate for rate in rates if rate <= best]
@@ -204,7 +252,7 @@ class Session:
         if bounds.is_told(split.layers) or best == rates[0]:
             return recorded, read
         lower = self.record(
-            self._lower(recorded, rates, notes)[:1], recorded.settings.call_graph, "perf-lower"
+            self._lower(recorded, rates, notes)[:1], recorded.settings.call_graph, "-lower"
         )
         other = self.read(lower)
         found = ((recorded, read), (lower, other))
@@ -213,19 +261,22 @@ class Session:
         left[1].script.unlink(missing_ok=True)
         return kept
 
-    def record(self, rates: Sequence[int], call_graph: str, name: str = "perf") -> Recorded:
+    def record(self, rates: Sequence[int], call_graph: str, suffix: str = "") -> Recorded:
         """Attach and run the windows; the second event is tried if the first is refused.
 
         Args:
             rates: the first of them is used; the others are what a dear one could be lowered to.
-            name: of the raw file.
+            suffix: of the raw file's name.
         """
-        settings = RecordSettings(rate_hz=rates[0], call_graph=call_graph)
-        data = self.request.run.path(f"raw/{self.stem}.{name}.data")
+        first, *others = self.tool.events
+        settings = RecordSettings(rate_hz=rates[0], event=first, call_graph=call_graph)
+        data = self.request.run.path(f"raw/{self.stem}.{self.tool.name}{suffix}.data")
         try:
             return self.windows(settings, data, rates)
         except PermissionRefusedError:
-            return self.windows(replace(settings, event=EVENTS[1]), data, rates)
+            if not others:
+                raise
+            return self.windows(replace(settings, event=others[0]), data, rates)
 
     def windows(self, settings: RecordSettings, data: Path, rates: Sequence[int] = ()) -> Recorded:
         """Blocks of windows with and without sampling, until `slowdown.next_step` says so."""
@@ -235,7 +286,7 @@ class Session:
         step = Step.CONTINUE
         looked = len(self.arm.looks)
         rates = rates or (settings.rate_hz,)
-        with perf_record.attached(self.running.pid, settings, data, self.environ) as recorder:
+        with self.tool.attached(self.running, settings, data, self.environ) as recorder:
             for order in slowdown.orders(request.seed):
                 block = []
                 for on in order:
@@ -244,7 +295,7 @@ class Session:
                 blocks.append(slowdown.log_ratio(block))
                 loops += [loop for on, loop in block if on]
                 region_s = sum(loop.seconds for loop in loops)
-                stage = f"perf at {settings.rate_hz} Hz"
+                stage = f"{self.tool.name} at {settings.rate_hz} Hz"
                 request.job.progress(stage, min(region_s / request.duration_s, 1.0))
                 step = slowdown.next_step(blocks, region_s, rates, duration_s=request.duration_s)
                 if step is not Step.CONTINUE:
@@ -275,10 +326,10 @@ class Session:
 
     def glance(self, settings: RecordSettings, seconds: float) -> Read:
         """A short recording without bare windows, read and removed."""
-        data = self.request.run.path(f"raw/{self.stem}.perf-glance.data")
+        data = self.request.run.path(f"raw/{self.stem}.{self.tool.name}-glance.data")
         loops: list[LoopResult] = []
         try:
-            with perf_record.attached(self.running.pid, settings, data, self.environ) as recorder:
+            with self.tool.attached(self.running, settings, data, self.environ) as recorder:
                 while sum(loop.seconds for loop in loops) < seconds:
                     loops.append(self.window(recorder))
                 said = recorder.finish()
@@ -288,8 +339,8 @@ class Session:
             data.unlink(missing_ok=True)
         return read
 
-    def window(self, recorder: perf_record.Recorder | None) -> LoopResult:
-        """One window of the loop, sampled if there is a recorder; perf is off afterwards."""
+    def window(self, recorder: Recorder | None) -> LoopResult:
+        """One window of the loop, sampled if there is a recorder, which is off afterwards."""
         if recorder is None:
             return self.arm.loop(self.arm.window_s)
         recorder.enable()
@@ -304,7 +355,7 @@ class Session:
             CaptureError: no sample is inside the windows.
         """
         script = recorded.data.with_suffix(".txt")  # x.perf.txt
-        said = recorded.said + perf_record.write_script(recorded.data, script, self.environ)
+        said = recorded.said + self.tool.write_script(recorded.data, script, self.environ)
         inlined = self._inlined(script)
         folded = perf_script.fold(
             script,
@@ -323,6 +374,8 @@ class Session:
 
     def _copies(self, known: tuple[int, str] | None, rate: int) -> list[str]:
         """How stacks are taken, in the order they are tried: frame pointers if they are enough."""
+        if FRAME_POINTERS not in self.tool.stacks:
+            return list(self.tool.stacks)
         if known is not None and known[1] in STACK_COPIES:
             return list(STACK_COPIES[STACK_COPIES.index(known[1]) :])
         if known is not None or self._frame_pointers_suffice(rate):
@@ -349,10 +402,11 @@ class Session:
             apart=agreement.apart(self._by_layer(found.stacks), self._by_layer(other.stacks)),
         )
 
-    def _at_twice_the_rate(self, recorded: Recorded, read: Read) -> tuple[Note, float]:
+    def _at_another_rate(self, recorded: Recorded, read: Read) -> tuple[Note, float]:
         """Whether the shares are the same at another rate, and how far they moved if not."""
         rate = recorded.settings.rate_hz
-        settings = replace(recorded.settings, rate_hz=slowdown.nearest_prime(2 * rate))
+        other_hz = 2 * rate if 2 * rate <= self.tool.highest_hz else rate / 2
+        settings = replace(recorded.settings, rate_hz=slowdown.nearest_prime(other_hz))
         try:
             other = self.glance(settings, SECOND_RATE * self.request.duration_s)
         except (ToolError, CaptureError) as error:
@@ -382,14 +436,14 @@ class Session:
 
     def _known(self) -> tuple[int, str] | None:
         """Rate and kind of stacks that an earlier capture of this run used."""
-        for line in reversed(read_journal(self.request.run.directory / SETTLED)):
+        for line in reversed(read_journal(self.request.run.directory / settled_by(self.tool.name))):
             if line["build"] == self.request.job.build.key:
                 return int(line["rate_hz"]), str(line["call_graph"])
         return None
 
     def _remember(self, recorded: Recorded) -> None:
         self.request.run.append(
-            SETTLED,
+            settled_by(self.tool.name),
             {
                 "build": self.request.job.build.key,
                 "size": self.request.size,
@@ -407,7 +461,7 @@ def quality_of(
     """What a recording is made of.
 
     Args:
-        cost: the slowdown, if it is more than perf's own.
+        cost: the slowdown, if it is more than the sampling's.
         shift: what another rate showed, see `records.Doubts`.
     """
     folded, windows = read.folded, len(recorded.loops)
@@ -426,8 +480,8 @@ def quality_of(
 
 
 def sees_kernel(recorded: Recorded, read: Read) -> bool:
-    """Whether the event that perf really counted shows the kernel's part."""
-    return (read.folded.event or recorded.settings.event) == EVENTS[0]
+    """Whether the event that was really counted has the kernel's time in it."""
+    return ":" not in (read.folded.event or recorded.settings.event)
 
 
 def unexplained(outside: int, samples: int, calls: int, windows: int) -> int:

@@ -18,7 +18,7 @@ from perfkit.errors import (
     ToolMissingError,
     UsageError,
 )
-from perfkit.profile import callgrind, cargo_flamegraph, perf, py_spy, scalene
+from perfkit.profile import callgrind, cargo_flamegraph, perf, py_spy, scalene, sigprof
 from perfkit.profile.request import CaptureRequest
 from perfkit.records import Note
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 profilers: Mapping[str, Profiler] = {
     perf.NAME: perf.capture,
+    sigprof.NAME: sigprof.capture,
     py_spy.NAME: py_spy.capture,
     cargo_flamegraph.NAME: cargo_flamegraph.capture,
     scalene.NAME: scalene.capture,
@@ -38,7 +39,7 @@ profilers: Mapping[str, Profiler] = {
 }
 """Every profiler by name; the one that shows most comes first."""
 
-FALLBACK = (perf.NAME, py_spy.NAME)
+FALLBACK = (perf.NAME, sigprof.NAME, py_spy.NAME)
 """Without a choice: the first of these that is installed and permitted."""
 
 

@@ -21,6 +21,7 @@ from perfkit.errors import (
     ConfigError,
     PerfkitError,
     SubjectMismatchError,
+    ToolMissingError,
     ToolTimedOutError,
     WorkerError,
     WorkloadError,
@@ -351,6 +352,36 @@ class Worker:
         timeout_s = seconds + ANSWER_TIMEOUT_S
         return LoopResult(**self.ask("loop", timeout_s, arm=arm, seconds=seconds, calls=calls))
 
+    def load_sampler(
+        self, library: Path, *, rate_hz: float, stack_bytes: int, buffer_bytes: int
+    ) -> None:
+        """Load the library that samples this process from inside; see `toolkit/engine/sampler`.
+
+        Raises:
+            ToolMissingError: the interpreter cannot load it, or the system refuses its timers.
+        """
+        self.ask(
+            "load_sampler",
+            ANSWER_TIMEOUT_S,
+            library=str(library),
+            period_ns=round(1e9 / rate_hz),
+            stack_bytes=stack_bytes,
+            buffer_bytes=buffer_bytes,
+        )
+
+    def sample(self, *, on: bool) -> None:
+        """Whether the next loops are sampled."""
+        self.ask("sample", ANSWER_TIMEOUT_S, on=on)
+
+    def write_samples(self, path: Path) -> tuple[int, int]:
+        """Write the samples; returns how many found no room, and how many threads had no timer."""
+        told = self.ask("write_samples", ANSWER_TIMEOUT_S, path=str(path))
+        return int(told["lost"]), int(told["refused"])
+
+    def unload_sampler(self) -> None:
+        """Take the sampler's timers and its memory away."""
+        self.ask("unload_sampler", ANSWER_TIMEOUT_S)
+
     def check(
         self,
         arm: str,
@@ -519,6 +550,7 @@ def _named(error: Mapping[str, str]) -> PerfkitError:
         "workload": (WorkloadError, "make the workload run by itself; the traceback is above"),
         "slow": (WorkloadError, "choose smaller sizes, or a longer `measure.time_limit_s`"),
         "usage": (ConfigError, "correct the config or the workload's file"),
+        "sampler": (ToolMissingError, "use perf, or py-spy for Python's lines"),
         "mismatch": (SubjectMismatchError, "remove the other installation of the module"),
     }
     kind, remedy = kinds.get(error["kind"], (WorkerError, ""))

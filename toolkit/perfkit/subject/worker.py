@@ -115,6 +115,7 @@ class Commands:
         self.pins: list[bytearray] = [bytearray() for _ in range(PINS)]
         self.cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         self.streams: tuple[memoryview, memoryview] | None = None
+        self.sampler: _Sampler | None = None
 
     # -- loading ---------------------------------------------------------------------------------
 
@@ -331,11 +332,12 @@ class Commands:
         chosen = self.arms[arm]
         self._batch(chosen, UNTIMED_CALLS)
         done, spent, cpu = 0, 0.0, 0.0
-        begin = time.perf_counter()
-        while not done or spent < seconds:
-            cpu += self._batch(chosen, calls)["cpu_s"]
-            done += calls
-            spent = time.perf_counter() - begin
+        with self.sampler or contextlib.nullcontext():
+            begin = time.perf_counter()
+            while not done or spent < seconds:
+                cpu += self._batch(chosen, calls)["cpu_s"]
+                done += calls
+                spent = time.perf_counter() - begin
         return {
             "calls": done,
             "seconds": spent,
@@ -343,6 +345,33 @@ class Commands:
             "tid": threading.get_native_id(),
             "begin_s": begin,
         }
+
+    # -- the sampler -----------------------------------------------------------------------------
+
+    def load_sampler(
+        self, library: str, period_ns: int, stack_bytes: int, buffer_bytes: int
+    ) -> Reply:
+        """Prepare sampling of this process from inside; nothing is sampled yet."""
+        self.sampler = _Sampler(library, period_ns, stack_bytes, buffer_bytes)
+        return {}
+
+    def sample(self, on: bool) -> Reply:
+        """Whether the next loops are sampled."""
+        if self.sampler is not None:
+            self.sampler.on = on
+        return {}
+
+    def write_samples(self, path: str) -> Reply:
+        """Write the samples of all loops; says how much is missing of them."""
+        if self.sampler is None:
+            raise Refused("worker", "no sampler is loaded")
+        return self.sampler.write(path)
+
+    def unload_sampler(self) -> Reply:
+        if self.sampler is not None:
+            self.sampler.release()
+            self.sampler = None
+        return {}
 
     # -- what the subject returns ----------------------------------------------------------------
 
@@ -522,6 +551,79 @@ class _Helper:
             self.go.acquire()
             _fixed_work(self.rounds)
             self.done.release()
+
+
+SAMPLER_REFUSALS = {
+    -1: "a sampler is running already",
+    -2: "there is no memory for the samples",
+    -3: "the program handles every signal that a sampler could use",
+    -4: "the system has no timers on the CPU clock of a thread",
+}
+
+
+class _Sampler:
+    """The library that samples this process (toolkit/engine/sampler); as a context it samples what
+    is in it, if it is on.
+    """
+
+    def __init__(self, path: str, period_ns: int, stack_bytes: int, buffer_bytes: int) -> None:
+        try:
+            import ctypes
+
+            library = ctypes.CDLL(path)
+        except (ImportError, OSError) as error:
+            message = "this interpreter cannot load perfkit's sampler: %s"
+            raise Refused("sampler", message % error, where=sys.executable) from error
+        try:  # glibc's: beyond it are the arguments and the environment
+            stack_end = ctypes.c_size_t.in_dll(ctypes.CDLL(None), "__libc_stack_end").value
+        except ValueError:
+            stack_end = 0
+        self.ctypes = ctypes
+        self.on = False
+        self.call = {
+            name: getattr(library, "perfkit_sampler_" + name)
+            for name in ("start", "enable", "disable", "stop", "samples", "lost", "release")
+        }
+        self.call["samples"].restype = ctypes.c_size_t
+        self.call["lost"].restype = ctypes.c_uint64
+        sizes = (ctypes.c_size_t(size) for size in (buffer_bytes, stack_bytes, stack_end))
+        code = self.call["start"](ctypes.c_uint64(period_ns), *sizes)
+        if code != 0:
+            raise Refused("sampler", SAMPLER_REFUSALS.get(code, str(code)))
+
+    def __enter__(self) -> None:
+        if self.on:
+            self.call["enable"]()
+
+    def __exit__(self, *_: object) -> None:
+        if self.on:
+            self.call["disable"]()
+
+    def write(self, path: str) -> Reply:
+        """The memory map, the vdso, which is in no file, and the samples; `copies.rs` reads it."""
+        self.call["stop"]()
+        with open("/proc/self/maps", "rb") as stream:
+            maps = stream.read().decode("utf-8", "replace")
+        size, refused = self.ctypes.c_size_t(), self.ctypes.c_uint64()
+        samples = self.call["samples"](self.ctypes.byref(size))
+        vdso = [0, 0]
+        for line in maps.splitlines():
+            if line.endswith("[vdso]"):
+                vdso = [int(part, 16) for part in line.split(" ")[0].split("-")]
+        head = f"perfkit-copies 1 {platform.machine()} {os.getpid()}"
+        parts = ((vdso[0], vdso[1] - vdso[0]), (samples, size.value))
+        with open(path, "wb") as stream:
+            stream.write(f"{head}\n{maps}\n".encode())
+            for number in parts[0]:
+                stream.write(number.to_bytes(8, sys.byteorder))
+            for place, length in parts:
+                stream.write(self.ctypes.string_at(place, length) if length else b"")
+        lost = self.call["lost"](self.ctypes.byref(refused))
+        return {"lost": lost, "refused": refused.value}
+
+    def release(self) -> None:
+        self.call["stop"]()
+        self.call["release"]()
 
 
 def _helpers(timed: Reply) -> float:
