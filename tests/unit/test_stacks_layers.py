@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from perfkit import _engine
 from perfkit.config import LayerRule, load_project
 from perfkit.errors import ConfigError
 from perfkit.records import Layer
-from perfkit.stacks.layers import Layers, crate_names, is_unresolved
+from perfkit.stacks.folded import read_stacks
+from perfkit.stacks.layers import Layers, crate_names, is_cut, is_unresolved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,3 +132,56 @@ def test_crates_come_from_the_rustc_lines_and_the_module() -> None:
 )
 def test_a_frame_without_a_name_is_known_as_such(frame: str, expected: bool) -> None:
     assert is_unresolved(frame) is expected
+
+
+@pytest.mark.parametrize(
+    ("stack", "decided"),
+    [
+        (COMPUTE, True),
+        (("my_crate::core::price",), True),
+        (("my_crate::core::price", "malloc"), True),
+        (("malloc", "_int_malloc"), False),
+        (("pyo3::instance::Bound<T>::clone",), False),
+        ((*COMPUTE, "[libfoo.so]"), False),
+        (("qsort_r", "msort_with_tmp"), False),
+        ((), False),
+    ],
+)
+def test_what_a_caller_could_change_is_not_decided(stack: tuple[str, ...], decided: bool) -> None:
+    assert LAYERS.decide(stack).decided is decided
+
+
+@pytest.mark.parametrize(
+    ("outermost", "cut"),
+    [
+        ("_start", False),
+        ("main", False),
+        ("__libc_start_main@@GLIBC_2.34", False),
+        ("__libc_start_call_main", False),
+        ("start_thread", False),
+        ("thread_start", False),
+        ("_dl_start_user", False),
+        ("clone", False),
+        ("_clone3", False),
+        ("__clone", False),
+        ("__GI___clone3", False),
+        ("ret_from_fork_asm", False),
+        ("price", True),
+        ("cyclone3", True),
+        ("mainly", True),
+        ("_PyEval_EvalFrameDefault", True),
+        ("[unknown]", True),
+    ],
+)
+def test_a_stack_is_cut_where_the_engine_counts_it_so(
+    outermost: str, cut: bool, tmp_path: Path
+) -> None:
+    script, folded = tmp_path / "script.txt", tmp_path / "out.folded"
+    script.write_text(f"py 7/7 1.0: cpu-clock:\n\t1 leaf (/a.so)\n\t2 {outermost} (/b.so)\n\n")
+    stats = _engine.collapse_perf(script, folded, roots=("calling", "others"))
+    ((stack, _),) = read_stacks(folded)
+    assert (is_cut(stack), stats.unrooted) == (cut, int(cut))
+
+
+def test_a_stack_without_frames_is_cut() -> None:
+    assert is_cut(("[perfkit calling thread]",))

@@ -40,12 +40,27 @@ class Rule:
     encloses: bool = False
 
 
+_ENTRY = re.compile(
+    r"^(__libc_start_main\w*|__libc_start_call_main|_?_?clone3?|__GI___clone3?|start_thread|"
+    r"ret_from_fork(_asm)?|_dl_start_user|thread_start|_start|main)$"
+)
+"""As the engine's `is_thread_entry` has them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The layer of a stack and the index of the frame that decided; None when no rule matched."""
+    """The layer of a stack.
+
+    Attributes:
+        layer: what the frames that are there say, or would say if nothing called them.
+        index: of the frame that decided; None when no rule matched.
+        decided: False where another caller could have changed the layer: no rule matched, the frame
+            has no name, or one that asks its caller had none.
+    """
 
     layer: Layer
     index: int | None
+    decided: bool = True
 
 
 class Layers:
@@ -80,7 +95,7 @@ class Layers:
             rule = self._of_frame(frame)
             if rule is None:
                 if pending is None and helper is None and is_unresolved(frame):
-                    return Decision(layer=Layer.OTHER, index=index)
+                    return Decision(layer=Layer.OTHER, index=index, decided=False)
                 continue
             if rule.layer is None:
                 continue
@@ -99,8 +114,8 @@ class Layers:
             return Decision(layer=layer, index=index)
         last = pending or helper
         if last is not None:
-            return Decision(layer=last[0], index=last[1])
-        return Decision(layer=Layer.OTHER, index=None)
+            return Decision(layer=last[0], index=last[1], decided=False)
+        return Decision(layer=Layer.OTHER, index=None, decided=False)
 
     def _enclosing(self, stack: Sequence[str], inner: int) -> tuple[Layer, int] | None:
         """The conversion that the subject's own code runs for, up to the entry of the call."""
@@ -130,6 +145,13 @@ class Layers:
 def is_unresolved(frame: str) -> bool:
     """Whether a frame has no name: `[unknown]`, `[libfoo.so]`, a bare address."""
     return _UNRESOLVED.match(frame) is not None
+
+
+def is_cut(stack: Sequence[str]) -> bool:
+    """Whether the unwinder lost a stack's outer part: its first frame below the thread's root frame
+    is no entry of a thread, or there is none.
+    """
+    return len(stack) < 2 or _ENTRY.match(_SUFFIX.sub("", stack[1])) is None
 
 
 def crate_names(rustc: Iterable[str], module: str) -> tuple[str, ...]:
