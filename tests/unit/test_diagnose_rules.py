@@ -18,7 +18,6 @@ from perfkit.diagnose.observed import (
     Flags,
     Observed,
     StackTime,
-    crate_of,
     function_name,
     shown_frame,
 )
@@ -37,7 +36,7 @@ from perfkit.records import (
     SizeResult,
 )
 from perfkit.stacks.intervals import wilson
-from perfkit.stacks.layers import Layers
+from perfkit.stacks.layers import Layers, crate_of
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 from perfkit.subject.rustc import parse_line
 
@@ -55,6 +54,7 @@ WORKER = (
 )
 IN_WORKER = "rayon_core::registry::Registry::in_worker_cold"
 LAYERS = Layers(["my_ext"])
+POOL_RULES = {"pool_for_too_little", "chunk_too_small", "chunk_too_large"}
 
 
 def stack(frames: str, count: int, *, calling: bool = True) -> StackTime:
@@ -86,6 +86,7 @@ def seen(*stacks: StackTime, region: int = 10_000, **changes: object) -> Observe
         workers_s=others / region * 1e-3,
         threads=2,
         crates=LAYERS.crates,
+        line=parse_line("rustc --crate-name my_ext --crate-type cdylib -C opt-level=3"),
     )
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
@@ -426,6 +427,28 @@ def test_workers_that_handle_pieces() -> None:
     assert finding.share == pytest.approx(0.6)
     assert "raise CHUNK" in finding.remedy
     assert not fired(observed) & {"pool_for_too_little", "chunk_too_large"}
+
+
+def test_a_wheel_does_not_tell_the_pools_functions_from_work_inlined_into_them() -> None:
+    helper = f"{WORKER};rayon::iter::plumbing::bridge_producer_consumer::helper"
+    observed = seen(stack(f"{COMPUTE};{IN_WORKER}", 100), stack(helper, 19_600, calling=False))
+    assert "chunk_too_small" in fired(observed)
+    assert not fired(dataclasses.replace(observed, line=None)) & POOL_RULES
+
+
+@pytest.mark.parametrize(
+    "inlined",
+    [
+        "rayon::iter::for_each::consume_iter;my_ext::count_levels;core::sync::atomic::fetch_add",
+        "rayon::iter::for_each::consume_iter;core::slice::iter::next",
+        "rayon::iter::plumbing::fold_with",
+        "xxhash_rust::xxh3::xxh3_64",
+    ],
+)
+def test_the_loop_over_the_elements_of_a_piece_is_its_work(inlined: str) -> None:
+    worker = f"{WORKER};rayon_core::join::join_context;{inlined}"
+    observed = seen(stack(f"{COMPUTE};{IN_WORKER}", 100), stack(worker, 19_600, calling=False))
+    assert not fired(observed) & POOL_RULES
 
 
 def test_waking_a_worker_for_a_piece_is_what_the_piece_costs() -> None:

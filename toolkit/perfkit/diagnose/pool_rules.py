@@ -48,8 +48,10 @@ class Threads:
 
     Attributes:
         caller_s: the calling thread, without the pool's own code.
-        workers_s: what the workers compute.
-        pieces_s: what workers spend on cutting, handing over and joining pieces of the work.
+        workers_s: what the workers compute, at most.
+        pieces_s: what workers spend on cutting, handing over and joining pieces of the work, at
+            least. Without debug information, as in a wheel, work that was inlined into the pool's
+            functions looks the same: all of it may be work.
         error: relative half width of `caller_s + workers_s`, by the number of samples.
     """
 
@@ -74,13 +76,16 @@ def threads_of(seen: Observed) -> Threads | None:
     pool = [s for s in seen.stacks if not s.calling and matches(s, _POOL)]
     caller = sum(s.count for s in seen.stacks if s.calling and s.layer is not Layer.POOL)
     useful = sum(s.count for s in pool if s.layer in _USEFUL)
+    pieces = sum(s.count for s in pool if handles_a_piece(s))
     if not pool:
         return None
+    if seen.line is None:
+        useful, pieces = useful + pieces, 0
     per_sample_s = seen.workers_s / others
     return Threads(
         caller_s=caller * per_sample_s,
         workers_s=useful * per_sample_s,
-        pieces_s=sum(s.count for s in pool if handles_a_piece(s)) * per_sample_s,
+        pieces_s=pieces * per_sample_s,
         error=Z * math.sqrt(seen.design_effect / max(caller + useful, 1)),
     )
 
