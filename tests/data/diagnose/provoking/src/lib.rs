@@ -6,6 +6,8 @@ use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use rayon::prelude::*;
 
+mod closures;
+
 /// Nothing is wrong here: a view in, a sum out, the interpreter released.
 #[pyfunction]
 fn sound(py: Python<'_>, values: PyReadonlyArray1<'_, f64>) -> PyResult<f64> {
@@ -202,5 +204,6 @@ fn provoking(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(spread_from, module)?)?;
     module.add_function(wrap_pyfunction!(temporary, module)?)?;
     module.add_function(wrap_pyfunction!(across_crates, module)?)?;
+    module.add_function(wrap_pyfunction!(closures::closure, module)?)?;
     Ok(())
 }
