@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from perfkit.checks.audit import subject_line
 from perfkit.config import Project, load_project
 from perfkit.diagnose import probes
 from perfkit.diagnose.conclude import diagnose, job_of
@@ -88,6 +89,7 @@ def observe(project: Project, build: Build, run: Run, name: str) -> Observed:
         workers_s=taken.split.workers_s,
         threads=2,
         crates=layers_of(project, build).crates,
+        line=subject_line(build.rustc, build.module),
         locations=functions(project.root),
     )
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import os
 import sys
 import tempfile
@@ -43,19 +42,20 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 JOURNAL = Path(__file__).with_name("journals") / "compared_captures.jsonl"
 CACHE = Path(os.environ.get("PERFKIT_CACHE_DIR", ROOT / "target" / "perfkit-test-cache"))
-DECIDING = ("stacks/diff.py", "profile/pace.py", "profile/compare.py", "subject/worker.py")
+DECIDING = (
+    "stacks/diff.py",
+    "profile/pace.py",
+    "profile/compare_captures.py",
+    "profile/perf_session.py",
+    "profile/quality.py",
+    "subject/worker.py",
+)
 CALLS = (("native", 37), ("mixed_20us", 3050), ("joined_2000us", 3050))
 """Arithmetic on one thread, a share of interpreter time, and threads; each in turn."""
 SLOWER = {"native": "slower"}
 SECONDS = 1.5
 RATE_HZ = 499
 FALSE_LIMIT = 0.05
-
-
-def decided_by() -> str:
-    """A hash of the sources that decide what is marked."""
-    whole = b"".join((ROOT / "toolkit" / "perfkit" / name).read_bytes() for name in DECIDING)
-    return hashlib.sha256(whole).hexdigest()[:12]
 
 
 def capture(
@@ -108,10 +108,7 @@ def compared(first: tuple[Run, Capture], second: tuple[Run, Capture]) -> dict[st
 
 def rows() -> list[dict[str, Any]]:
     """The rows of this CPU model and these sources."""
-    cpu, deciding = fingerprint(os.environ).cpu, decided_by()
-    return [
-        row for row in journal.rows(JOURNAL) if (row["cpu"], row["decided_by"]) == (cpu, deciding)
-    ]
+    return journal.of_these(JOURNAL, fingerprint(os.environ).cpu, DECIDING)
 
 
 def run(pairs: int) -> None:
@@ -121,7 +118,7 @@ def run(pairs: int) -> None:
     for number in range(len(rows()), pairs):
         row = {
             "cpu": fingerprint(os.environ).cpu,
-            "decided_by": decided_by(),
+            "decided_by": journal.decided_by(DECIDING),
             **pair_row(project, build, number),
         }
         journal.append(JOURNAL, row)

@@ -209,7 +209,7 @@ def costs() -> tuple[list[str], bool]:
         good &= right == len(found)
         shown = ", ".join(f"{error * 1e9:+.0f}" for error in found)
         what = f"{delay:.0f} ns by {name}"
-        lines.append(f"| {what} | off by {shown} ns | {right} of {len(found)} |")
+        lines.append(f"| {what} | off by {shown} ns | {journal.counted(right, len(found))} |")
     return lines, good
 
 
@@ -228,9 +228,11 @@ def shares() -> tuple[list[str], bool]:
             fine += row["agree"] and abs(row["share"] - truth) <= SHARE_OFF
         right += fine
         what = f"{100 * share:.0f} % by construction"
-        lines.append(f"| {what} | off by {', '.join(errors)} points | {fine} of {len(errors)} |")
+        counted = journal.counted(fine, len(errors))
+        lines.append(f"| {what} | off by {', '.join(errors)} points | {counted} |")
     count = len(done)
-    lines.append(f"| agreement | known, and within two points | {right} of {count} |")
+    counted = journal.counted(right, count)
+    lines.append(f"| agreement | known, and within two points | {counted} |")
     return lines, count >= len(SHARES) * SHARE_ROUNDS and right >= WANTED * count
 
 

@@ -18,7 +18,7 @@ from perfkit.profile import analyse
 from perfkit.profile.paired import PairArm
 from perfkit.profile.perf import published
 from perfkit.profile.perf_record import PERF
-from perfkit.profile.perf_session import Session
+from perfkit.profile.perf_session import Session, Settled
 from perfkit.profile.profilers import profile, request_for
 from perfkit.records import Interval, Layer
 from perfkit.stacks import bounds
@@ -161,9 +161,13 @@ def take_known(
     *,
     seconds: float,
     rate: int,
+    settle: Callable[[Session], Settled] = Session.settle,
     tool: Tool = PERF,
 ) -> Known:
     """One capture of `mixed_…` or `joined_…` with the truth measured alongside it.
+
+    Args:
+        settle: how perf's settings are found.
 
     Raises:
         Unasked: the parts exceed the call by more than their interval allows.
@@ -186,7 +190,7 @@ def take_known(
             tool=tool,
             parts=parts,
         )
-        settled = session.settle()
+        settled = settle(session)
     capture = published(session, settled)
     layers = analyse.layers_for(build, project.config.layers)
     first, last = settled.recorded.windows[0], settled.recorded.windows[-1]
@@ -280,27 +284,30 @@ def check_parts(
         assert abs(found[name] - share) <= room, f"{name}: {told}"
 
 
-def misses(known: Known) -> dict[str, tuple[float, Interval]]:
-    """The parts of which the bounds do not hold the truth, each with both, as shares of the wall
-    clock. What the truth itself may be off by counts as a hit.
-    """
+def bounds_of(known: Known) -> dict[str, tuple[float, Interval, Interval]]:
+    """Of each part the truth, its counted interval and its bounds, as shares of the wall clock."""
     capture, split = known.capture, known.split
     assert capture.region_s is not None
     total = capture.region_s * capture.rate_hz
     found = {}
     for name, layers in PARTS.items():
         own = sum(split.share(layer) for layer in layers)
-        share = bounds.doubtful(wilson(own * total, total, capture.design_effect), split.doubts)
+        counted = wilson(own * total, total, capture.design_effect)
         truth = known.truth[name] * split.on_cpu_s / split.call_s
-        if not share.low - TRUTH_ERROR <= truth <= share.high + TRUTH_ERROR:
-            found[name] = (truth, share)
+        found[name] = (truth, counted, bounds.doubtful(counted, split.doubts))
     return found
+
+
+def holds(truth: float, share: Interval) -> bool:
+    """Whether bounds hold a truth; what the truth itself may be off by counts as a hit."""
+    return share.low - TRUTH_ERROR <= truth <= share.high + TRUTH_ERROR
 
 
 def check_bounds(known: Known) -> None:
     """At most one part of the four outside its bounds: they are at 95 %."""
-    found = misses(known)
-    assert len(found) <= 1, found
+    found = bounds_of(known)
+    missed = [name for name, (truth, _, share) in found.items() if not holds(truth, share)]
+    assert len(missed) <= 1, (missed, found)
 
 
 def check_workers(known: Known) -> None:

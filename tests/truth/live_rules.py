@@ -153,9 +153,8 @@ def show() -> tuple[str, bool]:
         seconds = max((row["seconds"] for row in done), default=0.0)
         said = "; ".join(dict.fromkeys(fault for fault in faults if fault)) or "–"
         must = ", ".join(case.must) or "nothing"
-        lines.append(
-            f"| {name} | {must} | {right} of {len(done)} | {said} | {busy} | {seconds:.0f} |"
-        )
+        fine = journal.counted(right, len(done))
+        lines.append(f"| {name} | {must} | {fine} | {said} | {busy} | {seconds:.0f} |")
     return "\n".join(lines) + "\n", good
 
 

@@ -121,9 +121,10 @@ class Table:
         """Runs next to a hogged core that ended with `busy`."""
         return [(row["verdict"] == "busy", 1) for row in self.part("hogged", *kernels)]
 
-    def wrong(self, *kernels: str) -> int:
+    def wrong(self, *kernels: str) -> list[tuple[int, int]]:
         """Changes claimed between equal builds next to a hogged core."""
-        return sum(r["change"] not in (None, Change.NONE) for r in self.part("hogged", *kernels))
+        part = self.part("hogged", *kernels)
+        return [(row["change"] not in (None, Change.NONE), 1) for row in part]
 
 
 def _claimed(row: Row, one: str, other: str) -> str:
@@ -162,9 +163,8 @@ def show(table: Table) -> str:
         for name in KERNELS:
             lines += _compared(table, cell, name)
     for name in KERNELS:
-        count = len(table.part("hogged", name))
         lines.append(f"| refused (M7) | {name} | hogged | {_said(table.refused(name))} |")
-        lines.append(f"| wrong verdicts | {name} | hogged | {table.wrong(name)} of {count} |")
+        lines.append(f"| wrong verdicts | {name} | hogged | {_said(table.wrong(name))} |")
     for name in KERNELS:
         lines += _beside(table, name)
     return "\n".join(lines) + "\n"
@@ -225,9 +225,9 @@ class Promise:
 
 
 def _wrong(table: Table) -> Interval | None:
-    count = len(table.part("hogged"))
-    wrong = float(table.wrong())
-    return Interval(estimate=wrong, low=wrong, high=wrong) if count else None
+    parts = table.wrong()
+    wrong = float(sum(hits for hits, _ in parts))
+    return Interval(estimate=wrong, low=wrong, high=wrong) if parts else None
 
 
 PROMISES = (

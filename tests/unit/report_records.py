@@ -31,6 +31,7 @@ from perfkit.records import (
     Quantity,
     QuantityName,
     Recommendation,
+    Saving,
     SizeResult,
     SizeSplit,
     Trial,
@@ -243,7 +244,7 @@ def finding(number: int) -> Finding:
         workload="price",
         size=10_000,
         share=0.41,
-        predicted_gain=Interval(estimate=0.41, low=0.35, high=0.41),
+        predicted_gain=Saving(at_most=0.41),
         evidence=(
             Evidence(
                 frame="<alloc::vec::Vec<f64> as FromPyObject>::extract",

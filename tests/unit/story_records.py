@@ -16,6 +16,7 @@ from perfkit.records import (
     Interval,
     MeasureReport,
     Pattern,
+    Saving,
     SizeResult,
 )
 
@@ -39,7 +40,7 @@ def chapter(
 
 
 def finding(
-    identifier: str, title: str, size: int, low: float, high: float, workload: str = "price"
+    identifier: str, title: str, size: int, gain: Saving | None, workload: str = "price"
 ) -> Finding:
     return dataclasses.replace(
         records.finding(0),
@@ -47,9 +48,14 @@ def finding(
         title=title,
         workload=workload,
         size=size,
-        share=(low + high) / 2,
-        predicted_gain=Interval(estimate=(low + high) / 2, low=low, high=high),
+        share=gain.at_most if gain is not None else 0.8,
+        predicted_gain=gain,
+        gains="" if gain is not None else "fixing it lets other threads run",
     )
+
+
+def tried(low: float, high: float) -> Saving:
+    return Saving(at_most=high, tried=saved(low, high))
 
 
 def diagnosis(workload: str, *findings: Finding) -> Diagnosis:
@@ -97,9 +103,10 @@ BEFORE = chapter(
     "diagnose",
     diagnosis(
         "price",
-        finding("sequence", "A list is converted element by element", 10_000, 0.35, 0.41),
-        finding("pool", "Threads are woken for little work", 100_000, 0.0, 0.25),
-        finding("output", "The output is allocated in each call", 100_000, 0.12, 0.16),
+        finding("sequence", "A list is converted element by element", 10_000, tried(0.35, 0.41)),
+        finding("pool", "Threads are woken for little work", 100_000, Saving(at_most=0.25)),
+        finding("output", "The output is allocated in each call", 100_000, tried(0.12, 0.16)),
+        finding("gil", "The GIL is held", 100_000, None),
     ),
 )
 AFTER = chapter(
@@ -107,7 +114,9 @@ AFTER = chapter(
     "diagnose",
     diagnosis(
         "fast",
-        finding("output", "The output is allocated in each call", 100_000, 0.3, 0.36, "fast"),
+        finding(
+            "output", "The output is allocated in each call", 100_000, tried(0.3, 0.36), "fast"
+        ),
     ),
 )
 INSIDE = chapter(

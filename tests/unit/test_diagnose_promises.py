@@ -22,6 +22,7 @@ from perfkit.records import (
     Interval,
     MeasureReport,
     MeasureVerdict,
+    Saving,
 )
 
 
@@ -42,7 +43,29 @@ def test_the_saved_share_follows_the_ratio() -> None:
     ],
 )
 def test_the_interval_of_the_gain_decides(low: float, high: float, expected: Fulfilment) -> None:
-    assert reading(told.saved(low, high), Interval(estimate=0.38, low=0.35, high=0.41)) is expected
+    assert reading(told.saved(low, high), told.tried(0.35, 0.41)) is expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.36, 0.40, Fulfilment.INSIDE),
+        (0.01, 0.02, Fulfilment.INSIDE),
+        (-0.10, -0.05, Fulfilment.INSIDE),
+        (0.42, 0.50, Fulfilment.ABOVE),
+        (0.40, 0.42, Fulfilment.ACROSS),
+    ],
+)
+def test_a_bound_is_broken_only_above_it(low: float, high: float, expected: Fulfilment) -> None:
+    assert reading(told.saved(low, high), Saving(at_most=0.41)) is expected
+
+
+def test_what_saves_none_of_the_calls_time_has_no_reading() -> None:
+    for measured in (told.INSIDE, told.OUTSIDE):
+        (found,) = tell((told.BEFORE, told.AFTER, measured)).replacements
+        promise = found.promises[-1]
+        assert (promise.finding.id, promise.reading, promise.saved) == ("gil", None, None)
+        assert promise.afterwards is Afterwards.NOT_FOUND
 
 
 def test_each_finding_is_held_against_the_gain_at_its_own_size() -> None:
@@ -52,11 +75,13 @@ def test_each_finding_is_held_against_the_gain_at_its_own_size() -> None:
         ("sequence", Fulfilment.INSIDE),
         ("pool", Fulfilment.INSIDE),
         ("output", Fulfilment.ACROSS),
+        ("gil", None),
     ]
     assert [promise.afterwards for promise in found.promises] == [
         Afterwards.NOT_FOUND,
         Afterwards.NOT_FOUND,
         Afterwards.FOUND,
+        Afterwards.NOT_FOUND,
     ]
 
 
@@ -66,6 +91,7 @@ def test_a_gain_outside_the_promise_is_said() -> None:
         Fulfilment.ABOVE,
         Fulfilment.INSIDE,
         Fulfilment.BELOW,
+        None,
     ]
 
 
@@ -76,7 +102,7 @@ def test_times_of_two_runs_are_never_compared() -> None:
     assert found.command == (
         "perfkit measure --workload fast --against-workload price --sizes 10k,100k"
     )
-    assert {promise.reading for promise in found.promises} == {Fulfilment.WITHHELD}
+    assert {promise.reading for promise in found.promises} == {Fulfilment.WITHHELD, None}
 
 
 @pytest.mark.parametrize(
@@ -100,6 +126,7 @@ def test_a_size_that_was_not_timed_is_withheld_alone() -> None:
         Fulfilment.INSIDE,
         Fulfilment.WITHHELD,
         Fulfilment.WITHHELD,
+        None,
     ]
     assert found.promises[1].reason == "not timed together at 100k"
 
@@ -111,7 +138,7 @@ def test_a_diagnosis_of_another_build_promises_nothing_for_this_one() -> None:
     rebuilt = dataclasses.replace(told.INSIDE, result=dataclasses.replace(report, loaded=(other,)))
     (found,) = tell((told.BEFORE, told.AFTER, rebuilt)).replacements
     assert found.steps
-    assert {promise.reason for promise in found.promises} == {
+    assert {promise.reason for promise in found.promises if promise.reading} == {
         "the diagnosis is of another build than the measurement"
     }
 

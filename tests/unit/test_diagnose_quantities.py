@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,14 +71,25 @@ def seconds(quantity: Quantity) -> Interval:
 def test_samples_tell_the_output_and_the_dispatch_from_the_rest() -> None:
     found = by_name(quantities(readings(known(Method.INTERCEPT, 2e-6)), SAMPLED, split(40e-6)))
     assert seconds(found[QuantityName.FIXED]).estimate == 2e-6
-    # Memory that the boundary asked for, and the interpreter without perfkit's own loop.
+    # Memory that the boundary asked for, without what else the interpreter does.
     output = seconds(found[QuantityName.OUTPUT])
-    assert output.estimate == pytest.approx(6e-6 + 3e-6 - LOOP_S)
+    assert output.estimate == pytest.approx(6e-6)
     dispatch = found[QuantityName.DISPATCH]
     assert seconds(dispatch).estimate == pytest.approx(34e-6)
     assert seconds(dispatch).low == pytest.approx(32e-6)
     assert seconds(dispatch).high == pytest.approx(38e-6)
     assert "on a CPU for 40 µs" in dispatch.basis
+
+
+def test_a_wrapper_in_python_around_a_scalar_call_is_no_output() -> None:
+    layers = {Layer.INTERPRETER: 50e-6, Layer.GLUE: 1e-6, Layer.COMPUTE: 49e-6}
+    wrapped = dataclasses.replace(SAMPLED, layers=layers, boundary_allocation_s=0.0)
+    output = by_name(quantities(readings(), wrapped, None))[QuantityName.OUTPUT].seconds
+    assert output is not None
+    assert output.high < 0.1e-6
+    # A twin has the same wrapper, and is still compared with all that it covers.
+    assert wrapped.covering(Covers.BOUNDARY).estimate == pytest.approx(51e-6 - LOOP_S)
+    assert wrapped.beside_ffi().estimate == pytest.approx(50e-6 - LOOP_S)
 
 
 def test_threads_that_did_nothing_are_not_mentioned() -> None:

@@ -22,6 +22,39 @@ FOLDERS = ("", "toolkit/perfkit", "toolkit/perfkit/diagnose")
 """Where a file that CONTRIBUTING.md names may be."""
 
 
+COUNT = re.compile(
+    r"(?<![\d.,])(\d+) of (\d+)\b(?! (?:cores|threads|blocks))(?!:? =? ?[\d.]* ?%? ?\[)"
+)
+"""A count of trials without an interval in brackets behind it."""
+
+
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [
+        ("20 of 20 were right", 1),
+        ("right in 3 of 3\nrounds", 1),
+        ("20 of 20 [84 %, 100 %] were right", 0),
+        ("3 of 3\n[44 %, 100 %]", 0),
+        ("0 of 150 = 0.0 % [0.0, 4.9]", 0),
+        ("100 of 104: 96.2 % [90.5, 98.5 %]", 0),
+        ("1.0 of 2 threads, 2 of 8 cores", 0),
+    ],
+)
+def test_a_count_without_an_interval_is_seen(text: str, counts: int) -> None:
+    assert len(COUNT.findall(" ".join(text.split()))) == counts
+
+
+def test_no_document_counts_without_an_interval(repository: Path) -> None:
+    documents = [*repository.glob("*.md"), *repository.glob("docs/*.md")]
+    assert len(documents) > 6
+    bare = {
+        file.name: found
+        for file in documents
+        if (found := COUNT.findall(" ".join(file.read_text(encoding="utf-8").split())))
+    }
+    assert bare == {}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_lead_somewhere(repository: Path, document: str) -> None:
     file = repository / document

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import report_records as records
 
-from perfkit.records import SCHEMA_VERSION
+from perfkit.records import SCHEMA_VERSION, Interval, Saving
 from perfkit.report import machine
 
 if TYPE_CHECKING:
@@ -174,6 +175,18 @@ def test_the_time_of_an_element_is_that_of_a_call_over_its_size() -> None:
         for name in ("estimate", "low", "high"):
             value = result["per_element_s"][name]
             assert value * result["size"] == pytest.approx(result["time_s"][name])
+
+
+def test_a_gain_that_was_not_tried_has_no_least() -> None:
+    tried = Saving(at_most=0.14, tried=Interval(estimate=0.12, low=0.1, high=0.14))
+    gains = (Saving(at_most=0.41), tried, None)
+    findings = tuple(dataclasses.replace(records.finding(0), predicted_gain=gain) for gain in gains)
+    told = machine.document(dataclasses.replace(records.DIAGNOSIS, findings=findings))
+    assert [one["predicted_gain"] for one in told["findings"]] == [
+        {"low": None, "high": 0.41},
+        {"low": 0.1, "high": 0.14},
+        None,
+    ]
 
 
 def test_what_is_not_known_is_null() -> None:

@@ -18,6 +18,7 @@ from perfkit.records import (
     MeasureVerdict,
     Note,
     ProfileReport,
+    Saving,
     SizeSplit,
     TuneStatus,
 )
@@ -261,6 +262,28 @@ def test_empty_reports_have_a_page() -> None:
         records.TUNED, status=TuneStatus.FAILED, trials=(), best_params=None, confirmed=()
     )
     assert "**failed.**" in markdown.render(tune_page(failed))
+
+
+@pytest.mark.parametrize(
+    ("gain", "gains", "said"),
+    [
+        (Saving(at_most=0.63), "", "fixing it saves at most 63.0 % of the call's time."),
+        (
+            Saving(at_most=0.14, tried=Interval(estimate=0.12, low=0.1, high=0.14)),
+            "",
+            "when it was tried, fixing it saved 12.0 % [10.0, 14.0] of the call's time.",
+        ),
+        (None, "fixing it lets other threads run", "; fixing it lets other threads run."),
+    ],
+)
+def test_a_gain_has_a_lower_end_only_if_it_was_tried(
+    gain: Saving | None, gains: str, said: str
+) -> None:
+    found = dataclasses.replace(records.finding(0), predicted_gain=gain, gains=gains)
+    page = diagnose_page(dataclasses.replace(records.DIAGNOSIS, findings=(found,)))
+    text = console.render(page, width=500, colour=False)
+    assert said in text
+    assert text.count("fixing it") == 1
 
 
 def test_only_three_findings_are_on_the_page() -> None:

@@ -67,9 +67,10 @@ def test_frames_have_the_chain_of_inlined_ones_above_them(tmp_path: Path) -> Non
     source = Path(shutil.copy(PERF / "list-dwarf.txt", tmp_path))
     lines = re.findall(r"^\s+([0-9a-f]+) (\S+call_price_list) \((.*)\)$", source.read_text(), re.M)
     place, name, module = lines[0]
-    assert int(place, 16) in perf_script.places(source, module)
+    call = int(place, 16) - 1  # a caller's address is the one after its call
+    assert call in perf_script.places(source, module)
     assert perf_script.places(source, module[1:]) == []
-    chains = {int(place, 16): ("innermost", "inner")}
+    chains = {call: ("innermost", "inner")}
     inlined = inline.Inlined(module=module, chains=chains)
     seen = sum(
         count
@@ -121,6 +122,34 @@ def test_a_line_without_a_count_is_refused(tmp_path: Path, text: str) -> None:
 # -- inlined frames --------------------------------------------------------------------------------
 
 REGISTRY = "/home/u/.cargo/registry/src/mirror-19"
+GIT = "/home/u/.cargo/git/checkouts/rayon-0123456789abcdef/abc1234"
+OWN = inline.Sources(crate="kernel", folders={"src": "kernel", "crates/core/src": "kernel_core"})
+
+
+@pytest.mark.parametrize(
+    ("line", "folders"),
+    [
+        (
+            "rustc --crate-name core_part --edition=2024 crates/core/src/lib.rs --crate-type lib",
+            {"crates/core/src": "core_part"},
+        ),
+        (
+            "rustc '--crate-name' core_part '--cfg' 'feature=\"a b\"' '/my dir/src/lib.rs' -O",
+            {"/my dir/src": "core_part"},
+        ),
+        ("rustc --crate-name=flat --crate-type lib lib.rs", {}),
+        ("rustc - --crate-name ___", {}),
+    ],
+)
+def test_the_folder_of_a_crate_is_on_its_rustc_line(line: str, folders: dict[str, str]) -> None:
+    found = inline.sources([line], "package._native")
+    assert found == inline.Sources(crate="_native", folders=folders)
+
+
+def test_arrows_close_no_generic_arguments() -> None:
+    name = "{closure#0}<a::Map<fn(&[f64]) -> f64>, b::{closure_env#1}<u8>>::call"
+    assert inline.without_generics(name) == "{closure#0}::call"
+    assert inline.without_generics("a > b") == "a  b"
 
 
 @pytest.mark.parametrize(
@@ -146,6 +175,26 @@ REGISTRY = "/home/u/.cargo/registry/src/mirror-19"
         ),
         (None, f"{REGISTRY}/pyo3-0.30.1/src/lib.rs", "pyo3::{inlined}"),
         ("f", f"{REGISTRY}/some_fork/build/x.rs", "f"),
+        ("{closure#0}<u8>", "/home/u/project/src/lib.rs", "kernel::{closure#0}"),
+        ("count<2>", "/home/u/project/crates/core/src/a.rs", "kernel_core::count"),
+        ("f", "/home/u/project/extra/a.rs", "kernel::f"),
+        ("helper", f"{GIT}/src/iter/mod.rs", "rayon::iter::helper"),
+        ("join", f"{GIT}/rayon-core/src/join/mod.rs", "rayon_core::join::join"),
+        ("f", f"{GIT}/build.rs", "f"),
+        ("f", "/home/u/project/vendor/rayon-core/src/lib.rs", "rayon_core::f"),
+        ("f", "/home/u/project/vendor/regex-1.10.2/src/a/b.rs", "regex::a::b::f"),
+        ("f", "/t/release/build/tables-sys-0123456789abcdef/out/t.rs", "tables_sys::t::f"),
+        ("insert", "/rust/deps/hashbrown-0.15.4/src/map.rs", "hashbrown::map::insert"),
+        (
+            "_mm256_add_pd",
+            "/rustc/5980/library/stdarch/crates/core_arch/src/x86/avx.rs",
+            "core_arch::x86::avx::_mm256_add_pd",
+        ),
+        (
+            "{closure#0}<rayon::Map<fn(&[f64]) -> f64>, u8>",
+            f"{REGISTRY}/rayon-core-1.13.0/src/join/mod.rs",
+            "rayon_core::join::{closure#0}",
+        ),
         ("memcpy", "/build/glibc/string/memcpy.c", "memcpy"),
         ("f", "", "f"),
     ],
@@ -153,7 +202,7 @@ REGISTRY = "/home/u/.cargo/registry/src/mirror-19"
 def test_an_inlined_function_gets_the_crate_of_its_file(
     function: str | None, file: str, name: str
 ) -> None:
-    assert inline.qualified(function, file, "kernel") == name
+    assert inline.qualified(function, file, OWN) == name
 
 
 @pytest.mark.parametrize("content", [b"", b"MZ" + bytes(100), b"\x7fELF\x01\x01" + bytes(100)])
@@ -161,13 +210,13 @@ def test_a_file_that_is_no_elf_is_refused(content: bytes, tmp_path: Path) -> Non
     module = tmp_path / "module.so"
     module.write_bytes(content)
     with pytest.raises(UnreadableOutputError) as caught:
-        inline.resolve(module, [1], crate="kernel")
+        inline.resolve(module, [1], OWN)
     assert caught.value.where == str(module)
     assert caught.value.remedy
 
 
 def test_a_module_without_debug_information_has_no_chains() -> None:
-    assert inline.resolve(Path(_engine.__file__), [0x1000], crate="kernel") is None
+    assert inline.resolve(Path(_engine.__file__), [0x1000], OWN) is None
 
 
 # -- tables, exports and differences ---------------------------------------------------------------

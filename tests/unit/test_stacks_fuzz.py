@@ -212,7 +212,9 @@ def test_a_module_of_any_bytes(tmp_path: Path, head: bytes, places: list[int]) -
     module = tmp_path / "module.so"
     for content in (head, b"\x7fELF\x02\x01" + head):
         module.write_bytes(content)
-        read_or_refused(lambda: inline.resolve(module, places, crate="kernel"), str(module))
+        read_or_refused(
+            lambda: inline.resolve(module, places, inline.Sources(crate="kernel")), str(module)
+        )
 
 
 # -- perf script -----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,15 +13,15 @@ from perfkit.records import Layer
 from perfkit.stacks.folded import read_stacks
 from perfkit.stacks.layers import Layers, crate_names, is_cut, is_unresolved
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+DATA = Path(__file__).resolve().parents[1] / "data"
 LAYERS = Layers(["my-crate"])
 PYTHON = ("_start", "Py_BytesMain", "_PyEval_EvalFrameDefault", "cfunction_vectorcall_FASTCALL")
 CALL = (*PYTHON, "pyo3::impl_::trampoline::trampoline", "my_crate::__pyfunction_price")
 EXTRACT = (*CALL, "pyo3::impl_::extract_argument::extract_required_argument")
+ANOTHERS = (*PYTHON, "pyo3::impl_::trampoline::trampoline", "another::__pyfunction_dumps")
 WRAP = (*CALL, "pyo3::impl_::wrap::IntoPyObjectConverter<core::result::Result<T,E>>::wrap_into_ptr")
 COMPUTE = (*CALL, "my_crate::core::price")
+POOL = ("clone3", "start_thread", "rayon::iter::plumbing::bridge_producer_consumer::helper")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,48 @@ COMPUTE = (*CALL, "my_crate::core::price")
         ((*PYTHON, "list_dealloc", "float_dealloc", "_PyObject_Free"), Layer.ALLOCATION),
         ((*PYTHON, "PyFloat_FromDouble", "_PyObject_Malloc"), Layer.INTERPRETER),
         ((*CALL, "__munmap", "entry_SYSCALL_64_after_hwframe_[k]"), Layer.ALLOCATION),
+        # Inlined functions have no type in their names.
+        ((*CALL, "pyo3::impl_::extract_argument::extract_arguments_fastcall"), Layer.GLUE),
+        ((*CALL, "pyo3::impl_::extract_argument::extract_argument"), Layer.CONVERT_IN),
+        ((*COMPUTE, "pyo3::marker::detach", "free"), Layer.COMPUTE),
+        ((*CALL, "pyo3::types::float::new"), Layer.CONVERT_OUT),
+        ((*CALL, "numpy::array::from_iter"), Layer.CONVERT_OUT),
+        ((*CALL, "numpy::array::as_view"), Layer.CONVERT_IN),
+        # What the computation releases is its own; what the loop around the call does, an output.
+        ((*COMPUTE, "list_dealloc", "float_dealloc", "_PyObject_Free"), Layer.COMPUTE),
+        ((*COMPUTE, "array_dealloc", "free"), Layer.COMPUTE),
+        ((*EXTRACT, "list_dealloc"), Layer.ALLOCATION),
+        ((*PYTHON, "array_dealloc", "munmap"), Layer.ALLOCATION),
         (("clone3", "start_thread", "worker_loop"), Layer.POOL),
+        # A second module in the call is not the subject's boundary.
+        (ANOTHERS, Layer.OTHER),
+        ((*ANOTHERS, "another::serialize"), Layer.OTHER),
+        ((*ANOTHERS, "another::serialize", "_PyObject_Malloc"), Layer.OTHER),
+        ((*ANOTHERS, "another::serialize", "pyo3::types::list::PyList::get_item"), Layer.OTHER),
+        ((*ANOTHERS, *EXTRACT[-1:]), Layer.OTHER),
+        ((*ANOTHERS, "pyo3::marker::Python::detach", "PyEval_SaveThread"), Layer.OTHER),
+        ((*PYTHON, CALL[-2], "another::inner", "core::slice::sort::merge"), Layer.OTHER),
+        ((*COMPUTE, "PyObject_Call", *ANOTHERS[-2:], "another::serialize"), Layer.OTHER),
+        # A dependency of the subject works for it, below a conversion for that.
+        ((*COMPUTE, "regex_automata::meta::strategy::new"), Layer.COMPUTE),
+        ((*CALL, "regex_automata::meta::strategy::new", "malloc"), Layer.COMPUTE),
+        ((*CALL, "pythonize::ser::pythonize", "pyo3::types::dict::PyDict::clear"), Layer.GLUE),
+        ((*CALL, "pythonize::ser::pythonize", *EXTRACT[-1:]), Layer.CONVERT_IN),
+        ((*EXTRACT, "indexmap::map::IndexMap<K,V,S>::insert_full"), Layer.CONVERT_IN),
+        ((*CALL, "core::ptr::drop_in_place", "hashbrown::raw::RawTable<T,A>::drop"), Layer.GLUE),
+        ((*CALL[:-1], "once_cell::imp::initialize"), Layer.GLUE),
+        (POOL, Layer.POOL),
+        ((*POOL, "core::iter::traits::iterator::Iterator::try_fold"), Layer.POOL),
+        ((*POOL, "xxhash_rust::xxh3::xxh3_64"), Layer.COMPUTE),
+        ((*POOL, "rayon::iter::for_each::consume_iter", "core::slice::iter::next"), Layer.COMPUTE),
+        ((*POOL, "<rayon::iter::map::MapFolder<C,F> as F<T>>::consume_iter"), Layer.COMPUTE),
+        ((*POOL, "rayon::iter::plumbing::Producer::fold_with"), Layer.COMPUTE),
+        (
+            (*POOL, "<rayon::A as rayon::B<fn() -> u8>>::consume_iter::<fn(u8) -> u8>"),
+            Layer.COMPUTE,
+        ),
+        ((*POOL, "<rayon::A as rayon::B<u8>>"), Layer.POOL),
+        ((*POOL, "rayon::slice::split_at"), Layer.POOL),
         ((*CALL, "[my_crate.abi3.so]"), Layer.OTHER),
         ((*CALL, "[my_crate.abi3.so]", "__memcpy"), Layer.OTHER),
         ((), Layer.OTHER),
@@ -77,8 +118,42 @@ def test_the_innermost_frame_that_knows_decides(stack: tuple[str, ...], layer: L
     assert LAYERS.classify(stack) is layer
 
 
+RECORDED = [
+    pytest.param(stack, id=f"{path.stem}-{index}")
+    for path in sorted((DATA / "allocators").glob("*.folded"))
+    for index, (stack, _) in enumerate(read_stacks(path))
+]
+BY_HAND = [
+    ("__rustc::__rust_alloc", "_rjem_mallocx", "_rjem_je_arena_cache_bin_fill_small"),
+    ("_rjem_je_malloc_default",),
+    ("__rg_dealloc", "_rjem_sdallocx"),
+    (
+        "__rustc[89ab]::__rg_realloc",
+        "<jemallocator::Jemalloc as core::alloc::GlobalAlloc>::realloc",
+    ),
+    ("__rustc::__rdl_dealloc", "sdallocx"),
+    ("nallocx",),
+    ("<mimalloc::MiMalloc as core::alloc::global::GlobalAlloc>::alloc", "mi_malloc_aligned"),
+    ("_PyMem_MiFree", "_mi_free_generic"),
+    ("sn_rust_alloc", "void* snmalloc::LocalAllocator<T>::alloc"),
+    ("tc_newarray", "tcmalloc::ThreadCache::FetchFromCentralCache"),
+    ("rpmalloc",),
+]
+"""By the symbols of these libraries: allocators that a Rust program links in."""
+
+
+@pytest.mark.parametrize("asked", [*RECORDED, *BY_HAND])
+def test_an_allocator_of_whatever_name_asks_its_caller(asked: tuple[str, ...]) -> None:
+    assert LAYERS.classify((*COMPUTE, *asked)) is Layer.COMPUTE
+    assert LAYERS.classify((*EXTRACT, *asked)) is Layer.ALLOCATION
+    assert LAYERS.classify((*CALL, *asked)) is Layer.ALLOCATION
+    is_output = "list_dealloc" in asked
+    expected = Layer.ALLOCATION if is_output else Layer.INTERPRETER
+    assert LAYERS.classify((*PYTHON, *asked)) is expected
+
+
 def test_a_stack_of_another_crate_is_not_the_subjects_compute() -> None:
-    assert Layers(["other"]).classify(COMPUTE) is Layer.GLUE
+    assert Layers(["other"]).classify(COMPUTE) is Layer.OTHER
     assert Layers([]).classify(("my_crate::core::price",)) is Layer.OTHER
 
 
@@ -143,6 +218,8 @@ def test_a_frame_without_a_name_is_known_as_such(frame: str, expected: bool) -> 
         (("malloc", "_int_malloc"), False),
         (("pyo3::instance::Bound<T>::clone",), False),
         ((*COMPUTE, "[libfoo.so]"), False),
+        ((*ANOTHERS, "another::serialize"), True),
+        ((*PYTHON, CALL[-2], "another::inner"), False),
         (("qsort_r", "msort_with_tmp"), False),
         ((), False),
     ],

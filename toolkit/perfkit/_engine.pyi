@@ -116,7 +116,9 @@ def collapse_perf(
     """
 
 def perf_places(script: Path, module: str) -> list[int]:
-    """Every address in a module that a stack of `perf script`'s text holds, in order."""
+    """Every instruction in a module that a stack of `perf script`'s text is at, in order: the one
+    sampled, and the calls of its callers.
+    """
 
 def unwind_copies(raw: Path, output: Path) -> tuple[int, int]:
     """Write the copies of registers and stacks of the worker's own sampler as `perf script`'s text.
@@ -158,7 +160,7 @@ def source_frames(module: Path, places: Sequence[int]) -> list[list[SourceFrame]
 
     Args:
         module: an ELF file.
-        places: offsets in the file, as perf prints them. Nothing is known of one that is no code.
+        places: offsets in the file, from `perf_places`. Nothing is known of one that is no code.
 
     Returns:
         None for a module without debug information.

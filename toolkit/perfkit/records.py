@@ -539,12 +539,27 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """What fixing a finding saves, as a fraction of the call's time.
+
+    Attributes:
+        at_most: the whole cost, if the rest of the call stays as it is.
+        tried: what the remedy saved when it was tried; None where it was not, because how much of
+            a cost a remedy removes cannot be seen in the cost.
+    """
+
+    at_most: float
+    tried: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something that costs time, what fixing it would gain at most, and how to check it.
+    """Something that costs time, what fixing it gains, and how to check it.
 
     Attributes:
         share: of `base`, which is the call where nothing else is said.
-        predicted_gain: as a fraction of the call's time; its bounds are what is said.
+        predicted_gain: None where fixing it saves none of this call's time.
+        gains: what fixing it gains then.
     """
 
     id: str
@@ -552,11 +567,12 @@ class Finding:
     workload: str
     size: int
     share: float
-    predicted_gain: Interval
+    predicted_gain: Saving | None
     evidence: tuple[Evidence, ...]
     remedy: str
     verify: str
     base: str = OF_THE_CALL
+    gains: str = ""
 
 
 class DiagnoseVerdict(StrEnum):

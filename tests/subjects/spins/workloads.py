@@ -58,44 +58,39 @@ def us2000(n: int, seed: int = 0) -> tuple[int, int, int]:
     return _mix(n, 2_000)
 
 
-def in_python(boundary: int, work: int, loops: int) -> int:
-    """The interpreter's part of `mixed` alone, including the call of a compiled function."""
+def _looped(loops: int) -> int:
+    """The interpreter's part, one function for all: the same loop in two functions may run at two
+    speeds for as long as the process lives.
+    """
     total = 0
     for value in range(loops):
         total += value & 3
-    return total + operator.xor(0, 0)
+    return total
+
+
+def in_python(boundary: int, work: int, loops: int) -> int:
+    """The interpreter's part of `mixed` alone, including the call of a compiled function."""
+    return _looped(loops) + operator.xor(0, 0)
 
 
 def unconverted(boundary: int, work: int, loops: int) -> int:
     """`mixed` with nothing to convert or compute: the cost of crossing the boundary."""
-    total = 0
-    for value in range(loops):
-        total += value & 3
-    return total + spins.call(0, 0)
+    return _looped(loops) + spins.call(0, 0)
 
 
 def converted(boundary: int, work: int, loops: int) -> int:
     """`mixed` with nothing to compute."""
-    total = 0
-    for value in range(loops):
-        total += value & 3
-    return total + spins.call(boundary, 0)
+    return _looped(loops) + spins.call(boundary, 0)
 
 
 def mixed(boundary: int, work: int, loops: int) -> int:
     """Interpreter, boundary and compute, one after the other."""
-    total = 0
-    for value in range(loops):
-        total += value & 3
-    return total + spins.call(boundary, work)
+    return _looped(loops) + spins.call(boundary, work)
 
 
 def joined(boundary: int, work: int, loops: int) -> int:
     """`mixed` while two threads compute 35 and 25 % of the work; this thread does 40 %."""
-    total = 0
-    for value in range(loops):
-        total += value & 3
-    return total + spins.shared(boundary, work, work * 35 // 40, work * 25 // 40)
+    return _looped(loops) + spins.shared(boundary, work, work * 35 // 40, work * 25 // 40)
 
 
 def threaded(boundary: int, work: int) -> int:

@@ -10,7 +10,7 @@ use hashbrown::HashSet;
 
 use crate::intern::hasher;
 use crate::lines::{excerpt, for_each_line};
-use crate::perf_script::{place_and_rest, place_of};
+use crate::perf_script::{Unwound, place_and_rest, place_of};
 use crate::samples::{Reader, Stats};
 use crate::select::Selection;
 use crate::{Error, Result};
@@ -82,18 +82,28 @@ fn no_samples(seen: &Stats) -> String {
     }
 }
 
-/// Every address in `module` that a stack of the text holds, in order.
+/// Every instruction in `module` that a stack of the text is at, in order: the one sampled, and the
+/// calls of its callers.
 ///
 /// # Errors
 /// A file that cannot be read, or a line of more than 16 MiB.
 pub fn perf_places(script: &Path, module: &str) -> Result<Vec<u64>> {
     let ending = format!(" ({module})");
     let mut found = HashSet::with_hasher(hasher());
+    // `None` between samples, whose first line is no frame although its first word may be a number.
+    let mut unwound = None;
     for_each_line(script, |_, text, _| {
-        if text.trim_ascii_end().ends_with(ending.as_bytes())
-            && text.first().is_some_and(u8::is_ascii_whitespace)
-        {
-            found.extend(place_and_rest(text).and_then(|(place, _)| place_of(place)));
+        let printed = place_and_rest(text).and_then(|(place, _)| place_of(place));
+        match (&mut unwound, printed) {
+            _ if text.trim_ascii().is_empty() => unwound = None,
+            _ if text.first() == Some(&b'#') => {}
+            (Some(unwound), Some(place)) => {
+                let place = Unwound::instruction(unwound, place);
+                if text.trim_ascii_end().ends_with(ending.as_bytes()) {
+                    found.insert(place);
+                }
+            }
+            _ => unwound = Some(Unwound::default()),
         }
         Ok(())
     })?;

@@ -138,6 +138,26 @@ pub(crate) fn place_of(digits: &[u8]) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
+/// Which instruction each frame of a sample is at, from the leaf on.
+///
+/// A caller's address is the one that the call returns to, which can be another line's or the next
+/// function's: the call itself ends one byte before it. With stack copies perf has taken one byte
+/// off already; two are still inside the call. What the kernel interrupted stands where it says.
+#[derive(Debug, Default)]
+pub(crate) struct Unwound {
+    is_call: bool,
+}
+
+impl Unwound {
+    /// The instruction's address, by what perf prints for the next frame.
+    pub(crate) fn instruction(&mut self, place: u64) -> u64 {
+        let before = u64::from(self.is_call);
+        let is_kernel = place >> 63 == 1;
+        self.is_call = !is_kernel;
+        place.saturating_sub(before)
+    }
+}
+
 /// Reads what follows the address of a frame.
 #[must_use]
 pub fn symbol_and_module(rest: &str) -> Option<FrameLine<'_>> {
@@ -328,6 +348,17 @@ mod tests {
         ] {
             assert_eq!(frame_line(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn a_caller_is_at_its_call_and_what_the_kernel_interrupted_where_it_was() {
+        let mut unwound = Unwound::default();
+        let asked = [0x100, 0x200, 0, 0xffff_ffff_8103_ce3b, 0x300, 0x400];
+        let found = asked.map(|place| unwound.instruction(place));
+        assert_eq!(
+            found,
+            [0x100, 0x1ff, 0, 0xffff_ffff_8103_ce3a, 0x300, 0x3ff]
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::folded::Folded;
 use crate::intern::{Names, Stacks, hasher};
 use crate::naming;
 use crate::perf_script::{
-    FrameLine, event_line, frame_line, place_and_rest, place_of, process_and_thread,
+    FrameLine, Unwound, event_line, frame_line, place_and_rest, place_of, process_and_thread,
     symbol_and_module,
 };
 use crate::select::{Chains, LeftOut, Roots, Selection, is_thread_entry};
@@ -88,10 +88,11 @@ pub(crate) struct Reader<'a> {
     head: Option<Head>,
     /// Of the sample that is being read, leaf first.
     frames: Vec<Frame>,
+    unwound: Unwound,
     stack: Vec<u32>,
     /// How the frames of the module with inlined functions end.
     ending: String,
-    /// The frames inlined at a place of that module.
+    /// The frames inlined at an instruction of that module.
     inlined: HashMap<u64, Vec<Frame>, RandomState>,
     /// Text after the address, as printed, and its frame.
     printed: Names,
@@ -112,6 +113,7 @@ impl<'a> Reader<'a> {
             all: Stats::default(),
             head: None,
             frames: Vec::new(),
+            unwound: Unwound::default(),
             stack: Vec::new(),
             ending: String::new(),
             inlined: HashMap::with_hasher(hasher()),
@@ -141,9 +143,12 @@ impl<'a> Reader<'a> {
         let Some((place, rest)) = place_and_rest(line) else {
             return self.not_a_frame(line);
         };
-        if !self.inlined.is_empty() && rest.ends_with(self.ending.as_bytes()) {
-            let chain = place_of(place).and_then(|place| self.inlined.get(&place));
-            self.frames.extend(chain.into_iter().flatten());
+        if !self.inlined.is_empty() {
+            let place = place_of(place).map(|place| self.unwound.instruction(place));
+            if rest.ends_with(self.ending.as_bytes()) {
+                let chain = place.and_then(|place| self.inlined.get(&place));
+                self.frames.extend(chain.into_iter().flatten());
+            }
         }
         if let (id, false) = self.printed.add(rest) {
             self.frames.push(self.printed_frames[id as usize]);
@@ -252,6 +257,7 @@ impl<'a> Reader<'a> {
     /// Counts the sample. One sample per line at most: no sum comes near 2^64.
     fn end_of_sample(&mut self) {
         let frames = std::mem::take(&mut self.frames);
+        self.unwound = Unwound::default();
         if let Some(Head {
             kind,
             begin: Some((window, root)),

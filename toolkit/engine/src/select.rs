@@ -26,7 +26,7 @@ pub struct Selection {
 pub struct Chains {
     /// The module as perf prints it.
     pub module: String,
-    /// By the address that perf prints.
+    /// By the address of the instruction, see `collapse::perf_places`.
     pub by_place: HashMap<u64, Vec<String>>,
 }
 

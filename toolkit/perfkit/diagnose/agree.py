@@ -101,7 +101,7 @@ class _Known:
             return None
         if self.covers is Covers.FFI or self.sampled is None:
             return self.seconds
-        return difference(self.seconds, self.sampled.output())
+        return difference(self.seconds, self.sampled.beside_ffi())
 
 
 _Pair = tuple[_Known, _Known]

@@ -95,17 +95,20 @@ class SampledCall:
         ffi = sum(self.layers.get(layer, 0.0) for layer in FFI_LAYERS)
         if covers is Covers.FFI:
             return self.interval(ffi)
-        found = self.interval(ffi + self._beside_ffi())
-        return shifted(found, -self.loop_s)
+        return shifted(self.interval(ffi + self._beside_ffi_s()), -self.loop_s)
 
     def output(self) -> Interval:
-        """The life cycle of the output: what a timed estimator includes beside the FFI."""
-        return shifted(self.interval(self._beside_ffi()), -self.loop_s)
+        """The life cycle of the output: its memory, and the frames that release it."""
+        return self.interval(self.boundary_allocation_s)
 
-    def _beside_ffi(self) -> float:
-        """Timed estimators subtract the loop's time, so their answer includes the rest of the
-        interpreter's layer (mostly the release of the result).
+    def beside_ffi(self) -> Interval:
+        """What a timed estimator includes beside the FFI: the output's life cycle and the
+        interpreter's part, in which small objects are released and a wrapper in Python runs; its
+        own loop's time is subtracted.
         """
+        return shifted(self.interval(self._beside_ffi_s()), -self.loop_s)
+
+    def _beside_ffi_s(self) -> float:
         return self.boundary_allocation_s + self.layers.get(Layer.INTERPRETER, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Which findings a report has, and in which order: by what fixing each would gain.
+"""Which findings a report has, and in which order: by the most that fixing each can save.
 
 The rules themselves are in `rules.py`.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def find(observations: Sequence[Observed]) -> tuple[Finding, ...]:
     """Ask every rule about every size.
 
-    A finding that holds at several sizes is reported once, at the size where fixing it would gain
+    A finding that holds at several sizes is reported once, at the size where fixing it can save
     most: no one reads a page that says the same thing four times.
     """
     best: dict[tuple[str, str], Finding] = {}
@@ -54,7 +54,14 @@ def unasked(observations: Sequence[Observed]) -> list[Note]:
     return [Note(id="rules_not_asked", text=text, where=place) for place in places]
 
 
-def _rank(finding: Finding) -> tuple[float, float, float]:
-    """What is surely gained, then what may be, then the share."""
-    low, high = finding.predicted_gain.low, finding.predicted_gain.high
-    return (low + high) / 2, low, finding.share
+_CONDITIONAL = ("pool_not_used",)
+"""Findings that come last: whether their remedy can work at all, nothing that was seen shows."""
+
+
+def _rank(finding: Finding) -> tuple[bool, float, float]:
+    """What was saved where the remedy was tried, else what may be at most; then the share."""
+    gain = finding.predicted_gain
+    saves = 0.0
+    if gain is not None:
+        saves = gain.tried.estimate if gain.tried is not None else gain.at_most
+    return finding.id not in _CONDITIONAL, saves, finding.share

@@ -5,6 +5,9 @@ Pure functions of `Observed`, as those of `rules.py`.
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 from perfkit.diagnose.observed import Observed, StackTime, below, matches
 from perfkit.diagnose.rule import SEQUENCE, Cost, frames, of_call, of_work, rule
 from perfkit.records import Layer
@@ -23,6 +26,9 @@ _ALLOCATOR = frames("allocator")
 _OUTPUT = frames("output")
 _RELEASE = frames("release")
 _LARGE_BLOCK = frames("large_block")
+_TAKEN_IN = frames("taken_in")
+_SMALL_OBJECTS = frames("small_objects")
+_OTHERS_CODE = frames("others_code")
 _INSIDE = (Layer.COMPUTE, Layer.MATH, Layer.POOL)
 
 
@@ -35,9 +41,16 @@ def output_lifecycle(seen: Observed) -> Cost | None:
             and s.layer in (Layer.ALLOCATION, Layer.PAGE_FAULT)
             and s.asker not in _INSIDE
             and not matches(s, SEQUENCE)
+            and not matches(s, _TAKEN_IN)
         )
     )
-    return of_call(seen, outside + (_memory_in_compute(seen) if _is_handed_out(seen) else []))
+    chosen = outside + (_memory_in_compute(seen) if _is_handed_out(seen) else [])
+    objects = sum(s.count for s in outside if matches(s, _SMALL_OBJECTS))
+    found = of_call(seen, chosen)
+    # Objects have no memory of their own that a caller could pass in.
+    return found and replace(
+        found, case="objects" if 2 * objects > sum(s.count for s in chosen) else ""
+    )
 
 
 @rule(OUTPUT_FROM)
@@ -77,4 +90,22 @@ def allocation_in_compute(seen: Observed) -> Cost | None:
     seconds = sum(s.count for s in chosen) / seen.region_samples * seen.call_s.estimate
     if seconds / seen.size < ALLOCATION_PER_ELEMENT_S:
         return None
-    return of_work(seen, chosen, per_element=format_seconds(seconds / seen.size))
+    per_element = format_seconds(seconds / seen.size)
+    called, count = _most_called(seen, chosen)
+    if 2 * count <= sum(s.count for s in chosen):
+        return of_work(seen, chosen, per_element=per_element)
+    found = of_work(seen, chosen, per_element=per_element, called=called)
+    return found and replace(found, case="called")
+
+
+def _most_called(seen: Observed, chosen: list[StackTime]) -> tuple[str, int]:
+    """The function of another library that the subject calls where most of its allocations happen,
+    with the samples below it.
+    """
+    samples: Counter[str] = Counter()
+    for stack in chosen:
+        own = max((i for i, frame in enumerate(stack.frames) if seen.is_own(frame)), default=-1)
+        beyond = (frame for frame in stack.frames[own + 1 :] if _OTHERS_CODE.search(frame))
+        if own >= 0 and (first := next(beyond, "")):
+            samples[first] += stack.count
+    return max(samples.items(), key=lambda item: (item[1], item[0]), default=("", 0))

@@ -5,16 +5,17 @@ Records and questions about stacks; what a finding is, is not known here.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from perfkit.records import ALL_THREADS, OF_THE_CALL, Evidence, FfiEstimate, Interval, Layer
-from perfkit.stacks import bounds
+from perfkit.stacks import bounds, inline
 from perfkit.stacks.intervals import wilson
+from perfkit.stacks.layers import crate_of
 from perfkit.stacks.split import NO_DOUBTS
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from perfkit.records import Crossover, Doubts, LayerTime, SizeResult
@@ -227,25 +228,10 @@ def shown_frame(stack: StackTime, pattern: re.Pattern[str] | None) -> str:
     return stack.frames[-1] if stack.frames else "[no stack]"
 
 
-_CRATE = re.compile(r"^[<&*(\[]*(?:(?:mut|const|dyn) )?(\w+)::")
-
-
-def crate_of(frame: str) -> str:
-    """The crate that a frame's function, or the type it is implemented for, belongs to."""
-    match = _CRATE.match(frame)
-    return match[1] if match else ""
-
-
-_GENERICS = re.compile(r"<[^<>]*>")
-
-
 def function_name(frame: str) -> str:
     """The function's own name: `pricing::plain::<impl Foo>::call::{{closure}}` gives `call`."""
-    previous = None
-    name = frame
-    while previous != name:
-        previous, name = name, _GENERICS.sub("", name)
-    parts = [part for part in name.split("::") if part and not part.startswith("{")]
+    parts = inline.without_generics(frame).split("::")
+    parts = [part for part in parts if part and not part.startswith("{")]
     return parts[-1].removesuffix("_[k]") if parts else frame
 
 

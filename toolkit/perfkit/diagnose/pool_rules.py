@@ -11,7 +11,16 @@ import math
 from dataclasses import dataclass, replace
 
 from perfkit.diagnose.observed import Observed, StackTime, matches
-from perfkit.diagnose.rule import LONG_CALL_S, Cost, frames, of_compute, of_work, rule, upto
+from perfkit.diagnose.rule import (
+    LONG_CALL_S,
+    Cost,
+    frames,
+    handles_objects,
+    of_compute,
+    of_work,
+    rule,
+    upto,
+)
 from perfkit.measure.ratios import exactly
 from perfkit.records import Interval, Layer
 from perfkit.stacks.intervals import Z
@@ -39,8 +48,10 @@ class Threads:
 
     Attributes:
         caller_s: the calling thread, without the pool's own code.
-        workers_s: what the workers compute.
-        pieces_s: what workers spend on cutting, handing over and joining pieces of the work.
+        workers_s: what the workers compute, at most.
+        pieces_s: what workers spend on cutting, handing over and joining pieces of the work, at
+            least. Without debug information, as in a wheel, work that was inlined into the pool's
+            functions looks the same: all of it may be work.
         error: relative half width of `caller_s + workers_s`, by the number of samples.
     """
 
@@ -65,13 +76,16 @@ def threads_of(seen: Observed) -> Threads | None:
     pool = [s for s in seen.stacks if not s.calling and matches(s, _POOL)]
     caller = sum(s.count for s in seen.stacks if s.calling and s.layer is not Layer.POOL)
     useful = sum(s.count for s in pool if s.layer in _USEFUL)
+    pieces = sum(s.count for s in pool if handles_a_piece(s))
     if not pool:
         return None
+    if seen.line is None:
+        useful, pieces = useful + pieces, 0
     per_sample_s = seen.workers_s / others
     return Threads(
         caller_s=caller * per_sample_s,
         workers_s=useful * per_sample_s,
-        pieces_s=sum(s.count for s in pool if handles_a_piece(s)) * per_sample_s,
+        pieces_s=pieces * per_sample_s,
         error=Z * math.sqrt(seen.design_effect / max(caller + useful, 1)),
     )
 
@@ -153,7 +167,7 @@ def chunk_too_large(seen: Observed) -> Cost | None:
     found = Cost(
         share=exactly(share),
         evidence=seen.evidence(chosen),
-        gain=upto(share),
+        gain=upto(1 - busy.work_s * (1 - busy.error) / seen.threads / seen.call_s.high),
         fields={"computing": f"{computing:.1f}", "threads": seen.threads},
     )
     return _with_grains(seen, found)
@@ -178,7 +192,8 @@ def pool_not_used(seen: Observed) -> Cost | None:
         return None
     took = format_seconds(compute.share.estimate * seen.call_s.estimate)
     gain = upto(compute.share.high * (1 - 1 / seen.threads))
-    return replace(compute, gain=gain, fields={"took": took, "threads": seen.threads})
+    case = "objects" if handles_objects(seen) else ""
+    return replace(compute, gain=gain, case=case, fields={"took": took, "threads": seen.threads})
 
 
 @rule(FOREIGN_THREADS_FROM)
@@ -189,7 +204,7 @@ def foreign_threads(seen: Observed) -> Cost | None:
     if found is None:
         return None
     called = any(_calls_blas(seen, stack) for stack in seen.stacks)
-    gain = upto(min(found.share.high, 1.0))
+    gain = upto(found.share.high)
     return replace(found, gain=gain, case="called" if called else "")
 
 

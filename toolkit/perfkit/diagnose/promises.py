@@ -7,6 +7,7 @@ both, or is withheld. How it is shown is in `perfkit.report.story`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -23,6 +24,7 @@ from perfkit.records import (
     MeasureVerdict,
     Pattern,
     ProfileReport,
+    Saving,
     TuneReport,
 )
 from perfkit.units import format_count
@@ -37,7 +39,10 @@ _NO_FIGURES = (DiagnoseVerdict.BUSY, DiagnoseVerdict.UNTRUSTED)
 
 
 class Fulfilment(StrEnum):
-    """How the gain that was reached compares with the one that a finding promised."""
+    """How the gain that was reached compares with the one that a finding promised.
+
+    A bound is kept by every gain below it; only a gain that was tried can be missed from below.
+    """
 
     INSIDE = "inside"
     ABOVE = "above"
@@ -91,14 +96,16 @@ class Promise:
     """A finding of the earlier workload, and what became of it.
 
     Attributes:
-        saved: the share of the call that was saved at the finding's size; None when withheld.
+        saved: the share of the call that was saved at the finding's size; None when withheld, and
+            where the finding promised nothing of the call's time.
+        reading: None where it promised nothing.
         reason: why the reading is withheld.
         later: the same finding of the later workload, at whatever size it was reported.
     """
 
     finding: Finding
     saved: Interval | None
-    reading: Fulfilment
+    reading: Fulfilment | None
     reason: str
     afterwards: Afterwards
     later: Finding | None
@@ -161,13 +168,14 @@ def tell(chapters: Sequence[Chapter]) -> Story:
     )
 
 
-def reading(saved: Interval, promised: Interval) -> Fulfilment:
+def reading(saved: Interval, promised: Saving) -> Fulfilment:
     """Where a gain is relative to a promise; its interval decides, not its estimate."""
-    if saved.low > promised.high:
+    low = promised.tried.low if promised.tried is not None else -math.inf
+    if saved.low > promised.at_most:
         return Fulfilment.ABOVE
-    if saved.high < promised.low:
+    if saved.high < low:
         return Fulfilment.BELOW
-    if saved.low >= promised.low and saved.high <= promised.high:
+    if saved.low >= low and saved.high <= promised.at_most:
         return Fulfilment.INSIDE
     return Fulfilment.ACROSS
 
@@ -305,10 +313,15 @@ def _promise(
     finding: Finding, saved: Interval | str, afterwards: tuple[Afterwards, Finding | None]
 ) -> Promise:
     """A finding with the gain at its size, or why that is withheld, and what became of it."""
-    if isinstance(saved, str):
-        known, judged, reason = None, Fulfilment.WITHHELD, saved
+    known: Interval | None = None
+    judged: Fulfilment | None = None
+    reason = ""
+    if finding.predicted_gain is None:
+        pass  # nothing of this call's time was promised
+    elif isinstance(saved, str):
+        judged, reason = Fulfilment.WITHHELD, saved
     else:
-        known, judged, reason = saved, reading(saved, finding.predicted_gain), ""
+        known, judged = saved, reading(saved, finding.predicted_gain)
     return Promise(
         finding=finding,
         saved=known,

@@ -52,8 +52,8 @@ def _output(readings: Mapping[str, Estimate], sampled: SampledCall | None) -> Qu
     if sampled is not None:
         seconds = sampled.output()
         basis = (
-            "samples: memory that the boundary requested, its first touch, and the interpreter's "
-            "part, in which results are released"
+            "samples: memory requested outside the computation, its first touch and its release; "
+            "what the interpreter does beside that is in its own layer"
         )
     elif twin.seconds is not None and bench.seconds is not None and bench.covers is Covers.FFI:
         seconds = difference(twin.seconds, bench.seconds)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from perfkit.records import ALL_THREADS, OF_THE_CALL, Finding, Interval, Layer
+from perfkit.records import ALL_THREADS, OF_THE_CALL, Finding, Interval, Layer, Saving
 from perfkit.units import format_count, format_share
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ SEQUENCE = frames("sequence")
 """Frames of a list or tuple that is taken apart or put together."""
 LONG_CALL_S = 2e-4
 """A call shorter than this gains nothing from a second thread or from releasing the GIL."""
+OBJECTS_FROM = 0.10
+"""Share of the subject's own code from which it handles Python objects in its loop, and not only
+the arguments before it and the result after it.
+"""
+_PYTHON_OBJECTS = frames("python_objects")
+_WRAPPER = frames("wrapper")
 _VERIFY = "perfkit measure --workload {workload} --sizes {size} --against HEAD"
 
 
@@ -45,14 +51,14 @@ class Cost:
 
     Attributes:
         share: of `base`.
-        gain: what fixing it saves of the call; None where nothing tighter than the share is known.
+        gain: what fixing it saves of the call; None where only the share bounds it.
         case: the special case whose words are told; empty for the rule's own.
         fields: what the words leave open.
     """
 
     share: Interval
     evidence: tuple[Evidence, ...] = ()
-    gain: Interval | None = None
+    gain: Saving | None = None
     base: str = OF_THE_CALL
     case: str = ""
     fields: Mapping[str, object] = field(default_factory=dict)
@@ -87,17 +93,19 @@ def _told(name: str, seen: Observed, cost: Cost) -> Finding:
         "share": format_share(cost.share.estimate),
         **cost.fields,
     }
+    gains = words.get("gains", "").format_map(fields)
     return Finding(
         id=name,
         title=words["title"].format_map(fields),
         workload=seen.workload,
         size=seen.size,
         share=cost.share.estimate,
-        predicted_gain=cost.gain or cost.share,
+        predicted_gain=None if gains else cost.gain or upto(cost.share.high),
         evidence=cost.evidence,
         remedy=words["remedy"].format_map(fields),
         verify=words["verify"].format_map(fields),
         base=cost.base,
+        gains=gains,
     )
 
 
@@ -105,17 +113,22 @@ def of_call(
     seen: Observed,
     chosen: Sequence[StackTime],
     shown: re.Pattern[str] | None = None,
+    *,
+    beside: Sequence[StackTime] = (),
     **fields: object,
 ) -> Cost | None:
     """What some stacks cost of the call's wall clock; None without a profile.
 
     Args:
         shown: the frames to show as evidence.
+        beside: other stacks that may be part of the same cost, though no frame of them says so:
+            they count in what fixing it saves at most.
     """
-    share = seen.share(chosen)
-    if share is None:
+    share, most = seen.share(chosen), seen.share([*chosen, *beside])
+    if share is None or most is None:
         return None
-    return Cost(share=share, evidence=seen.evidence(chosen, shown), fields=fields)
+    evidence = seen.evidence(chosen, shown)
+    return Cost(share=share, evidence=evidence, gain=upto(most.high), fields=fields)
 
 
 def of_work(
@@ -145,9 +158,31 @@ def of_compute(seen: Observed) -> Cost | None:
     return of_call(seen, chosen)
 
 
-def upto(high: float) -> Interval:
-    """A gain of which only the bound is known."""
-    return Interval(estimate=high / 2, low=0.0, high=high)
+def handles_objects(seen: Observed) -> bool:
+    """Whether the subject's own code makes or reads Python objects as it goes: then it needs the
+    GIL, and no thread but the one that has it can do the same.
+    """
+    own = seen.where(lambda s: s.calling and _work(seen, s) is not None)
+    objects = [s for s in own if any(map(_PYTHON_OBJECTS.search, s.frames[_work(seen, s) :]))]
+    return sum(s.count for s in objects) >= OBJECTS_FROM * max(1, sum(s.count for s in own))
+
+
+def _work(seen: Observed, stack: StackTime) -> int | None:
+    """Index of the outermost frame of the subject's own code below its wrapper."""
+    for index, frame in enumerate(stack.frames):
+        if seen.is_own(frame) and not _WRAPPER.search(frame):
+            return index
+    return None
+
+
+def upto(share: float) -> Saving:
+    """The gain of a remedy that was not tried: at most what it is a remedy for."""
+    return Saving(at_most=min(share, 1.0))
+
+
+def measured(saved: Interval) -> Saving:
+    """The gain of a remedy that was tried."""
+    return Saving(at_most=saved.high, tried=saved)
 
 
 def _bound(seen: Observed, chosen: Sequence[StackTime]) -> float:

@@ -431,8 +431,8 @@ class Session:
         """The functions inlined into the subject's module, if it has debug information."""
         module = self.running.loaded.path
         offsets = perf_script.places(script, str(module))
-        crate = self.running.loaded.module.rpartition(".")[2]
-        return inline.resolve(module, offsets, crate=crate)
+        of = inline.sources(self.request.job.build.rustc, self.running.loaded.module)
+        return inline.resolve(module, offsets, of)
 
     def _known(self) -> tuple[int, str] | None:
         """Rate and kind of stacks that an earlier capture of this run used."""

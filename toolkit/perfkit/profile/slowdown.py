@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from perfkit.measure.ratios import mapped
 from perfkit.measure.statistics import rank_interval
 from perfkit.records import Interval
+from perfkit.stacks.bounds import TOLD_WIDTH
 from perfkit.stacks.intervals import Z
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ MIN_BLOCKS = 12
 PILOT_BLOCKS = 6
 """Blocks that only choose the rate. They do not count towards the stated slowdown: an interval from
 data that decided whether to continue covers less than it says (at a true 2 %: 0.89, not 0.95)."""
-NARROW = 0.005
-"""Half width at which the interval of a slowdown is narrow enough."""
+NARROW = TOLD_WIDTH / 4
+"""Width at which the interval of a slowdown leaves room for the others in that of a told share."""
 EXTENSION = 2.0
 """How many times the duration may be spent until the interval is narrow enough."""
 LADDER = (1.0, 0.5, 0.25, 0.125)
@@ -82,7 +83,7 @@ def next_step(
     found = slowdown(stated(blocks)) if region_s >= duration_s else None
     if found is None:
         return Step.CONTINUE
-    narrow = found.high - found.low <= 2 * NARROW
+    narrow = found.high - found.low <= NARROW
     return Step.DONE if narrow or region_s >= EXTENSION * duration_s else Step.CONTINUE
 
 
@@ -92,8 +93,9 @@ def stated(blocks: Sequence[float]) -> Sequence[float]:
 
 
 def best_rate(rates: Sequence[int], rate: int, cost: Interval, duration_s: float) -> int:
-    """The rate at which a share of one half would have the narrowest bounds: fewer samples make
-    counting worse, and the cost of sampling is in proportion to its rate.
+    """The rate in use if it tells a share of one half, else the one at which that would have the
+    narrowest bounds: fewer samples make counting worse, and the cost of sampling is in proportion
+    to its rate.
 
     Args:
         rates: to choose from.
@@ -105,7 +107,7 @@ def best_rate(rates: Sequence[int], rate: int, cost: Interval, duration_s: float
         counting = Z / math.sqrt(other * duration_s)
         return counting + max(cost.estimate, 0.0) * other / rate
 
-    return min(rates, key=width)
+    return rate if width(rate) <= TOLD_WIDTH else min(rates, key=width)
 
 
 def together(first: Interval, second: Interval) -> Interval:

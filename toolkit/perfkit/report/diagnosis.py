@@ -226,7 +226,7 @@ def _findings(diagnosis: Diagnosis) -> list[Block]:
             f"There was no profile to split at {unsplit}, so most rules could not run there."
         )
     return [
-        Heading(text="Findings, by what fixing each would gain"),
+        Heading(text="Findings, by the most that fixing each can save"),
         Bullets(items=tuple(map(_finding, shown)), ordered=True),
         *([Paragraph(text=" ".join(more))] if more else []),
     ]
@@ -272,10 +272,8 @@ def _pictures(diagnosis: Diagnosis) -> Iterator[str]:
 
 def _finding(finding: Finding) -> str:
     place = f"{finding.workload} at {format_count(finding.size)}"
-    low, high = finding.predicted_gain.low, finding.predicted_gain.high
     lines = [
-        f"{finding.title} ({place}): {percent(finding.share)} {finding.base}; fixing it saves "
-        f"{percent(low)} to {percent(high)} of the call's time."
+        f"{finding.title} ({place}): {percent(finding.share)} {finding.base}; {gain_text(finding)}."
     ]
     for evidence in finding.evidence[:_FRAMES_PER_FINDING]:
         location = f" at {evidence.location}" if evidence.location else ""
@@ -285,6 +283,17 @@ def _finding(finding: Finding) -> str:
         )
     lines += [f"Do: {finding.remedy}", f"Check: {finding.verify}"]
     return "\n".join(lines)
+
+
+def gain_text(finding: Finding) -> str:
+    """What fixing it saves: at most, where the remedy was not tried."""
+    gain = finding.predicted_gain
+    if gain is None:
+        return finding.gains
+    if gain.tried is None:
+        return f"fixing it saves at most {percent(gain.at_most)} of the call's time"
+    saved = share_interval(gain.tried).replace("\n", " ")
+    return f"when it was tried, fixing it saved {saved} of the call's time"
 
 
 def _first_look(recommendation: Recommendation) -> Paragraph:

@@ -63,7 +63,10 @@ def _promised(record: object, fields: Document) -> Document:
         case Estimate():
             return {**fields, **_bounds(fields["seconds"], "seconds")}
         case Finding():
-            del fields["predicted_gain"]["estimate"]
+            gain = record.predicted_gain
+            low = gain.tried.low if gain is not None and gain.tried is not None else None
+            promised = {"low": low, "high": gain.at_most} if gain is not None else None
+            return {**fields, "predicted_gain": promised}
         case Capture():
             kinds = fields["files"]
             return {**fields, "files": sorted(kinds.values()), "file_kinds": kinds}

@@ -143,7 +143,7 @@ def layers(diagnosis: Diagnosis) -> bytes:
         axes.set_xlim(0, max(1.0, *totals))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
         axes.set_xlabel(
-            "share of the wall clock of one call, on the calling thread; ±: 95 % interval"
+            "share of the wall clock of one call, on the calling thread; below it, its bounds"
         )
         axes.grid(visible=False, axis="y")
         axes.set_title(f"Where the time of a call goes (verdict: {diagnosis.verdict})")
@@ -316,7 +316,7 @@ def _draw_split(axes: Axes, position: int, split: SizeSplit) -> None:
             axes.text(
                 left + share.estimate / 2,
                 position,
-                f"{100 * share.estimate:.0f} %\n±{50 * (share.high - share.low):.1f}",
+                f"{100 * share.estimate:.0f} %\n{100 * share.low:.0f}–{100 * share.high:.0f}",
                 ha="center",
                 va="center",
                 fontsize=8,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from perfkit.diagnose.promises import Afterwards, Fulfilment
 from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.records import Diagnosis, MeasureReport, Pattern, ProfileReport, TuneReport
-from perfkit.report.diagnosis import diagnose_page, split_table
+from perfkit.report.diagnosis import diagnose_page, gain_text, split_table
 from perfkit.report.measuring import change_text, measure_verdict, size_cell
 from perfkit.report.page import Bullets, Heading, Page, Paragraph, Tone, Verdict, by_workload, table
 from perfkit.report.tuning import tune_page
@@ -38,10 +38,14 @@ _STEP_BASE = (
     "{before}'s call. Brackets: 95 % interval; nothing inside the noise floor counts as a change."
 )
 _PROMISE_BASE = (
-    "Promised: the share of {before}'s call that fixing this one finding would save, from the "
-    "least to the most. Saved: what {after} saves in all, so above means that it does more than "
-    "this. Promises overlap and do not add up. A diagnosis reports a finding at the one size "
-    "where it matters most."
+    "Promised: the share of {before}'s call that fixing this one finding saves if the rest of the "
+    "call stays as it is: at most, or with an interval where the remedy was tried. Saved: what "
+    "{after} saves in all. Promises overlap and do not add up. A diagnosis reports a finding at "
+    "the one size where it matters most."
+)
+_BROKEN = (
+    "Above the promise: {after} saves more than perfkit said that fixing this one could. If "
+    "{after} changes nothing else, what perfkit said was not true."
 )
 _TUNING_BASE = (
     "Each ratio is the time of {before} as it started over the other time, both measured in the "
@@ -149,13 +153,18 @@ def _promises(replacement: Replacement) -> list[Block]:
         for promise in replacement.promises
         if promise.reason and promise.reason != replacement.reason
     )
-    if not reasons:
-        return [shown]
-    how = Paragraph(text=f"To measure it: {replacement.command}")
-    return [shown, Bullets(items=tuple(reasons)), how]
+    blocks: list[Block] = [shown]
+    if any(promise.reading is Fulfilment.ABOVE for promise in replacement.promises):
+        blocks.append(Paragraph(text=_BROKEN.format(after=replacement.after)))
+    if reasons:
+        how = Paragraph(text=f"To measure it: {replacement.command}")
+        blocks += [Bullets(items=tuple(reasons)), how]
+    return blocks
 
 
-def _reading(found: Fulfilment) -> str:
+def _reading(found: Fulfilment | None) -> str:
+    if found is None:
+        return UNKNOWN
     alone = found in (Fulfilment.ACROSS, Fulfilment.WITHHELD)
     return found.value if alone else f"{found} the promise"
 
@@ -170,8 +179,12 @@ def _afterwards(promise: Promise) -> str:
 
 
 def _promised(finding: Finding) -> str:
-    low, high = finding.predicted_gain.low, finding.predicted_gain.high
-    return f"{100 * low:.1f} to\n{100 * high:.1f} %"
+    gain = finding.predicted_gain
+    if gain is None:
+        return UNKNOWN
+    if gain.tried is None:
+        return f"at most\n{percent(gain.at_most)}"
+    return share_interval(gain.tried)
 
 
 def _tuning(tuned: TuneReport, replacement: Replacement) -> list[Block]:
@@ -204,8 +217,7 @@ def _diagnosis(chapter: Chapter, diagnosis: Diagnosis) -> list[Block]:
     ]
     items = tuple(
         f"{finding.title} (at {format_count(finding.size)})\nShare: {percent(finding.share)} "
-        f"{finding.base}. "
-        f"Promised gain: {_promised(finding).replace(chr(10), ' ')} of the call.\n"
+        f"{finding.base}; {gain_text(finding)}.\n"
         f"Remedy: {finding.remedy}."
         for finding in diagnosis.findings
     )

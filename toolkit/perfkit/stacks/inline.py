@@ -1,30 +1,42 @@
 """Inlined functions of the subject's own module: one address to the chain of functions whose code
 is there, from the module's debug information, with the crate each of them comes from.
 
-With line tables alone an inlined function has a bare name (`extract<f64>`), so its crate is read
-from its source file. If a binding's code is inlined into the user's function, or the user's into a
-pool's, only this gives the leaf the right layer.
+With line tables alone an inlined function has a bare name (`extract<f64>`, `{closure#0}`), so its
+crate is read from its source file. If a binding's code is inlined into the user's function, or the
+user's into a pool's, only this gives the leaf the right layer.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from perfkit import _engine
 from perfkit.stacks import engine_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-_REGISTRY = re.compile(r"/(?:registry/src/[^/]+|git/checkouts/[^/]+/[^/]+)/(?P<rest>.+)$")
-_CRATE = re.compile(r"^(?P<name>[A-Za-z_][\w-]*?)-\d+\.\d+[^/]*/src/(?P<path>.*)\.rs$")
-_STANDARD = re.compile(
-    r"/(?:library|lib/rustlib/src/rust/library)/(?P<name>\w+)/src/(?P<path>.*)\.rs$"
+_OF_CRATE = r"(?P<name>[A-Za-z_][\w-]*?)"
+_FOREIGN = tuple(
+    re.compile(rf"/{place}/(?P<path>.*)\.rs$")
+    for place in (
+        r"(?:library|lib/rustlib/src/rust/library)/(?:.*/)?(?P<name>\w+)/src",
+        rf"(?:registry/src/[^/]+|rust/deps)/{_OF_CRATE}-\d+\.\d+[^/]*/src",
+        rf"git/checkouts/{_OF_CRATE}-[0-9a-f]{{16}}/[^/]+/src",
+        rf"git/checkouts/.*/{_OF_CRATE}/src",
+        rf"vendor/{_OF_CRATE}(?:-\d+\.\d+[^/]*)?/src",
+        rf"build/{_OF_CRATE}-[0-9a-f]{{16}}/out",
+    )
 )
-_GENERICS = re.compile(r"<[^<>]*>")
+"""Where the sources of other crates are: the standard library and what it is made of, registries,
+git, `cargo vendor`, and what a build script wrote.
+"""
+_NOBODYS = re.compile(r"/(?:registry/src|git/checkouts)/")
+_SOURCE = re.compile(r"\0--crate-name[=\0](\w+)\0(?:.*\0)?([^\0-][^\0]*)/[^\0/]+\.rs(?=\0|$)")
 _MANGLED = re.compile(r"^_(ZN|R)\w")
 INLINED = "{inlined}"
 
@@ -39,8 +51,34 @@ class Inlined:
     chains: Mapping[int, tuple[str, ...]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Which crate a source file of the subject's own tree is part of.
+
+    Attributes:
+        crate: the one of files that no folder claims.
+        folders: of each crate's sources, as the build's rustc lines have them.
+    """
+
+    crate: str
+    folders: Mapping[str, str] = field(default_factory=dict)
+
+    def crate_of(self, file: str) -> str:
+        """The crate whose folder holds a file; the innermost where folders are nested."""
+        holding = [folder for folder in self.folders if f"/{folder.strip('/')}/" in file]
+        return self.folders[max(holding, key=len)] if holding else self.crate
+
+
+def sources(rustc: Iterable[str], module: str) -> Sources:
+    """The sources of the crates on the rustc lines of a build."""
+    lines = ("\0".join(shlex.split(line)) for line in rustc)
+    found = [match for line in lines if (match := _SOURCE.search(line)) is not None]
+    folders = {folder: name for name, folder in (match.groups() for match in found)}
+    return Sources(crate=module.rpartition(".")[2], folders=folders)
+
+
 @engine_errors.named("build the extension again; another version of the linker may help")
-def resolve(module: Path, offsets: Sequence[int], *, crate: str) -> Inlined | None:
+def resolve(module: Path, offsets: Sequence[int], of: Sources) -> Inlined | None:
     """The chain at each address.
 
     The outermost function of a chain is the frame's own symbol, which perf names in full; it is
@@ -48,8 +86,8 @@ def resolve(module: Path, offsets: Sequence[int], *, crate: str) -> Inlined | No
 
     Args:
         module: the extension as it was loaded.
-        offsets: places in the file, as perf prints them.
-        crate: the subject's crate, for source files of its own tree.
+        offsets: places in the file, from `perf_script.places`.
+        of: the crates of its own sources.
 
     Returns:
         None if the module has no debug information: stacks are then read as perf gave them.
@@ -61,35 +99,40 @@ def resolve(module: Path, offsets: Sequence[int], *, crate: str) -> Inlined | No
     if found is None:
         return None
     chains = {
-        offset: tuple(qualified(frame.function, frame.file or "", crate) for frame in frames[:-1])
+        offset: tuple(qualified(frame.function, frame.file or "", of) for frame in frames[:-1])
         for offset, frames in zip(offsets, found, strict=True)
         if len(frames) > 1
     }
     return Inlined(module=str(module), chains=chains)
 
 
-def qualified(function: str | None, file: str, crate: str) -> str:
+def qualified(function: str | None, file: str, of: Sources) -> str:
     """A function's name with its crate and module, from its file, without generic arguments."""
     name = function or INLINED
-    is_path = _MANGLED.match(name) is not None  # a mangled name has its own path in it
-    if is_path:
-        name = _engine.demangle(name)
-    while _GENERICS.search(name):
-        name = _GENERICS.sub("", name)
-    if is_path:
-        name = name.rpartition("::")[2]
-    standard = _STANDARD.search(file)
-    if standard is not None:
-        return _joined(standard["name"], standard["path"], name)
-    registry = _REGISTRY.search(file)
-    if registry is not None:
-        of_crate = _CRATE.match(registry["rest"])
-        if of_crate is None:
-            return name
-        return _joined(of_crate["name"], of_crate["path"], name)
-    if file.endswith(".rs"):
-        return f"{crate}::{name}"
-    return name
+    if _MANGLED.match(name) is not None:  # with its own path
+        name = without_generics(_engine.demangle(name)).rpartition("::")[2]
+    else:
+        name = without_generics(name)
+    for pattern in _FOREIGN:
+        found = pattern.search(file)
+        if found is not None:
+            return _joined(found["name"], found["path"], name)
+    is_own = file.endswith(".rs") and _NOBODYS.search(file) is None
+    return f"{of.crate_of(file)}::{name}" if is_own else name
+
+
+def without_generics(name: str) -> str:
+    """A name without what is in angle brackets; the `>` of an arrow closes none."""
+    kept, depth, before = [], 0, ""
+    for letter in name:
+        if letter == "<":
+            depth += 1
+        elif letter == ">" and before != "-":
+            depth = max(depth - 1, 0)
+        elif not depth:
+            kept.append(letter)
+        before = letter
+    return "".join(kept)
 
 
 def _joined(crate: str, path: str, name: str) -> str:

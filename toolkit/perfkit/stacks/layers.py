@@ -25,6 +25,7 @@ _SUFFIX = re.compile(
 _UNRESOLVED = re.compile(
     r"^(\[(?!vdso\]|perfkit)[^\]]*\](_\[[kj]\])?|0x[0-9a-f]+( \([^()]*\))?|\?\?|unknown)$"
 )
+_CRATE = re.compile(r"^[<&*(\[]*(?:(?:mut|const|dyn) )?(\w+)::")
 _KEEPS_ALLOCATION = (Layer.COMPUTE, Layer.MATH, Layer.POOL, Layer.INTERPRETER)
 """Callers whose own allocations stay with them: allocation is a layer of the boundary."""
 
@@ -36,6 +37,7 @@ class Rule:
     layer: Layer | None
     pattern: re.Pattern[str]
     asks: bool = False
+    released: bool = False
     helper: bool = False
     encloses: bool = False
 
@@ -63,6 +65,27 @@ class Decision:
     decided: bool = True
 
 
+@dataclass(slots=True, kw_only=True)
+class _Asked:
+    """The frames seen so far that leave the layer to their caller: what each would decide, and its
+    index.
+    """
+
+    pending: tuple[Layer, int] | None = None
+    helper: tuple[Layer, int] | None = None
+    stranger: int | None = None
+    released: bool = False
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no rule has matched yet."""
+        return self.pending is None and self.helper is None
+
+    def stays_with(self, layer: Layer) -> bool:
+        """Whether an allocation is the caller's own."""
+        return layer in _KEEPS_ALLOCATION and not (self.released and layer is Layer.INTERPRETER)
+
+
 class Layers:
     """The rules for one subject.
 
@@ -87,35 +110,79 @@ class Layers:
         return self.decide(stack).layer
 
     def decide(self, stack: Sequence[str]) -> Decision:
-        """The layer of a stack, and which of its frames said so."""
-        pending: tuple[Layer, int] | None = None
-        helper: tuple[Layer, int] | None = None
+        """The layer of a stack, and which of its frames said so.
+
+        A Rust crate that no rule knows, a stranger, works for the subject where the subject called
+        it, and where a pool runs it. Where PyO3's glue called it, it is another module's, or a part
+        of the subject that lost its name: neither is the subject's glue.
+        """
+        asked = _Asked()
         for index in range(len(stack) - 1, -1, -1):
             frame = stack[index]
             rule = self._of_frame(frame)
             if rule is None:
-                if pending is None and helper is None and is_unresolved(frame):
+                if asked.nothing and is_unresolved(frame):
                     return Decision(layer=Layer.OTHER, index=index, decided=False)
-                continue
-            if rule.layer is None:
-                continue
-            if rule.asks:
-                pending = pending or (rule.layer, index)
-                continue
-            if rule.helper and pending is None:
-                helper = helper or (rule.layer, index)
-                continue
-            converting = self._enclosing(stack, index) if rule.layer is Layer.COMPUTE else None
-            layer, index = converting or (rule.layer, index)
-            if pending is not None and layer not in _KEEPS_ALLOCATION:
-                return Decision(layer=pending[0], index=pending[1])
-            if helper is not None and layer not in FFI_LAYERS:
-                return Decision(layer=helper[0], index=helper[1])
-            return Decision(layer=layer, index=index)
-        last = pending or helper
+                if asked.stranger is None and crate_of(frame):
+                    asked.stranger = index
+            elif rule.asks or rule.released:
+                asked.released |= rule.released
+                asked.pending = asked.pending or (rule.layer or Layer.ALLOCATION, index)
+            elif rule.helper and asked.pending is None:
+                asked.helper = asked.helper or (rule.layer or Layer.GLUE, index)
+            elif rule.layer is not None:
+                return self._told(stack, index, rule.layer, asked)
+        last = asked.pending or asked.helper
         if last is not None:
             return Decision(layer=last[0], index=last[1], decided=False)
         return Decision(layer=Layer.OTHER, index=None, decided=False)
+
+    def _told(self, stack: Sequence[str], index: int, layer: Layer, asked: _Asked) -> Decision:
+        """What a frame's layer means for the frames below it that ask."""
+        if layer is Layer.OTHER:
+            return Decision(layer=layer, index=index)
+        if layer is Layer.COMPUTE:
+            layer, index = self._enclosing(stack, index) or (layer, index)
+        elif asked.stranger is not None and self._hands_out_work(layer, stack[index]):
+            layer, index = Layer.COMPUTE, asked.stranger
+        elif layer in FFI_LAYERS:
+            stranger = asked.stranger if layer is Layer.GLUE else None
+            anothers = self._module_of_another(stack, index, stranger)
+            if anothers is not None:
+                return anothers
+        if asked.pending is not None and not asked.stays_with(layer):
+            layer, index = asked.pending
+        elif asked.helper is not None and layer not in FFI_LAYERS:
+            layer, index = asked.helper
+        return Decision(layer=layer, index=index)
+
+    def _hands_out_work(self, layer: Layer, frame: str) -> bool:
+        """Whether a frame below which a stranger works runs the subject's work: a pool, or its own
+        wrapper, into which the function that it wraps was inlined.
+        """
+        return layer is Layer.POOL or (layer is Layer.GLUE and crate_of(frame) in self.crates)
+
+    def _module_of_another(
+        self, stack: Sequence[str], inner: int, stranger: int | None
+    ) -> Decision | None:
+        """Whether a boundary is not the subject's: up to the entry of the call there is another
+        module's wrapper, or a stranger, and nothing of the subject.
+        """
+        for index in range(inner, -1, -1):
+            frame = stack[index]
+            rule = self._of_frame(frame)
+            layer = rule.layer if rule is not None else None
+            if layer is Layer.COMPUTE or crate_of(frame) in self.crates:
+                return None
+            if layer is Layer.OTHER:
+                return Decision(layer=Layer.OTHER, index=index)
+            if layer is Layer.INTERPRETER:
+                break
+            if rule is None and stranger is None and crate_of(frame):
+                stranger = index
+        if stranger is None:
+            return None
+        return Decision(layer=Layer.OTHER, index=stranger, decided=False)
 
     def _enclosing(self, stack: Sequence[str], inner: int) -> tuple[Layer, int] | None:
         """The conversion that the subject's own code runs for, up to the entry of the call."""
@@ -135,11 +202,32 @@ class Layers:
         return rule.layer if rule is not None else None
 
     def _match(self, frame: str) -> Rule | None:
-        name = _SUFFIX.sub("", frame)
+        name = _without_arguments(_SUFFIX.sub("", frame))
         for rule in self._rules:
             if rule.pattern.search(name):
                 return rule
         return None
+
+
+def crate_of(frame: str) -> str:
+    """The crate that a frame's function, or the type it is implemented for, belongs to."""
+    match = _CRATE.match(frame)
+    return match[1] if match else ""
+
+
+def _without_arguments(name: str) -> str:
+    """A function's name without its own generic arguments, which Rust's newer mangling has at the
+    end: `rayon::bridge::<Iter, F>`.
+    """
+    depth = 0
+    for at in range(len(name) - 1 if name.endswith(">") else -1, -1, -1):
+        if name[at] == ">" and name[at - 1] != "-":
+            depth += 1
+        elif name[at] == "<":
+            depth -= 1
+            if not depth:
+                return name[: at - 2] if name[:at].endswith("::") else name
+    return name
 
 
 def is_unresolved(frame: str) -> bool:
@@ -189,6 +277,7 @@ def _builtin(crates: str) -> tuple[Rule, ...]:
             layer=Layer(item["layer"]) if "layer" in item else None,
             pattern=re.compile(item["frame"].replace("{crates}", crates)),
             asks=bool(item.get("asks", False)),
+            released=bool(item.get("released", False)),
             helper=bool(item.get("helper", False)),
             encloses=bool(item.get("encloses", False)),
         )

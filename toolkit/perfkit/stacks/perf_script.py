@@ -73,7 +73,8 @@ class Folded:
 
 @engine_errors.named(_REMEDY)
 def places(script: Path, module: str) -> list[int]:
-    """Every address in a module that occurs in a stack of the text, in order.
+    """Every instruction in a module that a stack of the text is at, in order: the one sampled, and
+    the calls of its callers.
 
     Raises:
         UnreadableOutputError: the file is not a text.
