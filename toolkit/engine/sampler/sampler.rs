@@ -3,9 +3,10 @@
 //! the copies mean is found out later, by the engine (`copies.rs`).
 //!
 //! The kernel looks at these timers at its own tick (every 1 to 10 ms), so a sample is taken at the
-//! first tick after it was due, and a rate above the tick's brings nothing. Timers that are switched
-//! off keep what is left of their period for the next window: windows end between ticks, and each
-//! would lose half a tick's samples otherwise.
+//! first tick after it was due that finds its thread running, and a rate above the tick's brings
+//! nothing. A thread that runs in short turns may be due several times by then: its sample says so.
+//! What is due at the end of a window, and what is left of a period, is kept for the next one: each
+//! window would lose a part of a tick's samples otherwise, and those of short turns most of them.
 //!
 //! Everything between `handler` and the end of `take` runs inside a signal handler: system calls and
 //! stores to memory that is there already, nothing else.
@@ -89,7 +90,6 @@ mod arch {
     pub const GETDENTS64: i64 = 217;
     pub const TIMER_CREATE: i64 = 222;
     pub const TIMER_SETTIME: i64 = 223;
-    pub const TIMER_GETTIME: i64 = 224;
     pub const TIMER_DELETE: i64 = 226;
     /// Where in `ucontext_t` the registers are, in words: pc, sp, frame pointer, link register.
     pub const REGISTERS: [usize; 4] = [5 + 16, 5 + 15, 5 + 10, 5 + 16];
@@ -103,7 +103,6 @@ mod arch {
     pub const GETDENTS64: i64 = 61;
     pub const TIMER_CREATE: i64 = 107;
     pub const TIMER_SETTIME: i64 = 110;
-    pub const TIMER_GETTIME: i64 = 108;
     pub const TIMER_DELETE: i64 = 111;
     /// `uc_mcontext` is at byte 176: the fault's address, x0 to x30, sp, pc.
     pub const REGISTERS: [usize; 4] = [23 + 32, 23 + 31, 23 + 29, 23 + 30];
@@ -132,7 +131,7 @@ struct Head {
     /// Of the monotonic clock.
     time_ns: u64,
     tid: u32,
-    /// Periods that ended since the last sample without one of their own.
+    /// Other samples that were due by now.
     overrun: u32,
     pc: u64,
     sp: u64,
@@ -146,8 +145,17 @@ struct Slot {
     /// Zero: free.
     tid: AtomicI32,
     timer: AtomicI32,
-    /// Of the current period, while it is off.
-    left_ns: AtomicU64,
+    /// Of the thread's CPU time in all windows, when its first sample is due; one more is due
+    /// after each period.
+    first_ns: AtomicU64,
+    /// CPU time in the windows that have ended.
+    used_ns: AtomicU64,
+    /// The thread's clock where the window began.
+    begin_ns: AtomicU64,
+    /// Samples that came, with those that they stand for.
+    came: AtomicU64,
+    /// Samples that were due when the last window ended, and had not come.
+    owed: AtomicU32,
     /// The round of `enable` that saw the thread last.
     seen: AtomicU32,
     /// The mapping that its stack was found in last.
@@ -159,7 +167,11 @@ impl Slot {
         Self {
             tid: AtomicI32::new(0),
             timer: AtomicI32::new(0),
-            left_ns: AtomicU64::new(0),
+            first_ns: AtomicU64::new(0),
+            used_ns: AtomicU64::new(0),
+            begin_ns: AtomicU64::new(0),
+            came: AtomicU64::new(0),
+            owed: AtomicU32::new(0),
             seen: AtomicU32::new(0),
             stack: [AtomicUsize::new(0), AtomicUsize::new(0)],
         }
@@ -220,7 +232,7 @@ pub extern "C" fn perfkit_sampler_start(
     USED.store(0, SeqCst);
     LOST.store(0, SeqCst);
     REFUSED.store(0, SeqCst);
-    CHANCE.store(now_ns() | 1, SeqCst);
+    CHANCE.store(clock_ns(CLOCK_MONOTONIC) | 1, SeqCst);
     BUFFER.store(buffer as usize, SeqCst);
     find_threads();
     if SLOTS.iter().all(|slot| slot.tid.load(SeqCst) == 0) {
@@ -241,27 +253,35 @@ pub extern "C" fn perfkit_sampler_enable() {
     ENABLED.store(true, SeqCst);
     let period = PERIOD_NS.load(SeqCst);
     for slot in taken() {
-        let _ = set_timer(slot, slot.left_ns.load(SeqCst), period);
+        slot.begin_ns.store(clock_ns(clock_of(slot)), SeqCst);
+        let used = slot.used_ns.load(SeqCst);
+        let counted = due(slot, used).max(slot.came.load(SeqCst));
+        let next = slot.first_ns.load(SeqCst) + counted * period;
+        let _ = set_timer(slot, next.saturating_sub(used).max(1), period);
     }
 }
 
-/// Stops all timers; what is left of their periods is kept.
+/// Stops all timers; what is due, and what is left of their periods, is kept.
 #[unsafe(no_mangle)]
 pub extern "C" fn perfkit_sampler_disable() {
     for slot in taken() {
-        let mut now = unsafe { core::mem::zeroed::<Itimerspec>() };
-        let timer = slot.timer.load(SeqCst);
-        if unsafe { syscall(arch::TIMER_GETTIME, timer, &raw mut now) } != 0 {
-            continue;
-        }
-        // A period that has ended, but was not looked at yet, has one nanosecond left.
-        let left = now.value.sec as u64 * 1_000_000_000 + now.value.nsec as u64;
-        if left > 0 {
-            slot.left_ns.store(left, SeqCst);
-        }
+        let now = clock_ns(clock_of(slot));
         let _ = set_timer(slot, 0, 0);
+        if ENABLED.load(SeqCst) {
+            let window = now.saturating_sub(slot.begin_ns.load(SeqCst));
+            let used = slot.used_ns.fetch_add(window, SeqCst) + window;
+            let owed = due(slot, used).saturating_sub(slot.came.load(SeqCst));
+            slot.owed
+                .store(u32::try_from(owed).unwrap_or(u32::MAX), SeqCst);
+        }
     }
     ENABLED.store(false, SeqCst);
+}
+
+/// How many samples of a thread are due after so much CPU time.
+fn due(slot: &Slot, used_ns: u64) -> u64 {
+    let after = used_ns.checked_sub(slot.first_ns.load(SeqCst));
+    after.map_or(0, |after| after / PERIOD_NS.load(SeqCst) + 1)
 }
 
 /// Removes timers and signal handler. The samples stay until `release`.
@@ -363,14 +383,17 @@ fn new_timer(tid: c_int) -> Option<&'static Slot> {
         rest: [0; 11],
     };
     let mut timer: c_int = 0;
-    let clock = (!tid << 3) | 6; // one thread, its scheduled time: what pthread_getcpuclockid makes
+    let clock = clock_of_thread(tid);
     let code = unsafe { syscall(arch::TIMER_CREATE, clock, &raw const event, &raw mut timer) };
     if code != 0 {
         return None;
     }
     slot.timer.store(timer, SeqCst);
-    slot.left_ns
+    slot.first_ns
         .store(1 + chance() % PERIOD_NS.load(SeqCst), SeqCst);
+    slot.used_ns.store(0, SeqCst);
+    slot.came.store(0, SeqCst);
+    slot.owed.store(0, SeqCst);
     slot.stack[0].store(0, SeqCst);
     slot.stack[1].store(0, SeqCst);
     slot.tid.store(tid, SeqCst);
@@ -402,9 +425,19 @@ fn chance() -> u64 {
     x
 }
 
-fn now_ns() -> u64 {
+/// The time that a thread spent on a CPU: what `pthread_getcpuclockid` gives for a thread.
+fn clock_of_thread(tid: c_int) -> c_int {
+    (!tid << 3) | 6
+}
+
+fn clock_of(slot: &Slot) -> c_int {
+    clock_of_thread(slot.tid.load(SeqCst))
+}
+
+/// A clock's time; zero for one of a thread that is gone.
+fn clock_ns(clock: c_int) -> u64 {
     let mut now = Timespec { sec: 0, nsec: 0 };
-    unsafe { clock_gettime(CLOCK_MONOTONIC, &raw mut now) };
+    unsafe { clock_gettime(clock, &raw mut now) };
     now.sec as u64 * 1_000_000_000 + now.nsec as u64
 }
 
@@ -504,14 +537,16 @@ unsafe fn take(info: &Siginfo, context: *const usize) {
     let slot = &SLOTS[(info.value & 0xffff) % THREADS];
     let [pc, sp, fp, lr] = arch::REGISTERS.map(|at| unsafe { *context.add(at) });
     let length = readable(slot, sp).min(STACK_BYTES.load(SeqCst)) & !7;
+    let others = (info.overrun.max(0) as u32).saturating_add(slot.owed.swap(0, SeqCst));
+    slot.came.fetch_add(1 + u64::from(others), SeqCst);
     let Some(at) = reserve(HEAD + length) else {
-        LOST.fetch_add(1, SeqCst);
+        LOST.fetch_add(1 + u64::from(others), SeqCst);
         return;
     };
     let head = Head {
-        time_ns: now_ns(),
+        time_ns: clock_ns(CLOCK_MONOTONIC),
         tid: slot.tid.load(SeqCst) as u32,
-        overrun: info.overrun.max(0) as u32,
+        overrun: others,
         pc: pc as u64,
         sp: sp as u64,
         fp: fp as u64,

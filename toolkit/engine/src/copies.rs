@@ -33,7 +33,7 @@ pub const EVENT: &str = "thread-cpu";
 const FORMAT: &str = "perfkit-copies 1";
 /// Periods that one sample stands for at most: with a thread that kept its signals blocked for
 /// longer, where it is found tells nothing about where it was.
-const MOST_PERIODS: u32 = 8;
+const MOST_PERIODS: u32 = 32;
 /// No stack is deeper; a damaged one may be without end.
 const DEEPEST: usize = 4096;
 const VDSO: &str = "[vdso]";
@@ -536,7 +536,9 @@ mod tests {
 
     #[test]
     fn a_sample_stands_for_the_periods_that_ended_with_it_but_not_for_any_number() {
-        for (overrun, samples, lost) in [(0, 1, 0), (2, 3, 0), (7, 8, 0), (8, 8, 1), (99, 8, 92)] {
+        for (overrun, samples, lost) in
+            [(0, 1, 0), (2, 3, 0), (31, 32, 0), (32, 32, 1), (99, 32, 68)]
+        {
             let (found, written) = text(&raw(MAPS, 0x1110, overrun));
             assert_eq!(written, Written { samples, lost });
             assert_eq!(found.matches("thread-cpu:").count() as u64, samples);
