@@ -42,6 +42,10 @@ WORKER_POINTS = 0.03
 """The promise for the time of worker threads."""
 CHANCE = 3.3
 """Standard errors that a right split exceeds once in a thousand layers."""
+CHEAP = 0.02
+"""A profiler that costs more may move a share by what it costs beyond this."""
+UNRESOLVED, COVERAGE = 0.2, 0.1
+"""Shares of the samples without a name, and of the CPU time that samples miss or have too much."""
 TRUTH_ERROR = 0.005
 """Half a point for the truth's own error, if chance alone exceeds the promise."""
 CROSSING = (Layer.GLUE, Layer.GIL, Layer.CONVERT_OUT)
@@ -270,18 +274,34 @@ def allowed(share: float, samples: float) -> float:
     return max(POINTS, CHANCE * (share * (1 - share) / samples) ** 0.5 + TRUTH_ERROR)
 
 
-def check_parts(
+def check_parts(known: Known, samples: float) -> None:
+    """Each part within what that many independent samples, and the profiler's cost, allow."""
+    cost = beyond(known.capture)
+    compare(
+        known.truth,
+        found_parts(known.split),
+        lambda share: allowed(share, samples) + cost,
+        f"{samples:.0f} independent samples",
+    )
+
+
+def beyond(capture: Capture) -> float:
+    """How far a dear profiler may move a share beyond the promise of a cheap one."""
+    assert capture.doubts.slowdown is not None
+    return max(0.0, capture.doubts.slowdown - CHEAP)
+
+
+def compare(
     truth: Mapping[str, float],
     found: Mapping[str, float],
-    samples: float,
-    exactly: float | None = None,
+    room: Callable[[float], float],
+    what: str,
 ) -> None:
-    """Each part within the given limit, or within what that many independent samples allow."""
+    """Each part as near to its truth as `room` says of its share."""
     told = ", ".join(f"{name} {found[name]:.3f} for {truth[name]:.3f}" for name in truth)
-    print(f"{samples:.0f} independent samples: {told}")
+    print(f"{what}: {told}")
     for name, share in truth.items():
-        room = allowed(share, samples) if exactly is None else exactly
-        assert abs(found[name] - share) <= room, f"{name}: {told}"
+        assert abs(found[name] - share) <= room(share), f"{name}: {told}"
 
 
 def bounds_of(known: Known) -> dict[str, tuple[float, Interval, Interval]]:
@@ -324,7 +344,12 @@ def check_workers(known: Known) -> None:
     assert computing / split.workers_s > 0.97, told
 
 
-def faults(capture: Capture) -> set[str]:
+def faults(capture: Capture, split: Split) -> set[str]:
     """What is wrong with a capture, apart from its cost, which depends only on the machine."""
-    named = {"unresolved", "lost", "outside", "coverage"}
-    return named & {note.id for note in capture.notes}
+    found = {"lost", "outside"} & {note.id for note in capture.notes}
+    if capture.doubts.unnamed > UNRESOLVED:
+        found.add("unresolved")
+    on_cpu = (split.on_cpu_s + split.workers_s) / split.call_s
+    if capture.doubts.missing + capture.doubts.surplus > COVERAGE * on_cpu:
+        found.add("coverage")
+    return found
