@@ -163,7 +163,7 @@ def test_diagnose(subject: Subject) -> None:
             assert sum(layer["share"] for layer in size["layers"]) == pytest.approx(1, abs=1e-6)
         names = {estimator["name"] for estimator in size["ffi"]["estimators"]}
         assert len(names) >= 2
-        assert size["ffi"]["agree"] or size["ffi"]["share"] is None
+        assert not size["ffi"]["disagree"] or size["ffi"]["share"] is None
     assert {path.name for path in run.directory.iterdir()} >= {
         "run.json",
         "diagnosis.json",
