@@ -98,7 +98,7 @@ def test_the_verdict_is_the_worst_of_any_size(
 def test_why_there_are_no_samples_is_said() -> None:
     assert "no profiler" in conclude.why_unsampled(1, [])
     taken = SimpleNamespace(size=1, profiler="py-spy")
-    assert "only the samples of perf" in conclude.why_unsampled(1, [taken])  # type: ignore[list-item]
+    assert "samples of perf and sigprof" in conclude.why_unsampled(1, [taken])  # type: ignore[list-item]
 
 
 def block(call: float, *, valid: bool = True, inner: float | None = None) -> Any:  # noqa: ANN401

@@ -2,11 +2,14 @@
 //! signal copies the thread's registers and stack to memory. No permission is needed for that. What
 //! the copies mean is found out later, by the engine (`copies.rs`).
 //!
-//! The kernel looks at these timers at its own tick (every 1 to 10 ms), so a sample is taken at the
-//! first tick after it was due that finds its thread running, and a rate above the tick's brings
-//! nothing. A thread that runs in short turns may be due several times by then: its sample says so.
-//! What is due at the end of a window, and what is left of a period, is kept for the next one: each
-//! window would lose a part of a tick's samples otherwise, and those of short turns most of them.
+//! Every look that finds a thread running counts alike, whatever it did before: a look that counted
+//! only once a period of CPU time had passed would see too little of what comes after a pause. How
+//! many samples there should be is known by the thread's CPU clock, and the looks share them evenly.
+//!
+//! The kernel looks at timers on CPU clocks at its tick (every 1 to 10 ms), where the scheduler acts
+//! too, so calls that wait for other threads fall into step with it. The calling thread, which is the
+//! process's first one, therefore has a timer on the wall clock, which is kept to some microseconds.
+//! Other threads may be many, and would all be woken for nothing: theirs is the tick.
 //!
 //! Everything between `handler` and the end of `take` runs inside a signal handler: system calls and
 //! stores to memory that is there already, nothing else.
@@ -88,11 +91,15 @@ mod arch {
     pub const READ: i64 = 0;
     pub const CLOSE: i64 = 3;
     pub const GETDENTS64: i64 = 217;
+    pub const GETPID: i64 = 39;
     pub const TIMER_CREATE: i64 = 222;
     pub const TIMER_SETTIME: i64 = 223;
     pub const TIMER_DELETE: i64 = 226;
     /// Where in `ucontext_t` the registers are, in words: pc, sp, frame pointer, link register.
     pub const REGISTERS: [usize; 4] = [5 + 16, 5 + 15, 5 + 10, 5 + 16];
+    /// Where a system call leaves its result, and the instruction that makes one.
+    pub const RESULT: usize = 5 + 13;
+    pub const CALL: [u8; 2] = [0x0f, 0x05];
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -101,11 +108,15 @@ mod arch {
     pub const READ: i64 = 63;
     pub const CLOSE: i64 = 57;
     pub const GETDENTS64: i64 = 61;
+    pub const GETPID: i64 = 172;
     pub const TIMER_CREATE: i64 = 107;
     pub const TIMER_SETTIME: i64 = 110;
     pub const TIMER_DELETE: i64 = 111;
     /// `uc_mcontext` is at byte 176: the fault's address, x0 to x30, sp, pc.
     pub const REGISTERS: [usize; 4] = [23 + 32, 23 + 31, 23 + 29, 23 + 30];
+    /// Where a system call leaves its result, and the instruction that makes one.
+    pub const RESULT: usize = 23;
+    pub const CALL: [u8; 4] = [0x01, 0x00, 0x00, 0xd4];
 }
 
 const SIGPROF: c_int = 27;
@@ -118,6 +129,8 @@ const SA_RESTART: c_int = 0x1000_0000;
 const SI_TIMER: c_int = -2;
 const SIGEV_THREAD_ID: c_int = 4;
 const CLOCK_MONOTONIC: c_int = 1;
+const TIMER_ABSTIME: c_int = 1;
+const EINTR: isize = 4;
 const AT_FDCWD: c_int = -100;
 const O_CLOEXEC: c_int = 0o2_000_000;
 
@@ -131,7 +144,7 @@ struct Head {
     /// Of the monotonic clock.
     time_ns: u64,
     tid: u32,
-    /// Other samples that were due by now.
+    /// Other samples that it stands for.
     overrun: u32,
     pc: u64,
     sp: u64,
@@ -152,10 +165,12 @@ struct Slot {
     used_ns: AtomicU64,
     /// The thread's clock where the window began.
     begin_ns: AtomicU64,
-    /// Samples that came, with those that they stand for.
+    /// Looks that found it running.
     came: AtomicU64,
-    /// Samples that were due when the last window ended, and had not come.
-    owed: AtomicU32,
+    /// Samples so far.
+    given: AtomicU64,
+    /// Of a sample, in parts of `WHOLE`, what the looks so far have not used.
+    rest: AtomicU64,
     /// The round of `enable` that saw the thread last.
     seen: AtomicU32,
     /// The mapping that its stack was found in last.
@@ -171,7 +186,8 @@ impl Slot {
             used_ns: AtomicU64::new(0),
             begin_ns: AtomicU64::new(0),
             came: AtomicU64::new(0),
-            owed: AtomicU32::new(0),
+            given: AtomicU64::new(0),
+            rest: AtomicU64::new(0),
             seen: AtomicU32::new(0),
             stack: [AtomicUsize::new(0), AtomicUsize::new(0)],
         }
@@ -184,6 +200,20 @@ static CHANCE: AtomicU64 = AtomicU64::new(0);
 static PERIOD_NS: AtomicU64 = AtomicU64::new(0);
 static STACK_BYTES: AtomicUsize = AtomicUsize::new(0);
 static STACK_END: AtomicUsize = AtomicUsize::new(0);
+/// A sample, in the parts that looks have of it.
+const WHOLE: u64 = 1 << 16;
+/// Looks before the two counts say more than that they should be equal.
+const FIRST_LOOKS: u64 = 8;
+/// In how many looks a sample that is missing is made up for: the more, the less it matters where.
+const CATCHING_UP: i64 = 32;
+/// Shorter than a tick: each tick that finds a thread running is a look.
+const TICK_NS: u64 = 900_000;
+
+/// The process's first thread, and when its timer was started last.
+static CALLING: AtomicI32 = AtomicI32::new(0);
+static STARTED_NS: AtomicU64 = AtomicU64::new(0);
+/// How late its signals come while it runs: a tenth of them come sooner.
+static PROMPT_NS: AtomicU64 = AtomicU64::new(20_000);
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 static ENABLED: AtomicBool = AtomicBool::new(false);
 /// Handlers that are running.
@@ -225,6 +255,7 @@ pub extern "C" fn perfkit_sampler_start(
         return -3;
     };
     SIGNAL.store(signal, SeqCst);
+    CALLING.store(unsafe { syscall(arch::GETPID) } as c_int, SeqCst);
     PERIOD_NS.store(period_ns.max(1), SeqCst);
     STACK_BYTES.store(stack_bytes, SeqCst);
     STACK_END.store(stack_end, SeqCst);
@@ -253,26 +284,27 @@ pub extern "C" fn perfkit_sampler_enable() {
     ENABLED.store(true, SeqCst);
     let period = PERIOD_NS.load(SeqCst);
     for slot in taken() {
-        slot.begin_ns.store(clock_ns(clock_of(slot)), SeqCst);
-        let used = slot.used_ns.load(SeqCst);
-        let counted = due(slot, used).max(slot.came.load(SeqCst));
-        let next = slot.first_ns.load(SeqCst) + counted * period;
-        let _ = set_timer(slot, next.saturating_sub(used).max(1), period);
+        slot.begin_ns
+            .store(clock_ns(cpu_clock(slot.tid.load(SeqCst))), SeqCst);
+        if is_calling(slot) {
+            let first = clock_ns(CLOCK_MONOTONIC) + 1 + chance() % period;
+            STARTED_NS.store(first, SeqCst);
+            let _ = set_timer_at(slot, first, period, TIMER_ABSTIME);
+            continue;
+        }
+        let _ = set_timer(slot, TICK_NS, TICK_NS);
     }
 }
 
-/// Stops all timers; what is due, and what is left of their periods, is kept.
+/// Stops all timers; what they used of their CPU time is kept.
 #[unsafe(no_mangle)]
 pub extern "C" fn perfkit_sampler_disable() {
     for slot in taken() {
-        let now = clock_ns(clock_of(slot));
+        let now = clock_ns(cpu_clock(slot.tid.load(SeqCst)));
         let _ = set_timer(slot, 0, 0);
         if ENABLED.load(SeqCst) {
             let window = now.saturating_sub(slot.begin_ns.load(SeqCst));
-            let used = slot.used_ns.fetch_add(window, SeqCst) + window;
-            let owed = due(slot, used).saturating_sub(slot.came.load(SeqCst));
-            slot.owed
-                .store(u32::try_from(owed).unwrap_or(u32::MAX), SeqCst);
+            slot.used_ns.fetch_add(window, SeqCst);
         }
     }
     ENABLED.store(false, SeqCst);
@@ -383,7 +415,10 @@ fn new_timer(tid: c_int) -> Option<&'static Slot> {
         rest: [0; 11],
     };
     let mut timer: c_int = 0;
-    let clock = clock_of_thread(tid);
+    let clock = match tid == CALLING.load(SeqCst) {
+        true => CLOCK_MONOTONIC,
+        false => cpu_clock(tid),
+    };
     let code = unsafe { syscall(arch::TIMER_CREATE, clock, &raw const event, &raw mut timer) };
     if code != 0 {
         return None;
@@ -393,7 +428,8 @@ fn new_timer(tid: c_int) -> Option<&'static Slot> {
         .store(1 + chance() % PERIOD_NS.load(SeqCst), SeqCst);
     slot.used_ns.store(0, SeqCst);
     slot.came.store(0, SeqCst);
-    slot.owed.store(0, SeqCst);
+    slot.given.store(0, SeqCst);
+    slot.rest.store(0, SeqCst);
     slot.stack[0].store(0, SeqCst);
     slot.stack[1].store(0, SeqCst);
     slot.tid.store(tid, SeqCst);
@@ -402,6 +438,10 @@ fn new_timer(tid: c_int) -> Option<&'static Slot> {
 
 /// Whether the timer could be set: its thread is still there.
 fn set_timer(slot: &Slot, value_ns: u64, interval_ns: u64) -> bool {
+    set_timer_at(slot, value_ns, interval_ns, 0)
+}
+
+fn set_timer_at(slot: &Slot, value_ns: u64, interval_ns: u64, flags: c_int) -> bool {
     let time = |ns: u64| Timespec {
         sec: (ns / 1_000_000_000) as i64,
         nsec: (ns % 1_000_000_000) as i64,
@@ -412,7 +452,7 @@ fn set_timer(slot: &Slot, value_ns: u64, interval_ns: u64) -> bool {
     };
     let none = null_mut::<Itimerspec>();
     let timer = slot.timer.load(SeqCst);
-    unsafe { syscall(arch::TIMER_SETTIME, timer, 0, &raw const new, none) == 0 }
+    unsafe { syscall(arch::TIMER_SETTIME, timer, flags, &raw const new, none) == 0 }
 }
 
 /// Marsaglia's xorshift: where in its period a thread's timer begins.
@@ -425,13 +465,13 @@ fn chance() -> u64 {
     x
 }
 
-/// The time that a thread spent on a CPU: what `pthread_getcpuclockid` gives for a thread.
-fn clock_of_thread(tid: c_int) -> c_int {
+/// The time that a thread spent on a CPU: what `pthread_getcpuclockid` gives for it.
+fn cpu_clock(tid: c_int) -> c_int {
     (!tid << 3) | 6
 }
 
-fn clock_of(slot: &Slot) -> c_int {
-    clock_of_thread(slot.tid.load(SeqCst))
+fn is_calling(slot: &Slot) -> bool {
+    slot.tid.load(SeqCst) == CALLING.load(SeqCst)
 }
 
 /// A clock's time; zero for one of a thread that is gone.
@@ -536,17 +576,37 @@ extern "C" fn handler(_: c_int, info: *const Siginfo, context: *const usize) {
 unsafe fn take(info: &Siginfo, context: *const usize) {
     let slot = &SLOTS[(info.value & 0xffff) % THREADS];
     let [pc, sp, fp, lr] = arch::REGISTERS.map(|at| unsafe { *context.add(at) });
+    let now = clock_ns(CLOCK_MONOTONIC);
+    if is_calling(slot) {
+        let late = now.saturating_sub(STARTED_NS.load(SeqCst)) % PERIOD_NS.load(SeqCst);
+        let result = unsafe { *context.add(arch::RESULT) } as isize;
+        if unsafe { was_asleep(pc, result) } || !is_prompt(late) {
+            return;
+        }
+    }
+    let in_window =
+        clock_ns(cpu_clock(slot.tid.load(SeqCst))).saturating_sub(slot.begin_ns.load(SeqCst));
+    let due = due(slot, slot.used_ns.load(SeqCst) + in_window);
+    let came = slot.came.fetch_add(1, SeqCst) + 1;
+    let behind = due as i64 - slot.given.load(SeqCst) as i64;
+    let even = (due + FIRST_LOOKS) * WHOLE / (came + FIRST_LOOKS);
+    let share = (even as i64 + behind * WHOLE as i64 / CATCHING_UP).max(0) as u64;
+    let parts = slot.rest.load(SeqCst) + share;
+    slot.rest.store(parts % WHOLE, SeqCst);
+    let samples = parts / WHOLE;
+    slot.given.fetch_add(samples, SeqCst);
+    if samples == 0 {
+        return;
+    }
     let length = readable(slot, sp).min(STACK_BYTES.load(SeqCst)) & !7;
-    let others = (info.overrun.max(0) as u32).saturating_add(slot.owed.swap(0, SeqCst));
-    slot.came.fetch_add(1 + u64::from(others), SeqCst);
     let Some(at) = reserve(HEAD + length) else {
-        LOST.fetch_add(1 + u64::from(others), SeqCst);
+        LOST.fetch_add(samples, SeqCst);
         return;
     };
     let head = Head {
-        time_ns: clock_ns(CLOCK_MONOTONIC),
+        time_ns: now,
         tid: slot.tid.load(SeqCst) as u32,
-        overrun: others,
+        overrun: u32::try_from(samples - 1).unwrap_or(u32::MAX),
         pc: pc as u64,
         sp: sp as u64,
         fp: fp as u64,
@@ -557,6 +617,29 @@ unsafe fn take(info: &Siginfo, context: *const usize) {
         at.cast::<Head>().write(head);
         core::ptr::copy_nonoverlapping(sp as *const u8, at.add(HEAD), length);
     }
+}
+
+/// Whether a signal came as soon as those of a running thread do. One that was just waking, or waited
+/// for a core, has it later; the limit follows what the system shows.
+fn is_prompt(late_ns: u64) -> bool {
+    let known = PROMPT_NS.load(SeqCst);
+    let step = known / 160 + 1;
+    let next = match late_ns < known {
+        true => known.saturating_sub(9 * step),
+        false => known + step,
+    };
+    PROMPT_NS.store(next.max(1_000), SeqCst);
+    late_ns <= known + known / 2
+}
+
+/// Whether the signal ended a system call's sleep: the kernel makes the call again, or says that it
+/// was interrupted. A call that was running is finished first.
+///
+/// # Safety
+/// `pc` is where a thread goes on.
+unsafe fn was_asleep(pc: usize, result: isize) -> bool {
+    let is_call = |at: usize| unsafe { *(at as *const [u8; arch::CALL.len()]) } == arch::CALL;
+    is_call(pc) || (result == -EINTR && is_call(pc - arch::CALL.len()))
 }
 
 fn reserve(bytes: usize) -> Option<*mut u8> {

@@ -1,5 +1,5 @@
-"""The worker samples itself: a timer on the CPU clock of each thread, whose signal copies the
-thread's registers and stack. It needs no permission, so it works where perf is refused
+"""The worker samples itself: a timer for each thread, whose signal copies the thread's registers
+and stack. It needs no permission, so it works where perf is refused
 (`perf_event_paranoid` 4, a container's filter of system calls), and it shows what perf shows but
 for the kernel's frames.
 
@@ -42,7 +42,7 @@ BUFFER_BYTES = 1 << 28
 COARSE_CLOCK = 6
 """`CLOCK_MONOTONIC_COARSE`, whose resolution is the kernel's tick."""
 BELOW_THE_TICK = 0.97
-"""The highest rate as a part of the tick's: above it, two periods end at one tick."""
+"""The highest rate as a part of the tick's: there is one look at a thread per tick."""
 KERNEL_WITH_CALLER = Note(
     id="kernel_with_caller",
     text=(
