@@ -70,20 +70,29 @@ def test_each_layer_of_a_call_is_where_its_time_is(
     assert capture.unresolved_share < 0.02
 
 
-@pytest.mark.parametrize("tool", [PERF, SIGPROF], ids=["perf", "sigprof"])
-def test_caller_and_workers_are_told_apart_and_each_layer_is_where_its_time_is(
-    project: Project, build: Build, run: Run, tool: Tool
-) -> None:
+def joined(project: Project, build: Build, run: Run, tool: Tool) -> known_split.Known:
     """The caller computes 40 % of the work, two threads 35 and 25 % of it."""
-    length, size = "2000us", 3050
-    known = known_split.asked(
+    return known_split.asked(
         lambda: known_split.take_known(
-            project, build, run, f"joined_{length}", size, seconds=4.0, rate=251, tool=tool
+            project, build, run, "joined_2000us", 3050, seconds=4.0, rate=251, tool=tool
         )
     )
+
+
+def test_caller_and_workers_are_told_apart_and_each_layer_is_where_its_time_is(
+    project: Project, build: Build, run: Run
+) -> None:
+    known = joined(project, build, run, PERF)
     assert not known_split.faults(known.capture, known.split), known.capture.notes
     known_split.check_parts(known, known.split.samples / known.capture.design_effect)
     known_split.check_workers(known)
+    known_split.check_bounds(known)
+
+
+def test_bounds_hold_what_a_timer_at_the_tick_misses_of_workers(
+    project: Project, build: Build, run: Run
+) -> None:
+    known_split.check_bounds(joined(project, build, run, SIGPROF))
 
 
 def test_a_caller_that_sleeps_is_waiting_with_the_time_of_its_workers_beside_it(
