@@ -51,7 +51,7 @@ PROMISED: dict[str, tuple[Document, dict[str, set[str]]]] = {
                 "doubts",
                 "files",
             },
-            "captures.doubts": {"unnamed", "missing", "surplus", "slowdown", "shift"},
+            "captures.doubts": {"unnamed", "missing", "surplus", "slowdown", "shift", "contended"},
             "captures.slowdown": INTERVAL,
         },
     ),

@@ -148,6 +148,9 @@ def test_without_room_waiting_may_be_for_a_core() -> None:
     free = before[Layer.COMPUTE].high / (1 - before[Layer.WAITING].high)
     assert found[Layer.COMPUTE].high == pytest.approx(min(free, 1.0))
     assert found[Layer.COMPUTE].low == before[Layer.COMPUTE].low
+    # A finding's share is widened in the same way.
+    doubts = bounds.contended(plain).doubts
+    assert bounds.doubtful(before[Layer.COMPUTE], doubts) == found[Layer.COMPUTE]
 
 
 def test_doubts_are_named_by_their_amount() -> None:

@@ -281,6 +281,7 @@ class Doubts:
         slowdown: the upper end of what the profiler cost, at least zero; None where that was not
             measured, and then nothing bounds a share.
         shift: how far shares moved at another rate, beyond what counting explains.
+        contended: what the thread may have waited for a core, on a machine without room.
     """
 
     unnamed: float = 0.0
@@ -288,6 +289,7 @@ class Doubts:
     surplus: float = 0.0
     slowdown: float | None = 0.0
     shift: float = 0.0
+    contended: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,6 +172,7 @@ class Observed:
             missing=self.doubts.missing * by,
             surplus=self.doubts.surplus * by,
             slowdown=None if self.doubts.slowdown is None else self.doubts.slowdown * max(by, 1.0),
+            contended=0.0,  # waiting is no CPU time
         )
         return bounds.doubtful(counted, doubts)
 

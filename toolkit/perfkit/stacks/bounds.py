@@ -51,7 +51,8 @@ def doubtful(share: Interval, doubts: Doubts, *, most: float = 1.0) -> Interval:
     """
     low = share.low - doubts.surplus
     high = share.high + doubts.unnamed + doubts.missing
-    return _cut(share, *_disturbed(low, high, doubts), most)
+    found = _cut(share, *_disturbed(low, high, doubts), most)
+    return _free(found, doubts.contended) if doubts.contended else found
 
 
 def waiting(share: Interval, doubts: Doubts) -> Interval:
@@ -105,18 +106,25 @@ def contended(split: Split) -> Split:
     """The split of a machine without room: what a thread waited for a core cannot be told from its
     other waiting, and all other shares are of a call that would have been shorter by it.
     """
-    most = next((r.share.high for r in split.layers if r.layer is Layer.WAITING), 0.0)
+    waited = max((r.share.high for r in split.layers if r.layer is Layer.WAITING), default=0.0)
 
-    def widened(share: Interval) -> Interval:
-        high = share.high / (1 - most) if most < 1 else 1.0
-        return replace(share, high=min(high, max(1.0, share.estimate)))
-
-    def row_of(row: LayerTime) -> LayerTime:
+    def widened(row: LayerTime) -> LayerTime:
         if row.layer is Layer.WAITING:
             return replace(row, share=replace(row.share, low=min(0.0, row.share.estimate)))
-        return replace(row, share=widened(row.share))
+        return replace(row, share=_free(row.share, waited))
 
-    return replace(split, layers=tuple(row_of(row) for row in split.layers), ffi=widened(split.ffi))
+    return replace(
+        split,
+        layers=tuple(map(widened, split.layers)),
+        ffi=_free(split.ffi, waited),
+        doubts=replace(split.doubts, contended=waited),
+    )
+
+
+def _free(share: Interval, waited: float) -> Interval:
+    """A share of the call if it had not waited for a core, for at most a part of its time."""
+    high = share.high / (1 - waited) if waited < 1 else 1.0
+    return replace(share, high=max(min(high, 1.0), share.estimate))
 
 
 def telling(share: Interval) -> Telling:
