@@ -53,8 +53,8 @@ ANSWERED, TOLD = 0.95, 0.5
 
 def places() -> dict[str, Path]:
     return {
-        "kernel": ROOT,
         "questions": copy_subject("questions", "questions"),
+        "kernel": ROOT,
         "workspace": copy_subject("workspace-answers", "workspace"),
     }
 
