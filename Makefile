@@ -84,6 +84,9 @@ truth: $(KERNEL)
 	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/injected_delays.py run
 	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/live_rules.py run
 	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest tests/truth/known_splits.py
+	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/known_bounds.py run
+	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/compared_captures.py run
+	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/answers.py run
 	PATH="$(BIN):$$PATH" $(BIN)/python tests/truth/table.py check
 
 docs: $(INSTALLED)

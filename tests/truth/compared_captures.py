@@ -96,9 +96,9 @@ def pair_row(project: Project, build: Build, number: int) -> dict[str, Any]:
 
 def compared(first: tuple[Run, Capture], second: tuple[Run, Capture]) -> dict[str, Any]:
     """What the comparison reported, and the range of machine speeds it allowed for."""
-    (before, earlier), (after, later) = first, second
-    pair = compare.CapturePair(before=(earlier, before), after=(later, after), per=compare.PER_CALL)
-    (found,) = compare.compare_pairs([pair], (), before.id, after.id).captures
+    before, after = (compare.RunCapture(run=run, capture=taken) for run, taken in (first, second))
+    pair = compare.CapturePair(before=before, after=after, per=compare.PER_CALL)
+    (found,) = compare.compare_pairs([pair], (), before.run.id, after.run.id).captures
     return {
         "marked": [row.frame for row in found.frames if row.significant],
         "whole": found.whole.significant,
