@@ -65,7 +65,7 @@ class RecordSettings:
         )  # fmt: skip
 
 
-class Recorder:
+class PerfRecorder:
     """A perf that is attached and waits, switched off at first."""
 
     def __init__(
@@ -121,7 +121,7 @@ class Recorder:
 @contextlib.contextmanager
 def attached(
     pid: int, settings: RecordSettings, data: Path, environ: Mapping[str, str]
-) -> Iterator[Recorder]:
+) -> Iterator[PerfRecorder]:
     """Attach perf to a process and all threads it has or gets; detach when the block is left.
 
     Args:
@@ -148,7 +148,7 @@ def attached(
             "--pid", str(pid), "--clockid", "mono", *settings.options(data),
         ]  # fmt: skip
         child = stack.enter_context(process.started(argv, env=environ, stderr=log))
-        recorder = Recorder(child, descriptors[0], descriptors[1], data, log)
+        recorder = PerfRecorder(child, descriptors[0], descriptors[1], data, log)
         recorder.disable()  # answered once everything is open: perf is ready then
         yield recorder
 
@@ -205,7 +205,7 @@ class Perf:
 
     def attached(
         self, running: Worker, settings: RecordSettings, data: Path, environ: Mapping[str, str]
-    ) -> AbstractContextManager[Recorder]:
+    ) -> AbstractContextManager[PerfRecorder]:
         """See `attached`."""
         return attached(running.pid, settings, data, environ)
 

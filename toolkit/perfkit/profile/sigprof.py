@@ -72,7 +72,7 @@ def capture(request: CaptureRequest) -> Capture:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorder:
+class WorkerRecorder:
     """A worker's sampler; the worker switches it on where a loop begins, and off at its end."""
 
     running: Worker
@@ -112,7 +112,7 @@ class Sigprof:
         settings: RecordSettings,
         data: Path,
         environ: Mapping[str, str],  # for a process, and there is none
-    ) -> Iterator[Recorder]:
+    ) -> Iterator[WorkerRecorder]:
         """Load the sampler into the worker; take its timers away when the block is left.
 
         Raises:
@@ -133,7 +133,7 @@ class Sigprof:
                 buffer_bytes=BUFFER_BYTES,
             )
             try:
-                yield Recorder(running, data)
+                yield WorkerRecorder(running, data)
             finally:
                 running.unload_sampler()
 
