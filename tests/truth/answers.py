@@ -27,7 +27,6 @@ import journal
 from conftest import copy_subject
 
 from perfkit.config import load_project
-from perfkit.environment import fingerprint
 from perfkit.records import Interval, Profile
 from perfkit.stacks import bounds
 from perfkit.subject.builder import Builder
@@ -111,13 +110,10 @@ def largest(layers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return {name: most[name] for name in ("name", "share", "low", "high")}
 
 
-def rows() -> list[dict[str, Any]]:
-    """The rows of this CPU model and these sources."""
-    return journal.of_these(JOURNAL, fingerprint(os.environ).cpu, DECIDING)
-
-
 def run(rounds: int) -> None:
-    done = Counter((row["project"], row["workload"]) for row in rows())
+    done = Counter(
+        (row["project"], row["workload"]) for row in journal.rows_here(JOURNAL, DECIDING)
+    )
     for project, place in places().items():
         loaded = load_project(start=place, environ=dict(os.environ))
         builder = Builder(loaded, cache=CACHE)
@@ -125,14 +121,9 @@ def run(rounds: int) -> None:
             builder.build(profile=profile)
         for workload in asked(project, place):
             for _ in range(rounds - done[project, workload]):
-                row = {
-                    "cpu": fingerprint(os.environ).cpu,
-                    "decided_by": journal.decided_by(DECIDING),
-                    "project": project,
-                    "workload": workload,
-                    **diagnose(place, workload),
-                }
-                journal.append(JOURNAL, row)
+                found = diagnose(place, workload)
+                row = {"project": project, "workload": workload, **found}
+                journal.append_here(JOURNAL, DECIDING, row)
                 print(said(row), flush=True)
 
 
@@ -164,7 +155,7 @@ def said(row: dict[str, Any]) -> str:
 
 def show() -> bool:
     """Print the table; return whether the promises are kept."""
-    found = rows()
+    found = journal.rows_here(JOURNAL, DECIDING)
     if not found:
         print("no measurements yet on this CPU model with these sources")
         return False

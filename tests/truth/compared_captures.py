@@ -24,7 +24,6 @@ import journal
 from conftest import copy_subject
 
 from perfkit.config import Project, load_project
-from perfkit.environment import fingerprint
 from perfkit.profile import compare_captures as compare
 from perfkit.profile.profilers import profile
 from perfkit.records import Build, Profile
@@ -106,28 +105,19 @@ def compared(first: tuple[Run, Capture], second: tuple[Run, Capture]) -> dict[st
     }
 
 
-def rows() -> list[dict[str, Any]]:
-    """The rows of this CPU model and these sources."""
-    return journal.of_these(JOURNAL, fingerprint(os.environ).cpu, DECIDING)
-
-
 def run(pairs: int) -> None:
     place = copy_subject("spins-compared", "spins")
     project = load_project(start=place, environ=dict(os.environ))
     build = Builder(project, cache=CACHE).build(profile=Profile.PROFILING)
-    for number in range(len(rows()), pairs):
-        row = {
-            "cpu": fingerprint(os.environ).cpu,
-            "decided_by": journal.decided_by(DECIDING),
-            **pair_row(project, build, number),
-        }
-        journal.append(JOURNAL, row)
+    for number in range(len(journal.rows_here(JOURNAL, DECIDING)), pairs):
+        row = pair_row(project, build, number)
+        journal.append_here(JOURNAL, DECIDING, row)
         print(f"{number + 1}/{pairs} {row['call']}: {row['same']}", flush=True)
 
 
 def show() -> bool:
     """Print the table; return whether the promise is kept."""
-    found = rows()
+    found = journal.rows_here(JOURNAL, DECIDING)
     if not found:
         print("no measurements yet on this CPU model with these sources")
         return False

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perfkit.environment import fingerprint
 from perfkit.stacks.intervals import wilson
 
 if TYPE_CHECKING:
@@ -41,10 +43,20 @@ def decided_by(sources: Sequence[str]) -> str:
     return hashlib.sha256(whole).hexdigest()[:12]
 
 
-def of_these(path: Path, cpu: str, sources: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of one CPU model and of the sources as they are."""
-    now = (cpu, decided_by(sources))
-    return [row for row in rows(path) if (row["cpu"], row["decided_by"]) == now]
+def _here(sources: Sequence[str]) -> dict[str, str]:
+    """What rows must have in common to be combined: the CPU model, and the sources."""
+    return {"cpu": fingerprint(os.environ).cpu, "decided_by": decided_by(sources)}
+
+
+def rows_here(path: Path, sources: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of this CPU model and of the sources as they are."""
+    here = _here(sources).items()
+    return [row for row in rows(path) if here <= row.items()]
+
+
+def append_here(path: Path, sources: Sequence[str], row: dict[str, Any]) -> None:
+    """Add one row, with what it may be combined by."""
+    append(path, {**_here(sources), **row})
 
 
 def append(path: Path, row: dict[str, Any]) -> None:

@@ -27,7 +27,6 @@ import known_split
 from conftest import copy_subject
 
 from perfkit.config import Project, load_project
-from perfkit.environment import fingerprint
 from perfkit.profile.perf_record import FRAME_POINTERS, STACK_COPIES
 from perfkit.profile.perf_session import Session, Settled
 from perfkit.records import Build, Interval, Profile
@@ -111,24 +110,12 @@ def one(project: Project, build: Build, number: int) -> dict[str, Any]:
     }
 
 
-def rows() -> list[dict[str, Any]]:
-    """The rows of this CPU model and these sources."""
-    return journal.of_these(JOURNAL, fingerprint(os.environ).cpu, DECIDING)
-
-
 def run(captures: int) -> None:
     project = load_project(start=copy_subject("spins-bounds", "spins"), environ=dict(os.environ))
     build = Builder(project, cache=CACHE).build(profile=Profile.PROFILING)
-    for number in range(len(rows()), captures):
+    for number in range(len(journal.rows_here(JOURNAL, DECIDING)), captures):
         row = one(project, build, number)
-        journal.append(
-            JOURNAL,
-            {
-                "cpu": fingerprint(os.environ).cpu,
-                "decided_by": journal.decided_by(DECIDING),
-                **row,
-            },
-        )
+        journal.append_here(JOURNAL, DECIDING, row)
         missed = [part for part, found in row["parts"].items() if not held(found)]
         print(
             f"{number + 1}/{captures} {row['call']} {row['rate_hz']} {row['stacks']}: "
@@ -143,7 +130,7 @@ def held(part: dict[str, Any]) -> bool:
 
 def show() -> bool:
     """Print the table; return whether both promises are kept."""
-    found = rows()
+    found = journal.rows_here(JOURNAL, DECIDING)
     if not found:
         print("no measurements yet on this CPU model with these sources")
         return False
