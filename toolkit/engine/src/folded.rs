@@ -167,6 +167,10 @@ impl Folded {
 
     /// The number of a name, made safe for a folded line.
     pub(crate) fn intern(&mut self, name: &str) -> Result<u32> {
+        // Only checked names are stored, so what is known needs no check: most names come often.
+        if let Some(id) = self.names.find(name.as_bytes()) {
+            return Ok(id);
+        }
         if name.is_empty() {
             return Err(Error::input(
                 "a frame without a name (two `;` side by side?)",

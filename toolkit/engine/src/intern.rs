@@ -49,17 +49,26 @@ impl<T: Copy + Eq + Hash> Interned<T> {
         slice(&self.items, &self.ends, id)
     }
 
+    /// The number of a sequence that was added before.
+    pub(crate) fn find(&self, sequence: &[T]) -> Option<u32> {
+        self.hashed(sequence, self.state.hash_one(sequence))
+    }
+
+    fn hashed(&self, sequence: &[T], hash: u64) -> Option<u32> {
+        let known = |id: &u32| slice(&self.items, &self.ends, *id) == sequence;
+        self.table.find(hash, known).copied()
+    }
+
     /// The number of a sequence, and whether it is new.
     pub(crate) fn add(&mut self, sequence: &[T]) -> (u32, bool) {
         let hash = self.state.hash_one(sequence);
-        let (items, ends, state) = (&self.items, &self.ends, &self.state);
-        let known = |id: &u32| slice(items, ends, *id) == sequence;
-        if let Some(id) = self.table.find(hash, known) {
-            return (*id, false);
+        if let Some(id) = self.hashed(sequence, hash) {
+            return (id, false);
         }
         // Four billion different names or stacks would need over 100 GB: more than any machine
         // that perfkit runs on, so the limit is a bug and not bad input.
-        let id = u32::try_from(ends.len()).expect("fewer than 2^32 different entries");
+        let id = u32::try_from(self.ends.len()).expect("fewer than 2^32 different entries");
+        let (items, ends, state) = (&self.items, &self.ends, &self.state);
         self.table
             .insert_unique(hash, id, |id| state.hash_one(slice(items, ends, *id)));
         self.items.extend_from_slice(sequence);

@@ -135,7 +135,10 @@ pub(crate) fn place_and_rest(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The address as a number; `None` for one that no machine has.
 pub(crate) fn place_of(digits: &[u8]) -> Option<u64> {
-    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    digits.iter().try_fold(0_u64, |place, digit| {
+        let value = char::from(*digit).to_digit(16)?;
+        (place >> 60 == 0).then_some(place << 4 | u64::from(value))
+    })
 }
 
 /// Which instruction each frame of a sample is at, from the leaf on.
