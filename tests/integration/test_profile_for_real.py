@@ -5,6 +5,7 @@ not asserted, what is in the captures is.
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import hashlib
 import os
 import re
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -30,7 +32,7 @@ from perfkit.errors import (
 )
 from perfkit.profile import analyse, perf_record
 from perfkit.profile import compare_captures as compare
-from perfkit.profile.perf_record import RecordSettings
+from perfkit.profile.perf_record import RecordSettings, Scope
 from perfkit.profile.profile_command import ProfileOptions, Target, profile_command
 from perfkit.profile.profilers import profile
 from perfkit.profile.sigprof import EVENT, SIGPROF
@@ -42,6 +44,9 @@ from perfkit.store import Run, create_run
 from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
 from perfkit.subject.job import job_for, quiet
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 pytestmark = pytest.mark.integration
 
@@ -357,6 +362,47 @@ def test_a_refused_perf_falls_back_to_what_is_there(
     assert any("refuses perf events" in note.text for note in captures[0].notes)
 
 
+@pytest.mark.parametrize("permitted", [True, False], ids=["permitted", "refused"])
+def test_a_call_with_threads_is_counted_per_cpu_and_nothing_of_others_is_kept(
+    project: Project, build: Build, run: Run, monkeypatch: pytest.MonkeyPatch, *, permitted: bool
+) -> None:
+    """Where counters per CPU are refused, perf counts per thread, as it does for other calls."""
+    attached, tried = perf_record.attached, []
+
+    def seen(
+        pid: int, settings: RecordSettings, data: Path, environ: dict[str, str]
+    ) -> AbstractContextManager[perf_record.PerfRecorder]:
+        tried.append(settings.scope)
+        if settings.scope is Scope.CPUS and not permitted:
+            message = "the system refuses perf events"
+            raise PermissionRefusedError(message, remedy="a switch")
+        return attached(pid, settings, data, environ)
+
+    monkeypatch.setattr(perf_record, "attached", seen)
+    foreign = "somebody_elses"
+    link = run.path(foreign)
+    link.symlink_to(sys.executable)
+    spinner = subprocess.Popen([link, "-c", "while True: pass"])
+    try:
+        capture = take(project, build, run, "perf", "threaded")
+    finally:
+        spinner.kill()
+        spinner.wait()
+        link.unlink()
+    assert tried[-1] is (Scope.CPUS if permitted else Scope.THREADS)
+    (how,) = [note.text for note in capture.notes if note.id == "stacks_by"]
+    assert ("for each CPU" in how) is permitted
+    assert ("raw" in capture.files) is not permitted
+    with gzip.open(run.directory / capture.files["text"], "rt") as stream:
+        ids = {words[1] for line in stream if "cpu-clock" in line and (words := line.split())}
+    assert ids
+    assert len({each.partition("/")[0] for each in ids}) == 1, ids
+    kept = [path for path in run.directory.rglob("*") if path.is_file()]
+    assert not [path for path in kept if foreign.encode() in path.read_bytes()]
+    split = analyse.split_of(capture, run, analyse.layers_for(build, project.config.layers))
+    assert split.workers_s > 0
+
+
 def test_the_workers_own_sampler_leaves_no_trace_in_the_process(
     project: Project, build: Build, run: Run
 ) -> None:
@@ -375,7 +421,7 @@ def test_the_workers_own_sampler_leaves_no_trace_in_the_process(
                 running.loop(arm, 0.3)
                 recorder.finish()
             script = data.with_suffix(".txt")
-            SIGPROF.write_script(data, script, {})
+            SIGPROF.write_script(settings, data, script, {})
             sizes.append(perf_script.fold(script, main_tid=running.main_tid).samples)
             status = Path(f"/proc/{running.pid}/status").read_text()
             caught = int(re.findall(r"^SigCgt:\s*(\w+)", status, re.M)[0], 16)

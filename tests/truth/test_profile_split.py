@@ -112,7 +112,9 @@ def test_threads_too_short_to_be_sampled_leave_room_in_every_bound(
     project: Project, build: Build, run: Run
 ) -> None:
     """Threads that live for a part of a sampling period never get a sample."""
-    capture, split = known_split.take(project, build, run, "short_lived", 20, seconds=4.0, rate=251)
+    capture, split = known_split.take(
+        project, build, run, "short_lived", 20, seconds=4.0, rate=251, tool=SIGPROF
+    )
     assert "coverage" in [note.id for note in capture.notes]
     missing = capture.doubts.missing
     assert missing > 0.1

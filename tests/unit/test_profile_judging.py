@@ -202,9 +202,12 @@ def test_each_doubt_has_its_amount_and_what_would_narrow_it(
     assert note.remedy
 
 
-def test_a_cost_below_zero_is_no_doubt_and_an_unknown_one_is_not_zero() -> None:
-    faster = Interval(estimate=-0.02, low=-0.03, high=-0.01)
-    assert dataclasses.replace(SOUND, slowdown=faster).doubts.slowdown == 0.0
+def test_what_a_profiler_saved_is_a_doubt_too_and_an_unknown_cost_is_not_zero() -> None:
+    faster = dataclasses.replace(SOUND, slowdown=Interval(estimate=-0.02, low=-0.03, high=-0.01))
+    assert faster.doubts.slowdown == -0.03
+    assert "up to 3.0 % faster" in next(iter(quality.notes(faster))).text
+    either = Interval(estimate=0.0, low=-0.03, high=0.01)
+    assert dataclasses.replace(SOUND, slowdown=either).doubts.slowdown == 0.01
     assert dataclasses.replace(SOUND, slowdown=None).doubts.slowdown is None
     outside = dataclasses.replace(SOUND, outside=500)
     assert [note.id for note in quality.notes(outside)] == ["outside"]

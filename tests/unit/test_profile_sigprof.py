@@ -18,6 +18,7 @@ from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 from perfkit.subject.child import _named
 
 MAIN, OTHER = 70, 71
+SETTINGS = RecordSettings(rate_hz=97, event=EVENT)
 
 
 def copies(place: Path, *samples: tuple[int, float, int], maps: str = "") -> Path:
@@ -35,7 +36,7 @@ def copies(place: Path, *samples: tuple[int, float, int], maps: str = "") -> Pat
 def test_samples_become_stacks_of_their_thread_and_window(tmp_path: Path) -> None:
     data = copies(tmp_path, (MAIN, 1.0, 0x10), (OTHER, 1.5, 0x20), (MAIN, 3.0, 0x10))
     script = tmp_path / "x.sigprof.txt"
-    assert SIGPROF.write_script(data, script, {}) == ""
+    assert SIGPROF.write_script(SETTINGS, data, script, {}) == ""
     windows = [perf_script.Window(begin=0.5, end=2.0)]
     found = perf_script.fold(script, pid=MAIN, windows=windows, main_tid=MAIN)
     assert found.event == EVENT
@@ -70,13 +71,13 @@ def test_a_file_that_was_cut_is_refused_by_name(tmp_path: Path) -> None:
     data = copies(tmp_path, (MAIN, 1.0, 0x10))
     data.write_bytes(data.read_bytes()[:-1])
     with pytest.raises(UnreadableOutputError, match="ends within a sample"):
-        SIGPROF.write_script(data, tmp_path / "x.txt", {})
+        SIGPROF.write_script(SETTINGS, data, tmp_path / "x.txt", {})
     assert not (tmp_path / "x.txt").exists()
 
 
 def test_a_recording_without_samples_is_named(tmp_path: Path) -> None:
     script = tmp_path / "x.txt"
-    SIGPROF.write_script(copies(tmp_path), script, {})
+    SIGPROF.write_script(SETTINGS, copies(tmp_path), script, {})
     with pytest.raises(CaptureError, match="no sample"):
         perf_script.fold(script)
 

@@ -32,6 +32,8 @@ def ends(interval: Interval) -> tuple[float, float]:
         (Doubts(surplus=0.1), (0.2, 0.4), (0.3, 0.5)),
         # 0.3 - 0.1 * 0.7 and 0.4 * 1.1.
         (Doubts(slowdown=0.1), (0.23, 0.44), (0.23, 0.44)),
+        # 0.3 - 0.1 * 0.3 and 0.4 + 0.1 * 0.6.
+        (Doubts(slowdown=-0.1), (0.27, 0.46), (0.27, 0.46)),
         (Doubts(shift=0.1), (0.2, 0.5), (0.2, 0.5)),
         (Doubts(slowdown=9.0), (0.0, 1.0), (0.0, 1.0)),
         (Doubts(slowdown=None), (0.0, 1.0), (0.0, 1.0)),
@@ -46,12 +48,18 @@ def test_each_doubt_widens_by_its_worst_case(
     assert ends(bounds.waiting(counted, doubts)) == waiting
 
 
-def test_no_profiler_that_only_adds_time_moves_a_share_out_of_its_bounds() -> None:
-    """Random splits, each part slowed down by any amount of its own."""
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_profiler_that_only_adds_or_saves_time_moves_a_share_out_of_its_bounds(
+    sign: int,
+) -> None:
+    """Random splits, each part slowed down, or shortened, by any amount of its own."""
     lots = random.Random(3)
     for _ in range(2_000):
         parts = [lots.expovariate(1.0) for _ in range(4)]
-        added = [lots.expovariate(1.0) * lots.choice((0.0, 0.01, 0.3)) for _ in parts]
+        added = [
+            sign * min(lots.expovariate(1.0), part) * lots.choice((0.0, 0.01, 0.3))
+            for part in parts
+        ]
         cost = sum(added) / sum(parts)
         for own, more in zip(parts, added, strict=True):
             observed = (own + more) / (sum(parts) + sum(added))

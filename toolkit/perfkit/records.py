@@ -278,8 +278,9 @@ class Doubts:
         unnamed: samples whose layer cannot be decided: without a name, or without a caller.
         missing: CPU time that no sample shows, lost samples included.
         surplus: CPU time in samples above what the process used.
-        slowdown: the upper end of what the profiler cost, at least zero; None where that was not
-            measured, and then nothing bounds a share.
+        slowdown: the upper end of what the profiler cost; the lower one if that is below zero too:
+            a timer that keeps cores awake can make a call with threads faster. None where it was
+            not measured, and then nothing bounds a share.
         shift: how far shares moved at another rate, beyond what counting explains.
         contended: what the thread may have waited for a core, on a machine without room.
     """

@@ -48,13 +48,14 @@ class Profiled:
 
     @property
     def call_s(self) -> Interval:
-        """What a call took in the profiled process, seconds, and would have taken at least without
-        the profiler.
+        """What a call took in the profiled process, seconds, and may have taken without the
+        profiler.
         """
         assert self.capture.region_s is not None and self.capture.calls  # noqa: PT018
         found = self.capture.region_s / self.capture.calls
         cost = self.capture.doubts.slowdown or 0.0
-        return Interval(estimate=found, low=found / (1 + cost), high=found)
+        without = found / (1 + cost)
+        return Interval(estimate=found, low=min(found, without), high=max(found, without))
 
     def of_a_call(self, call_s: float) -> Profiled:
         """The same shares of a call that takes so long: as it was timed without a profiler, and not

@@ -7,6 +7,7 @@ show that; the interval is over the pairs. The caller says which command makes a
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,7 @@ class PairArm:
         """Time the machine's pace; never inside a window, nor while a profiler is on."""
         self.looks.append(self.running.pace())
 
+    @functools.cached_property
     def uses_threads(self) -> bool:
         """Whether other threads than the calling one compute, including those that live for one
         call and are gone when the process is looked at between two.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from perfkit.errors import CaptureError, PerfkitError
 from perfkit.profile import messages, perf_jit, slowdown
 from perfkit.profile.paired import PairArm, compare, once_per_build
+from perfkit.profile.perf_record import Scope
 from perfkit.profile.perf_session import KERNEL_UNSEEN, Session, Settled, quality_of, sees_kernel
 from perfkit.profile.publish import Region, Taken, publish
 from perfkit.records import Capture, Interval, Note
@@ -64,7 +65,7 @@ def _with_python(
         text = f"Python's functions are not in the stacks: {error.message}"
         note = Note(id="not_merged", text=text, where=error.where, remedy=error.remedy)
         return dataclasses.replace(plain, notes=(*plain.notes, note))
-    dearer = (merged.doubts.slowdown or 0.0) - (plain.doubts.slowdown or 0.0)
+    dearer = abs(merged.doubts.slowdown or 0.0) - abs(plain.doubts.slowdown or 0.0)
     if dearer <= PYTHON_MAY_COST:
         files = {f"plain_{kind}": path for kind, path in plain.files.items()}
         return dataclasses.replace(merged, files={**files, **merged.files})
@@ -90,7 +91,8 @@ def _merged(request: CaptureRequest, spec: WorkerSpec, settled: Settled) -> Capt
             stem = f"{request.sight.stem}.merged"
             session = Session(request=request, arm=PairArm(running, request), stem=stem)
             data = request.run.path(f"raw/{stem}.perf.data")
-            recorded = session.windows(settled.recorded.settings, data)
+            settings = dataclasses.replace(settled.recorded.settings, scope=Scope.THREADS)
+            recorded = session.windows(settings, data)
         data = stack.enter_context(perf_jit.injected(recorded.data, running.pid, session.environ))
         read = session.read(dataclasses.replace(recorded, data=data))
         kept = recorded.data.with_suffix(".txt")
@@ -148,7 +150,7 @@ def published(session: Session, settled: Settled, cost: Interval | None = None) 
         rate_hz=float(recorded.settings.rate_hz),
         stacks=read.folded.stacks,
         quality=quality_of(recorded, read, cost, settled.shift),
-        files={"text": read.script, "raw": recorded.data},
+        files={"text": read.script} | ({"raw": recorded.data} if recorded.data.exists() else {}),
         region=Region(
             calls=recorded.calls,
             seconds=recorded.region_s,

@@ -15,6 +15,7 @@ import struct
 import tempfile
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,6 @@ from perfkit.profile.raw_files import is_filled, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
 
     from perfkit.subject.child import Worker
 
@@ -44,6 +44,18 @@ _SCRIPT_S = 600.0
 _POLL_MS = 100
 
 
+class Scope(StrEnum):
+    """Where the counters are: one for each thread, or one for each CPU.
+
+    Those of threads are stopped and started whenever a thread waits and wakes, which is what makes
+    calls with a pool dear to profile (2026-11, 2 vCPU, 997 Hz, a call of 200 us that hands work to
+    two threads: 11.4 % per thread, 1.2 % per CPU). Those of CPUs see every program.
+    """
+
+    THREADS = "threads"
+    CPUS = "cpus"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordSettings:
     """How perf samples.
@@ -56,6 +68,7 @@ class RecordSettings:
     rate_hz: int
     event: str = EVENTS[0]
     call_graph: str = STACK_COPIES[0]
+    scope: Scope = Scope.THREADS
 
     def options(self, data: Path) -> tuple[str, ...]:
         """The words behind `perf record`."""
@@ -125,7 +138,7 @@ def attached(
     """Attach perf to a process and all threads it has or gets; detach when the block is left.
 
     Args:
-        data: where perf writes.
+        data: where perf writes. Counters per CPU write the samples of every program.
         environ: perf's whole environment.
 
     Raises:
@@ -145,7 +158,8 @@ def attached(
             stack.callback(os.close, descriptors[-1])
         argv: list[str | Path] = [
             program, "record", "--delay", "-1", "--control", f"fifo:{control},{answers}",
-            "--pid", str(pid), "--clockid", "mono", *settings.options(data),
+            *(("--all-cpus",) if settings.scope is Scope.CPUS else ("--pid", str(pid))),
+            "--clockid", "mono", *settings.options(data),
         ]  # fmt: skip
         child = stack.enter_context(process.started(argv, env=environ, stderr=log))
         recorder = PerfRecorder(child, descriptors[0], descriptors[1], data, log)
@@ -153,8 +167,13 @@ def attached(
         yield recorder
 
 
-def write_script(data: Path, output: Path, environ: Mapping[str, str]) -> str:
+def write_script(
+    data: Path, output: Path, environ: Mapping[str, str], *, pid: int | None = None
+) -> str:
     """Turn a perf.data into text, and return what perf said about it.
+
+    Args:
+        pid: the only process whose samples are written.
 
     Raises:
         PerfkitError: perf cannot read it, or it holds no sample.
@@ -165,6 +184,7 @@ def write_script(data: Path, output: Path, environ: Mapping[str, str]) -> str:
         said = "unexpected end of event stream"  # as newer perfs say it; older ones say nothing
         raise messages.failure(NAME, said, where=str(data))
     argv: list[str | Path] = [program, "script", "--force", "-i", data, "--no-inline", "-F", FIELDS]
+    argv += [] if pid is None else ["--pid", str(pid)]
     try:
         streams = process.Streams(stdout=output)
         done = process.run(argv, env=environ, streams=streams, timeout_s=_SCRIPT_S, ok_codes=None)
@@ -195,22 +215,65 @@ def is_cut(data: Path) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnSamples:
+    """A recorder whose counters see every program: only the text of one process is kept.
+
+    Attributes:
+        everything: the recorder.
+        text: where the process's samples go.
+    """
+
+    everything: PerfRecorder
+    pid: int
+    text: Path
+    environ: Mapping[str, str]
+
+    def enable(self) -> None:
+        """See `PerfRecorder.enable`."""
+        self.everything.enable()
+
+    def disable(self) -> None:
+        """See `PerfRecorder.disable`."""
+        self.everything.disable()
+
+    def finish(self) -> str:
+        """Write the process's samples as text, and return what perf said."""
+        said = self.everything.finish()
+        return said + write_script(self.everything.data, self.text, self.environ, pid=self.pid)
+
+
+@dataclass(frozen=True, slots=True)
 class Perf:
     """perf as the tool of a session, see `perf_session.Tool`."""
 
     name: str = NAME
     events: tuple[str, ...] = EVENTS
     stacks: tuple[str, ...] = (FRAME_POINTERS, *STACK_COPIES)
+    scopes: tuple[Scope, ...] = (Scope.CPUS, Scope.THREADS)
     highest_hz: float = math.inf
 
+    @contextlib.contextmanager
     def attached(
         self, running: Worker, settings: RecordSettings, data: Path, environ: Mapping[str, str]
-    ) -> AbstractContextManager[PerfRecorder]:
-        """See `attached`."""
-        return attached(running.pid, settings, data, environ)
+    ) -> Iterator[PerfRecorder | OwnSamples]:
+        """See `attached`. With counters per CPU, what they see of other programs is in a private
+        folder for as long as the block lasts, and `data` is text.
+        """
+        with contextlib.ExitStack() as stack:
+            if settings.scope is Scope.THREADS:
+                yield stack.enter_context(attached(running.pid, settings, data, environ))
+                return
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="perfkit-perf-"))
+            everything = attached(running.pid, settings, Path(folder) / "perf.data", environ)
+            yield OwnSamples(stack.enter_context(everything), running.pid, data, environ)
 
-    def write_script(self, data: Path, output: Path, environ: Mapping[str, str]) -> str:
+    def write_script(
+        self, settings: RecordSettings, data: Path, output: Path, environ: Mapping[str, str]
+    ) -> str:
         """See `write_script`."""
+        if settings.scope is Scope.CPUS:
+            data.replace(output)
+            return ""
         return write_script(data, output, environ)
 
 

@@ -5,6 +5,7 @@ the worker's own (`sigprof.py`): both leave the text of `perf script`.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +13,7 @@ from perfkit.environment import base_environment
 from perfkit.errors import CaptureError, PermissionRefusedError, ToolError
 from perfkit.measure.statistics import rank_interval
 from perfkit.profile import agreement, analyse, messages, pace, slowdown
-from perfkit.profile.perf_record import FRAME_POINTERS, PERF, STACK_COPIES, RecordSettings
+from perfkit.profile.perf_record import FRAME_POINTERS, PERF, STACK_COPIES, RecordSettings, Scope
 from perfkit.profile.quality import Quality
 from perfkit.profile.slowdown import Step
 from perfkit.records import Note
@@ -23,7 +24,7 @@ from perfkit.subject.worker import UNTIMED_CALLS
 from perfkit.units import format_share
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -76,6 +77,7 @@ class Tool(Protocol):
         name: of the profiler.
         events: what it counts; the second is tried if the first is refused.
         stacks: how it takes stacks, the cheapest way first.
+        scopes: where its counters may be, the cheapest for a call with threads first.
         highest_hz: the highest rate that brings more samples.
     """
 
@@ -86,6 +88,8 @@ class Tool(Protocol):
     @property
     def stacks(self) -> Sequence[str]: ...
     @property
+    def scopes(self) -> Sequence[Scope]: ...
+    @property
     def highest_hz(self) -> float: ...
 
     def attached(
@@ -93,7 +97,9 @@ class Tool(Protocol):
     ) -> AbstractContextManager[Recorder]:
         """Attach to a worker and all threads it has or gets; detach when the block is left."""
 
-    def write_script(self, data: Path, output: Path, environ: Mapping[str, str]) -> str:
+    def write_script(
+        self, settings: RecordSettings, data: Path, output: Path, environ: Mapping[str, str]
+    ) -> str:
         """Turn the samples into the text of `perf script`, and return what was said about it."""
 
 
@@ -228,7 +234,7 @@ class Session:
             copies.pop(0)
         recorded, read = self._narrower(recorded, read, rates, notes)
         self._remember(recorded)
-        notes.append(_stacks_by(copies[0]))
+        notes.append(_stacks_by(recorded.settings))
         note, shift = self._at_another_rate(recorded, read)
         return Settled(recorded=recorded, read=read, shift=shift, notes=(*notes, note))
 
@@ -262,21 +268,26 @@ class Session:
         return kept
 
     def record(self, rates: Sequence[int], call_graph: str, suffix: str = "") -> Recorded:
-        """Attach and run the windows; the second event is tried if the first is refused.
+        """Attach and run the windows; what is refused is tried in another way.
 
         Args:
             rates: the first of them is used; the others are what a dear one could be lowered to.
             suffix: of the raw file's name.
         """
-        first, *others = self.tool.events
-        settings = RecordSettings(rate_hz=rates[0], event=first, call_graph=call_graph)
         data = self.request.run.path(f"raw/{self.stem}.{self.tool.name}{suffix}.data")
-        try:
-            return self.windows(settings, data, rates)
-        except PermissionRefusedError:
-            if not others:
-                raise
-            return self.windows(replace(settings, event=others[0]), data, rates)
+        *others, last = self._ways(RecordSettings(rate_hz=rates[0], call_graph=call_graph))
+        for settings in others:
+            with contextlib.suppress(PermissionRefusedError):
+                return self.windows(settings, data, rates)
+        return self.windows(last, data, rates)
+
+    def _ways(self, settings: RecordSettings) -> Iterator[RecordSettings]:
+        """The same settings with the counters and events that may be permitted, the best first."""
+        events, scopes = self.tool.events, self.tool.scopes
+        if Scope.CPUS in scopes and self.arm.uses_threads:
+            yield replace(settings, event=events[0], scope=Scope.CPUS)
+        for event in events:
+            yield replace(settings, event=event)
 
     def windows(self, settings: RecordSettings, data: Path, rates: Sequence[int] = ()) -> Recorded:
         """Blocks of windows with and without sampling, until `slowdown.next_step` says so."""
@@ -355,7 +366,9 @@ class Session:
             CaptureError: no sample is inside the windows.
         """
         script = recorded.data.with_suffix(".txt")  # x.perf.txt
-        said = recorded.said + self.tool.write_script(recorded.data, script, self.environ)
+        said = recorded.said + self.tool.write_script(
+            recorded.settings, recorded.data, script, self.environ
+        )
         inlined = self._inlined(script)
         folded = perf_script.fold(
             script,
@@ -449,6 +462,7 @@ class Session:
                 "size": self.request.size,
                 "rate_hz": recorded.settings.rate_hz,
                 "call_graph": recorded.settings.call_graph,
+                "scope": recorded.settings.scope,
                 "event": recorded.settings.event,
                 "slowdown": recorded.slowdown,
             },
@@ -491,6 +505,10 @@ def unexplained(outside: int, samples: int, calls: int, windows: int) -> int:
     return max(0, outside - round(samples * UNTIMED_CALLS * windows / calls))
 
 
-def _stacks_by(call_graph: str) -> Note:
+def _stacks_by(settings: RecordSettings) -> Note:
+    call_graph = settings.call_graph
     how = "frame pointers" if call_graph == FRAME_POINTERS else f"stack copies ({call_graph})"
-    return Note(id="stacks_by", text=f"stacks were taken by {how}")
+    text = f"stacks were taken by {how}"
+    if settings.scope is Scope.CPUS:
+        text += ", with a counter for each CPU; samples of other programs were not kept"
+    return Note(id="stacks_by", text=text)

@@ -83,6 +83,7 @@ def publish(taken: Taken, run: Run) -> Capture:
     files = dict(taken.files)
     if "text" in files:
         files["text"] = compress(files["text"])
+    if {"text", "raw"} <= files.keys():
         dropped = bound_raw(files["raw"])
         if dropped is not None:
             del files["raw"]

@@ -185,7 +185,7 @@ def _once(request: CaptureRequest, rate: int, *, native: bool) -> Capture:
     suffixes = [f"{index + 1}.raw" for index in range(PAIRS)]
     raw = RawFiles.fresh(NAME, request.run, request.sight.stem, *suffixes)
     with worker(spec) as running:
-        threads = PairArm(running, request).uses_threads()
+        threads = PairArm(running, request).uses_threads
         native = native and native_allowed(running.loaded.python, threads=threads)
     options = ("--native", "--") if native else ("--",)
 

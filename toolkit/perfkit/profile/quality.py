@@ -69,9 +69,14 @@ class Quality:
             # Lost samples are in the time that is missing, where that is known.
             missing=max(missing, 0.0) if self.cpu_s is not None else self.lost_share,
             surplus=max(-missing, 0.0),
-            slowdown=None if self.slowdown is None else max(self.slowdown.high, 0.0),
+            slowdown=None if self.slowdown is None else _worst(self.slowdown),
             shift=self.shift,
         )
+
+
+def _worst(slowdown: Interval) -> float:
+    """The end that matters, see `Doubts`."""
+    return slowdown.high if slowdown.high >= 0 else slowdown.low
 
 
 def of_stacks(stacks: Sequence[tuple[Stack, int]], *, slowdown: Interval | None = None) -> Quality:
@@ -108,8 +113,10 @@ def notes(quality: Quality) -> Iterator[Note]:
         share = format_share(quality.outside / taken)
         text = f"{share} of the process's samples are outside the measured region"
         yield Note(id="outside", text=text, remedy="profile for longer")
-    if doubts.slowdown is not None and doubts.slowdown >= WORTH_A_NOTE:
-        text = f"the profiler may have made the call up to {format_share(doubts.slowdown)} slower"
+    if doubts.slowdown is not None and abs(doubts.slowdown) >= WORTH_A_NOTE:
+        how = "slower" if doubts.slowdown > 0 else "faster"
+        amount = format_share(abs(doubts.slowdown))
+        text = f"the profiler may have made the call up to {amount} {how}"
         remedy = "a lower --rate, a longer --duration or a quieter machine narrows the shares"
         yield Note(id="slowdown", text=text, remedy=remedy)
     if quality.shift >= WORTH_A_NOTE:

@@ -21,6 +21,7 @@ from perfkit import _engine
 from perfkit.errors import ToolMissingError
 from perfkit.profile.paired import PairArm
 from perfkit.profile.perf import published
+from perfkit.profile.perf_record import Scope
 from perfkit.profile.perf_session import Session
 from perfkit.records import Capture, Note
 from perfkit.stacks import engine_errors
@@ -99,6 +100,7 @@ class Sigprof:
     name: str = NAME
     events: tuple[str, ...] = (EVENT,)
     stacks: tuple[str, ...] = (f"dwarf,{STACK_BYTES}",)
+    scopes: tuple[Scope, ...] = (Scope.THREADS,)
 
     @property
     def highest_hz(self) -> float:
@@ -138,7 +140,9 @@ class Sigprof:
                 running.unload_sampler()
 
     @engine_errors.named()
-    def write_script(self, data: Path, output: Path, environ: Mapping[str, str]) -> str:
+    def write_script(
+        self, settings: RecordSettings, data: Path, output: Path, environ: Mapping[str, str]
+    ) -> str:
         """Unwind and name the copies."""
         _, lost = _engine.unwind_copies(data, output)
         return _said(lost)

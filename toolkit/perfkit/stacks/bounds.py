@@ -42,8 +42,9 @@ def doubtful(share: Interval, doubts: Doubts, *, most: float = 1.0) -> Interval:
     """A share of time on a CPU with everything that is doubtful about it.
 
     It is assumed that samples without a layer, missing time and surplus time can be of any layer,
-    and that a profiler only adds time: with `t` the share of the undisturbed call, `p` the observed
-    one and `d` what the profiler added to it, `t = (1 + s) p - d` and `0 <= d <= s`.
+    and that a profiler either only adds time or only saves it: with `t` the share of the
+    undisturbed call, `p` the observed one and `d` what the profiler added to it, as a part of the
+    undisturbed call, `t = (1 + s) p - d`, with `d` between 0 and `s`.
 
     Args:
         share: of the wall clock of the profiled calls, with its counting error.
@@ -65,8 +66,9 @@ def waiting(share: Interval, doubts: Doubts) -> Interval:
 def _disturbed(low: float, high: float, doubts: Doubts) -> tuple[float, float]:
     if doubts.slowdown is None:
         return 0.0, 1.0
-    low -= doubts.slowdown * (1 - low)
-    high += doubts.slowdown * high
+    cost, saved = max(doubts.slowdown, 0.0), max(-doubts.slowdown, 0.0)
+    low -= cost * (1 - low) + saved * low
+    high += cost * high + saved * (1 - high)
     return low - doubts.shift, high + doubts.shift
 
 
@@ -87,11 +89,9 @@ def of_split(split: Split, doubts: Doubts) -> Split:
     doubts = replace(doubts, unnamed=split.undecided)
 
     def widened(row: LayerTime, most: float) -> LayerTime:
-        by_kind = waiting if row.layer is Layer.WAITING else doubtful
-        found = (
-            by_kind(row.share, doubts) if most == 1.0 else doubtful(row.share, doubts, most=most)
-        )
-        return replace(row, share=found)
+        if row.layer is Layer.WAITING:
+            return replace(row, share=waiting(row.share, doubts))
+        return replace(row, share=doubtful(row.share, doubts, most=most))
 
     return replace(
         split,
@@ -174,7 +174,7 @@ def named(doubts: Doubts) -> list[tuple[str, float]]:
     has no amount.
     """
     found = [
-        ("the profiler's own cost", doubts.slowdown or 0.0),
+        ("the profiler's own cost", abs(doubts.slowdown or 0.0)),
         ("CPU time that no sample shows", doubts.missing),
         ("more CPU time in samples than was used", doubts.surplus),
         ("samples without a name or a caller", doubts.unnamed),

@@ -60,8 +60,9 @@ class Sampled:
         """
         doubts, whole_s = self.doubts, self.call_s / self.elements
         cost = doubts.slowdown or 0.0
-        above = doubts.surplus + doubts.shift + cost / (1 + cost)
-        below = doubts.unnamed + doubts.missing + doubts.shift
+        added = cost / (1 + cost)  # below zero where the profiler saved time
+        above = doubts.surplus + doubts.shift + max(added, 0.0)
+        below = doubts.unnamed + doubts.missing + doubts.shift + max(-added, 0.0)
         shown_s = self.seconds(samples)
         return max(shown_s - above * whole_s, 0.0), shown_s + below * whole_s
 
