@@ -3,7 +3,7 @@
 Prints the seconds of each step and of the whole, as delimited by the command's progress lines. Off
 a terminal some of these come late, so a few seconds may belong to the neighbouring step. Arguments
 are those of `perfkit diagnose`; without any, it diagnoses the bundled plain kernel at its four
-sizes. The limit is 240 s on two cores with the builds in perfkit's cache, so run it twice and read
+sizes. The limit is 120 s on two cores with the builds in perfkit's cache, so run it twice and read
 the second result. It exits with 1 if the limit is exceeded.
 """
 
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-LIMIT_S = 240.0
+LIMIT_S = 120.0
 DEFAULT = ("--workload", "call_price_plain")
 
 

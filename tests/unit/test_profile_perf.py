@@ -181,7 +181,7 @@ def test_a_python_function_is_the_interpreter_unless_something_inside_decides() 
 
 def test_calls_that_wake_the_pool_are_no_fault_of_the_samples() -> None:
     # Three long calls in each of ten windows, and three before each: as many samples outside.
-    assert unexplained(300, 300, calls=30, windows=10) == 0
-    assert unexplained(400, 300, calls=30, windows=10) == 100
+    assert unexplained(300, 300, calls=30, untimed=30) == 0
+    assert unexplained(400, 300, calls=30, untimed=30) == 100
     # Many short calls in a window: what lies outside is something else.
-    assert unexplained(300, 300, calls=100_000, windows=10) == 300
+    assert unexplained(300, 300, calls=100_000, untimed=30) == 300

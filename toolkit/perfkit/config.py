@@ -267,7 +267,7 @@ class Profiling(_Closed):
     rate_hz: int = Field(
         997, ge=1, description="samples per second; a prime avoids lockstep with the program"
     )
-    duration_s: float = Field(3.0, gt=0, description="seconds under the profiler, per size")
+    duration_s: float = Field(2.0, gt=0, description="seconds under the profiler, per size")
 
 
 class Tune(_Closed):

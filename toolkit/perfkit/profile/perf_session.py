@@ -20,7 +20,6 @@ from perfkit.records import Note
 from perfkit.stacks import bounds, inline, intervals, perf_script
 from perfkit.stacks.split import CALLING_THREAD, split
 from perfkit.store import read_journal
-from perfkit.subject.worker import UNTIMED_CALLS
 from perfkit.units import format_share
 
 if TYPE_CHECKING:
@@ -478,12 +477,12 @@ def quality_of(
         cost: the slowdown, if it is more than the sampling's.
         shift: what another rate showed, see `records.Doubts`.
     """
-    folded, windows = read.folded, len(recorded.loops)
+    folded, untimed = read.folded, sum(loop.untimed for loop in recorded.loops)
     return Quality(
         samples=folded.samples,
         unresolved=folded.unresolved,
         lost=messages.lost_samples(read.said, folded.samples),
-        outside=unexplained(folded.outside, folded.samples, recorded.calls, windows),
+        outside=unexplained(folded.outside, folded.samples, recorded.calls, untimed),
         slowdown=cost or recorded.slowdown,
         region_s=recorded.region_s,
         sampled_s=folded.samples / recorded.settings.rate_hz,
@@ -498,11 +497,11 @@ def sees_kernel(recorded: Recorded, read: Read) -> bool:
     return ":" not in (read.folded.event or recorded.settings.event)
 
 
-def unexplained(outside: int, samples: int, calls: int, windows: int) -> int:
+def unexplained(outside: int, samples: int, calls: int, untimed: int) -> int:
     """Samples outside the windows, less those of the calls before each window, which wake caches
     and pool: they are calls like all others, and of long calls a window has few.
     """
-    return max(0, outside - round(samples * UNTIMED_CALLS * windows / calls))
+    return max(0, outside - round(samples * untimed / calls))
 
 
 def _stacks_by(settings: RecordSettings) -> Note:

@@ -141,10 +141,12 @@ class LoopResult:
     """A region of calls back to back: what a profiler looked at.
 
     `begin_s` is by the worker's `perf_counter`, which is the monotonic clock on Linux: a profiler's
-    time stamps are compared with it, because the answer may come late on a busy machine.
+    time stamps are compared with it, because the answer may come late on a busy machine. `untimed`
+    calls ran right before it.
     """
 
     calls: int
+    untimed: int
     seconds: float
     cpu_s: float
     tid: int

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 CHANNELS_VARIABLE = "PERFKIT_WORKER_CHANNELS"
 UNTIMED_CALLS = 3  # before a hot batch, by default
+UNTIMED_S = 10e-3  # and no more of them before a loop once they have taken so long
 IDLE_S = 2e-3  # after this the pools of the field have parked their threads
 MAX_CALLS = 1 << 22  # per batch
 PINS = 4  # blocks of memory held, one of them replaced before each batch
@@ -330,7 +331,10 @@ class Commands:
     def loop(self, arm: str, seconds: float, calls: int) -> Reply:
         """Batches back to back for about `seconds`: the region a profiler looks at."""
         chosen = self.arms[arm]
-        self._batch(chosen, UNTIMED_CALLS)
+        untimed, started = 0, time.perf_counter()
+        while untimed < UNTIMED_CALLS and time.perf_counter() - started < UNTIMED_S:
+            self._batch(chosen, 1)
+            untimed += 1
         done, spent, cpu = 0, 0.0, 0.0
         with self.sampler or contextlib.nullcontext():
             begin = time.perf_counter()
@@ -340,6 +344,7 @@ class Commands:
                 spent = time.perf_counter() - begin
         return {
             "calls": done,
+            "untimed": untimed,
             "seconds": spent,
             "cpu_s": cpu,
             "tid": threading.get_native_id(),
