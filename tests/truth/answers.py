@@ -5,8 +5,9 @@ bounded or unknown, and how long the first word and the whole report take.
     python tests/truth/answers.py show              the table; exit code 1 if missed
 
 The calls are those of tests/subjects/questions, of the bundled kernel and of
-tests/subjects/workspace, each diagnosed with `--quick` from the command line, builds made. Only
-rows of the same CPU model and sources are combined.
+tests/subjects/workspace, each diagnosed with `--quick` from the command line, builds made. Those of
+questions are asked again with perf events refused (`refused.py`). Only rows of the same CPU model
+and sources are combined.
 """
 
 from __future__ import annotations
@@ -42,17 +43,20 @@ DECIDING = (
     "diagnose/conclude.py",
     "profile/perf_session.py",
     "profile/quality.py",
+    "profile/sigprof.py",
     "profile/slowdown.py",
     "stacks/bounds.py",
     "stacks/layers.toml",
 )
+REFUSED = "questions without perf"
 KERNEL = ("call_price_plain", "call_price", "call_price_into", "call_price_list")
 ANSWERED, TOLD = 0.95, 0.5
 
 
 def places() -> dict[str, Path]:
     return {
-        "questions": copy_subject("questions", "questions"),
+        "questions": (questions := copy_subject("questions", "questions")),
+        REFUSED: questions,
         "kernel": ROOT,
         "workspace": copy_subject("workspace-answers", "workspace"),
     }
@@ -64,9 +68,11 @@ def asked(project: str, place: Path) -> list[str]:
     return list(KERNEL if project == "kernel" else found)
 
 
-def diagnose(place: Path, workload: str) -> dict[str, Any]:
+def diagnose(project: str, place: Path, workload: str) -> dict[str, Any]:
     """One diagnosis from the command line: when it spoke first, and what it said."""
     argv = [sys.executable, "-m", "perfkit", "diagnose", "--quick", "-w", workload]
+    if project == REFUSED:
+        argv = [sys.executable, str(ROOT / "tests" / "truth" / "refused.py"), *argv]
     environ = {**os.environ, "PERFKIT_CACHE_DIR": str(CACHE)}
     begin, first_s = time.perf_counter(), None
     with subprocess.Popen(
@@ -95,6 +101,7 @@ def diagnose(place: Path, workload: str) -> dict[str, Any]:
         "verdict": found["verdict"],
         "first_s": first_s,
         "seconds": time.perf_counter() - begin,
+        "profilers": sorted({one["profiler"] for one in found["captures"]}),
         "findings": [finding["id"] for finding in found["findings"]],
         "sizes": [
             {"size": split["size"], "largest": largest(split["layers"])} for split in found["sizes"]
@@ -121,7 +128,7 @@ def run(rounds: int) -> None:
             builder.build(profile=profile)
         for workload in asked(project, place):
             for _ in range(rounds - done[project, workload]):
-                found = diagnose(place, workload)
+                found = diagnose(project, place, workload)
                 row = {"project": project, "workload": workload, **found}
                 journal.append_here(JOURNAL, DECIDING, row)
                 print(said(row), flush=True)

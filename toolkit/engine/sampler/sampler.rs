@@ -8,8 +8,10 @@
 //!
 //! The kernel looks at timers on CPU clocks at its tick (every 1 to 10 ms), where the scheduler acts
 //! too, so calls that wait for other threads fall into step with it. The calling thread, which is the
-//! process's first one, therefore has a timer on the wall clock, which is kept to some microseconds.
-//! Other threads may be many, and would all be woken for nothing: theirs is the tick.
+//! process's first one, therefore has a timer on the wall clock, which is kept to some microseconds,
+//! and each of its looks is set anew, half a period to one and a half ahead at random: calls of any
+//! length stay out of step with it. Other threads may be many, and would all be woken for nothing:
+//! theirs is the tick.
 //!
 //! Everything between `handler` and the end of `take` runs inside a signal handler: system calls and
 //! stores to memory that is there already, nothing else.
@@ -209,9 +211,9 @@ const CATCHING_UP: i64 = 32;
 /// Shorter than a tick: each tick that finds a thread running is a look.
 const TICK_NS: u64 = 900_000;
 
-/// The process's first thread, and when its timer was started last.
+/// The process's first thread, and when its next look is due.
 static CALLING: AtomicI32 = AtomicI32::new(0);
-static STARTED_NS: AtomicU64 = AtomicU64::new(0);
+static DUE_NS: AtomicU64 = AtomicU64::new(0);
 /// How late its signals come while it runs: a tenth of them come sooner.
 static PROMPT_NS: AtomicU64 = AtomicU64::new(20_000);
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
@@ -282,14 +284,11 @@ pub extern "C" fn perfkit_sampler_enable() {
     }
     find_threads();
     ENABLED.store(true, SeqCst);
-    let period = PERIOD_NS.load(SeqCst);
     for slot in taken() {
         slot.begin_ns
             .store(clock_ns(cpu_clock(slot.tid.load(SeqCst))), SeqCst);
         if is_calling(slot) {
-            let first = clock_ns(CLOCK_MONOTONIC) + 1 + chance() % period;
-            STARTED_NS.store(first, SeqCst);
-            let _ = set_timer_at(slot, first, period, TIMER_ABSTIME);
+            look_at(slot, clock_ns(CLOCK_MONOTONIC) + 1 + chance() % PERIOD_NS.load(SeqCst));
             continue;
         }
         let _ = set_timer(slot, TICK_NS, TICK_NS);
@@ -436,6 +435,12 @@ fn new_timer(tid: c_int) -> Option<&'static Slot> {
     Some(slot)
 }
 
+/// Sets the time of the calling thread's next look.
+fn look_at(slot: &Slot, due_ns: u64) {
+    DUE_NS.store(due_ns, SeqCst);
+    let _ = set_timer_at(slot, due_ns, 0, TIMER_ABSTIME);
+}
+
 /// Whether the timer could be set: its thread is still there.
 fn set_timer(slot: &Slot, value_ns: u64, interval_ns: u64) -> bool {
     set_timer_at(slot, value_ns, interval_ns, 0)
@@ -455,7 +460,7 @@ fn set_timer_at(slot: &Slot, value_ns: u64, interval_ns: u64, flags: c_int) -> b
     unsafe { syscall(arch::TIMER_SETTIME, timer, flags, &raw const new, none) == 0 }
 }
 
-/// Marsaglia's xorshift: where in its period a thread's timer begins.
+/// Marsaglia's xorshift: where in its period a thread's timer begins, and when it is looked at next.
 fn chance() -> u64 {
     let mut x = CHANCE.load(SeqCst);
     x ^= x << 13;
@@ -578,7 +583,11 @@ unsafe fn take(info: &Siginfo, context: *const usize) {
     let [pc, sp, fp, lr] = arch::REGISTERS.map(|at| unsafe { *context.add(at) });
     let now = clock_ns(CLOCK_MONOTONIC);
     if is_calling(slot) {
-        let late = now.saturating_sub(STARTED_NS.load(SeqCst)) % PERIOD_NS.load(SeqCst);
+        let (due, period) = (DUE_NS.load(SeqCst), PERIOD_NS.load(SeqCst));
+        let late = now.saturating_sub(due);
+        // From when it was due, so that the mean is the period; after a sleep from now.
+        let from = if late < period / 2 { due } else { now };
+        look_at(slot, from + period / 2 + chance() % period);
         let result = unsafe { *context.add(arch::RESULT) } as isize;
         if unsafe { was_asleep(pc, result) } || !is_prompt(late) {
             return;
