@@ -217,13 +217,28 @@ class MeasureVerdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What of a measurement a note is about: a workload, all of it if no size is named."""
+
+    workload: str = ""
+    sizes: tuple[int, ...] = ()
+    pattern: Pattern | None = None  # where it matters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A warning or remark as a value, with its evidence; the report renders it."""
+    """A warning or remark as a value, with its evidence; the report renders it.
+
+    Attributes:
+        where: the file, the trial or the line of a tool's output that it is about.
+        place: the workload and sizes.
+    """
 
     id: str
     text: str
     where: str = ""
     remedy: str = ""
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from perfkit.measure.results import LEAST_SESSIONS
 from perfkit.measure.session import measure
 from perfkit.measure.variants import reference_of, verify
 from perfkit.profile.profilers import profile
-from perfkit.records import MeasureReport, MeasureVerdict, ModuleFile, Note, Profile, Role
+from perfkit.records import MeasureReport, MeasureVerdict, ModuleFile, Note, Place, Profile, Role
 from perfkit.store import Run
 from perfkit.subject.child import worker
 from perfkit.subject.parameters import assign
@@ -219,7 +219,7 @@ def _unverified(workload: str, size: int) -> Note:
         id="bits_differ",
         text="the result's bits differ from the starting build's; without a reference it is "
         "unknown whether that is rounding or a fault",
-        where=f"{workload} at {size:_}",
+        place=Place(workload=workload, sizes=(size,)),
         remedy="name a `reference` in the config",
     )
 

@@ -328,8 +328,8 @@ class Loop:
         """Keep each kind of note once for a place, and the largest noise floor: the most careful
         reading.
         """
-        known = {(note.id, note.where) for note in self._notes}
-        self._notes += [note for note in measured.notes if (note.id, note.where) not in known]
+        known = {replace(note, text="") for note in self._notes}
+        self._notes += [note for note in measured.notes if replace(note, text="") not in known]
         floors = [floor for floor in (self._noise_floor, measured.noise_floor) if floor is not None]
         self._noise_floor = max(floors, default=None)
 
