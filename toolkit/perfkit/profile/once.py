@@ -305,12 +305,7 @@ def _by_py_spy(wanted: OneLook) -> ProfileOutcome:
         stacks=stacks,
         quality=dataclasses.replace(of_stacks(stacks), lost=py_spy.failed_samples(raw.said)),
         files={**taken.files, "raw": output},
-        notes=(
-            *taken.notes,
-            *unknown,
-            *py_spy.faults(raw.said),
-            *messages.notes(py_spy.NAME, raw.said),
-        ),
+        notes=(*taken.notes, *unknown, *py_spy.faults(raw.said)),
     )
     return wanted.published(taken, code)
 
