@@ -23,7 +23,7 @@ from perfkit.measure.ratios import widened
 from perfkit.measure.variants import SUBJECT
 from perfkit.profile import analyse, callgrind
 from perfkit.profile.profilers import profile
-from perfkit.records import MeasureVerdict, Note, Place, Profile
+from perfkit.records import MeasureVerdict, Note, NoteId, Place, Profile
 from perfkit.stacks import bounds
 from perfkit.subject.parameters import Assignment, start_values
 from perfkit.units import format_count
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 BENCH_S = 2.0
 """Seconds that criterion measures a size."""
-ROUTINE = ("tried", "rates_agree", "outside_region", "raw_not_kept", "native_share")
+ROUTINE = (NoteId.TRIED, NoteId.RATES_AGREE, NoteId.OUTSIDE_REGION, NoteId.RAW_NOT_KEPT)
 """Notes of a capture that change nothing about how its split is to be read."""
 
 
@@ -255,10 +255,8 @@ def _gil(job: Job, results: Sequence[SizeResult], notes: list[Note]) -> dict[int
         return {}
     size = max(long)
     if worker_threads(0) < 2:
-        text = (
-            "the GIL was not probed: on one core a second thread waits for the core, whether or "
-            "not the call holds the lock"
-        )
+        text = "the GIL was not probed: on one core a second thread waits for the core, whether "
+        text += "or not the call holds the lock"
         notes.append(Note(id="gil_not_probed", text=text, place=Place(workload=job.name)))
         return {}
     job.tell("probing the GIL")

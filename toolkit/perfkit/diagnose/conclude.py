@@ -30,6 +30,7 @@ from perfkit.records import (
     Layer,
     MeasureVerdict,
     Note,
+    NoteId,
     Place,
     SizeSplit,
 )
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 _NATIVE = (*FFI_LAYERS, Layer.COMPUTE, Layer.MATH, Layer.POOL)
 _OTHER_SPEED = 0.05
 """By how much the profiled call must differ from the timed one to be worth a note."""
-INTERRUPTED = "interrupted"
 _STRAY_SHARE = 0.005
 """Samples whose stack was cut short land in a wrong layer now and then."""
 
@@ -105,13 +105,13 @@ def diagnose(job: Job, sizes: Sequence[int], *, verify: bool = False) -> Diagnos
         if not seen.call_s:
             raise
         text = "interrupted: what is said is so, and what had not been asked yet is missing"
-        notes.append(Note(id=INTERRUPTED, text=text, remedy="run it again"))
+        notes.append(Note(id=NoteId.INTERRUPTED, text=text, remedy="run it again"))
     return _conclude(job, seen, notes, locations)
 
 
 def was_interrupted(diagnosis: Diagnosis) -> bool:
     """Whether Ctrl-C ended a diagnosis before everything was asked."""
-    return any(note.id == INTERRUPTED for note in diagnosis.notes)
+    return any(note.id == NoteId.INTERRUPTED for note in diagnosis.notes)
 
 
 def _first_words(job: Job, seen: Collected, locations: Mapping[str, str]) -> list[str]:
@@ -281,9 +281,7 @@ def _agreement_notes(
     """The disagreement of each pair where nothing is agreed; what the share covers where it is."""
     if agreement.ffi.disagree:
         return [Note(id="estimators_differ", text=text) for text in differences(readings, call_s)]
-    if not agreement.ffi.agree:
-        return []
-    if agreement.covers is Covers.FFI:
+    if not agreement.ffi.agree or agreement.covers is Covers.FFI:
         return []
     text = (
         "the FFI share includes the allocation of the output: only samples can tell the two "

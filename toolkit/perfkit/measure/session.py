@@ -264,12 +264,11 @@ def measure_plan(plan: Plan) -> Measurement:
     if measured.report.verdict is MeasureVerdict.UNTRUSTED:
         again = _attempt(plan, plan.settings.sessions)
         if again.report.verdict is not MeasureVerdict.BUSY:
-            repeated = Note(
-                id="measured_twice",
-                text="two processes with the same build differed, so perfkit measured everything "
-                "again in fresh ones; the figures are from the second time",
-                place=Place(workload=plan.job.name),
+            text = (
+                "two processes with the same build differed, so perfkit measured everything again "
             )
+            text += "in fresh ones; the figures are from the second time"
+            repeated = Note(id="measured_twice", text=text, place=Place(workload=plan.job.name))
             report = replace(again.report, notes=(repeated, *again.report.notes))
             return replace(again, report=report)
     return measured

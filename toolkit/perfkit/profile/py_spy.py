@@ -24,7 +24,7 @@ from perfkit.profile.paired import PAIRS, PairArm, compare
 from perfkit.profile.publish import Taken, publish
 from perfkit.profile.quality import of_stacks
 from perfkit.profile.raw_files import RawFiles
-from perfkit.records import Capture, Note
+from perfkit.records import Capture, Note, NoteId
 from perfkit.stacks.folded import cut
 from perfkit.stacks.py_spy_raw import read_raw
 from perfkit.stacks.split import CALLING_THREAD
@@ -146,7 +146,7 @@ def region_stacks(
 def outside_note(outside: int) -> Note:
     """What to say of the samples that `region_stacks` left out."""
     text = f"{outside} samples of imports and set-up were left out"
-    return Note(id="outside_region", text=text)
+    return Note(id=NoteId.OUTSIDE_REGION, text=text)
 
 
 def region_start(stack: Sequence[str]) -> int | None:

@@ -209,9 +209,8 @@ class Loop:
         try:
             profiled = self.evaluator.profile(prepared, size, label=_label(trial.iteration))
         except NOT_PROFILED as error:
-            where = f"trial {trial.iteration}"
-            note = Note(id="no_profile", text=str(error.message), where=where, remedy=error.remedy)
-            self._notes.append(note)
+            where, text, remedy = f"trial {trial.iteration}", error.message, error.remedy
+            self._notes.append(Note(id="no_profile", text=text, where=where, remedy=remedy))
             return trial
         self._notes += profiled.notes
         return replace(trial, profile=profiled.rows, files=profiled.files)
@@ -282,9 +281,8 @@ class Loop:
             label = f"{_label(trial.iteration)}_fresh"
             measured = self.evaluator.measure(prepared, label=label, fresh=True)
         except tuple(error for error, _ in _OUTCOMES) as error:
-            text = f"could not be measured afresh: {error}"
-            note = Note(id="no_confirmation", text=text, where=f"trial {trial.iteration}")
-            self._notes.append(note)
+            text, where = f"could not be measured afresh: {error}", f"trial {trial.iteration}"
+            self._notes.append(Note(id="no_confirmation", text=text, where=where))
             return None
         self._note(measured)
         if measured.verdict not in _VERDICTS:
