@@ -20,13 +20,14 @@ from perfkit.errors import (
     WorkerError,
     WorkloadError,
 )
-from perfkit.records import Capture, Doubts, Interval, Note, Outcome
+from perfkit.records import Capture, Doubts, Interval, Note, Outcome, Place
 from perfkit.subject.job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ONE = Interval(estimate=1.0, low=0.99, high=1.01)
+AT_10 = Place(workload="w", sizes=(10,))
 FAILURES = (
     BuildError("it does not compile"),
     CaptureError("nothing came"),
@@ -104,7 +105,7 @@ def test_every_part_may_fail_by_itself(
         "gil_not_probed",
     ]
     assert all(error.message in note.text for note in notes)
-    assert notes[1].where == "w at 10"
+    assert notes[1].place == AT_10
 
 
 def test_a_capture_that_cannot_be_read_leaves_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,9 +116,9 @@ def test_a_capture_that_cannot_be_read_leaves_a_note(monkeypatch: pytest.MonkeyP
     notes: list[Note] = []
     building = job(builder=SimpleNamespace(build=lambda **_keywords: "a build"))
     assert list(collect._profile(building, [10], notes)) == [((taken,), {})]
-    assert [(note.id, note.where) for note in notes] == [
-        ("not_split", "w at 10"),
-        ("kernel_unseen", "w at 10"),
+    assert [(note.id, note.place) for note in notes] == [
+        ("not_split", AT_10),
+        ("kernel_unseen", AT_10),
     ]
 
 
@@ -143,8 +144,8 @@ def capture() -> Capture:
 
 
 def test_what_a_capture_says_of_how_to_read_it_is_carried_on() -> None:
-    found = collect.capture_notes([capture()], "w at 10")
-    assert [(note.id, note.where) for note in found] == [("kernel_unseen", "w at 10")]
+    found = collect.capture_notes([capture()], AT_10)
+    assert [(note.id, note.place) for note in found] == [("kernel_unseen", AT_10)]
 
 
 def test_on_one_core_the_lock_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

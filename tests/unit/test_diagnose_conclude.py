@@ -21,8 +21,10 @@ from perfkit.records import (
     Note,
     Outcome,
     Pattern,
+    Place,
     SizeSplit,
 )
+from perfkit.report.words import note_place
 
 
 def around(value: float, half: float = 0.01) -> Interval:
@@ -206,18 +208,22 @@ def test_a_threshold_that_was_not_forced_has_a_reason_and_no_figure() -> None:
 
 
 def test_a_note_that_holds_at_several_sizes_is_said_once() -> None:
+    small, large, whole = (Place(workload="w", sizes=sizes) for sizes in ((1_000,), (10_000,), ()))
     notes = [
-        Note(id="a", text="t", where="w at 1k"),
-        Note(id="b", text="u", where="w"),
-        Note(id="a", text="t", where="w at 10k"),
-        Note(id="a", text="t", where="w at 1k"),
+        Note(id="a", text="t", place=small),
+        Note(id="b", text="u", place=whole),
+        Note(id="a", text="t", place=large),
+        Note(id="a", text="t", place=small),
         Note(id="c", text="v"),
+        Note(id="b", text="u", place=small),
     ]
-    assert [(n.id, n.where) for n in conclude.merged(notes)] == [
-        ("a", "w at 1k, 10k"),
-        ("b", "w"),
-        ("c", ""),
+    found = conclude.merged(notes)
+    assert [(n.id, n.place) for n in found] == [
+        ("a", Place(workload="w", sizes=(1_000, 10_000))),
+        ("b", whole),
+        ("c", None),
     ]
+    assert [note_place(n) for n in found] == ["w at 1k, 10k", "w", ""]
 
 
 def test_every_size_below_or_above_a_forced_threshold() -> None:

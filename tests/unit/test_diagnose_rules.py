@@ -33,6 +33,7 @@ from perfkit.records import (
     Layer,
     LayerTime,
     Outcome,
+    Place,
     SizeResult,
 )
 from perfkit.stacks.intervals import wilson
@@ -714,7 +715,7 @@ def test_without_a_profile_it_is_said_which_rules_could_be_asked() -> None:
     assert set(WITHOUT_PROFILE) < {rule.__name__ for rule in RULES}
     bare = dataclasses.replace(seen(), region_samples=0.0, size=1_000)
     (note,) = unasked([seen(stack(COMPUTE, 9_000)), bare])
-    assert note.where == "price at 1k"
+    assert note.place == Place(workload="price", sizes=(1_000,))
     assert "threshold_outside" in note.text
     # One of them, to see that it is so.
     branched = dataclasses.replace(bare, branches=(branches(30_000, around(1.6)),), size=10_000)

@@ -18,7 +18,7 @@ from perfkit.measure.plan import Arm, quick
 from perfkit.measure.ratios import is_faster, is_slower
 from perfkit.measure.sentinels import Gate
 from perfkit.measure.stop import Ended, Patience
-from perfkit.records import MeasureReport, MeasureVerdict, Pattern
+from perfkit.records import MeasureReport, MeasureVerdict, Pattern, Place
 from perfkit.store import Run
 
 if TYPE_CHECKING:
@@ -345,8 +345,7 @@ def test_a_variant_that_slows_down_is_named() -> None:
     told = list(remarks.drifts(plan, found.points))
     assert [note.id for note in told] == ["slows_down"]
     assert "`subject` gets slower" in told[0].text
-    where = told[0].where
-    assert where == "work at 100 (hot)"
+    assert told[0].place == Place(workload="work", sizes=(100,), pattern=Pattern.HOT)
     steady = FakeLab(cost_s={"subject": 1e-4, "copy": 1e-4}, noise=0.01, swing=0.1)
     assert list(remarks.drifts(plan, run(plan, steady).points)) == []
 
@@ -389,7 +388,7 @@ def test_a_reference_that_is_threaded_at_large_sizes_alone_is_named_there() -> N
 
     found = run(plan, Threaded(cost_s={"subject": 1e-4, "copy": 1e-4, "reference": 1e-4}))
     (note,) = remarks.reference_threads(plan, judge(plan, found).points)
-    assert note.where == "work at 300 (hot)"
+    assert note.place == Place(workload="work", sizes=(300,), pattern=Pattern.HOT)
     assert "used 1.8 cores, 44 %" in note.text
 
 

@@ -7,14 +7,15 @@ import json
 import math
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from perfkit import errors
-from perfkit.errors import ToolFailedError, UnreadableOutputError
+from perfkit.errors import CaptureError, ToolFailedError, UnreadableOutputError
 from perfkit.measure.statistics import rank_interval
-from perfkit.profile import build_time, messages, paired, quality, scalene, slowdown
+from perfkit.profile import build_time, messages, paired, py_spy, quality, scalene, slowdown
 from perfkit.profile.cargo_flamegraph import region_stacks as bench_region
 from perfkit.profile.once import Target, by_thread
 from perfkit.profile.publish import Taken, publish
@@ -374,6 +375,30 @@ def test_py_spys_own_words_forbid_to_believe_it() -> None:
     behind = "py-spy> 1.66s behind in sampling, results may be inaccurate.\n" + fine
     assert [note.id for note in faults(behind)] == ["py-spy.behind"]
     assert [note.id for note in faults("nothing")] == ["unsummed"]
+
+
+def test_py_spy_is_tried_without_native_stacks_and_at_lower_rates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[int, bool]] = []
+    taken: Any = dataclasses.make_dataclass("Taken", ["slowdown", "notes"])(None, ())
+
+    def once(_request: object, rate: int, *, native: bool) -> tuple[Any, bool]:
+        asked.append((rate, native))
+        if native:
+            message = "12 % of py-spy's samples failed"
+            raise CaptureError(message)
+        return taken, len(asked) == 2
+
+    monkeypatch.setattr(py_spy, "_once", once)
+    request: Any = SimpleNamespace(rate_hz=97, duration_s=3.0)
+    found = py_spy.capture(request)
+    first, second, *_ = slowdown.rates(97)
+    assert asked == [(first, True), (first, False), (second, False)]
+    assert [(note.id, note.text) for note in found.notes] == [
+        ("no_native", "native stacks were given up: 12 % of py-spy's samples failed"),
+        ("lower_rate", f"py-spy at {first} samples/s: it fell behind"),
+    ]
 
 
 @pytest.mark.parametrize("has_cost", [True, False])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import report_records as records
 
-from perfkit.records import SCHEMA_VERSION, Interval, Saving
+from perfkit.records import SCHEMA_VERSION, Interval, Note, Place, Saving
 from perfkit.report import machine
 
 if TYPE_CHECKING:
@@ -161,6 +161,14 @@ def test_files_are_paths_and_their_kinds_stand_beside() -> None:
     ]
     assert capture["file_kinds"]["raw"] == "raw/perf.data"
     assert machine.document(records.DIAGNOSIS)["profilers"][0] == capture
+
+
+def test_a_note_says_where_it_is_about_in_words_and_in_figures() -> None:
+    place = Place(workload="price", sizes=(1_000, 10_000))
+    note = Note(id="a", text="slow", place=place)
+    (shown,) = machine.document(dataclasses.replace(records.MEASURED, notes=(note,)))["notes"]
+    assert shown["where"] == "price at 1k, 10k"
+    assert shown["place"] == {"workload": "price", "sizes": [1_000, 10_000], "pattern": None}
 
 
 def test_performance_is_the_speedup_by_size() -> None:

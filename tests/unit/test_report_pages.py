@@ -17,6 +17,8 @@ from perfkit.records import (
     MeasureReport,
     MeasureVerdict,
     Note,
+    Pattern,
+    Place,
     ProfileReport,
     Saving,
     SizeSplit,
@@ -356,3 +358,7 @@ def test_figures_and_values_in_words() -> None:
         "L1 / 8",
     ]
     assert note_text(records.TUNED.notes[0]).endswith("machine code. To do: look for its copies")
+    place = Place(workload="price", sizes=(1_000, 10_000), pattern=Pattern.IDLE)
+    assert note_text(Note(id="a", text="slow", where="a.py", place=place)) == (
+        "price at 1k, 10k (idle): a.py: slow."
+    )

@@ -23,6 +23,7 @@ from tune_tables import (
 
 from perfkit.errors import BuildError, StoreError, UsageError, WrongResultError
 from perfkit.records import RUN_VERSION, Interval, ModuleFile, TrialOutcome, TuneHeader, TuneStatus
+from perfkit.report.words import note_place
 from perfkit.run_files import TRIAL_SUMMARY, TRIALS
 from perfkit.store import Run
 from perfkit.tune import space
@@ -50,7 +51,7 @@ def test_the_campaign_ends_at_its_main_size_and_names_the_trade_off(tmp_path: Pa
     assert "the target of the main size, 10k, is met" in report.reason
     assert "still missed: 100k" in report.reason
     assert (report.best_iteration, report.best_params) == (1, {**START, "SMALL": 8_000})
-    assert [note.where for note in report.notes if note.id == "trade_off"] == [
+    assert [note_place(note) for note in report.notes if note.id == "trade_off"] == [
         "price at 100k",
         "price at 1M",
     ]
@@ -242,7 +243,7 @@ def test_success_asks_for_the_targets_alone_and_names_every_loss(tmp_path: Path)
     change = {10_000: 1.525, 100_000: 0.79, 1_000_000: 0.79}
     report = bench(tmp_path, [row({}, 1.0), row({"SMALL": 8_000}, change)]).loop.run()
     assert (report.status, report.best_iteration) == (TuneStatus.SUCCESS, 1)
-    notes = {(note.id, note.where): note.text for note in report.notes}
+    notes = {(note.id, note_place(note)): note.text for note in report.notes}
     assert "not_confirmed" not in {name for name, _ in notes}
     for size in ("100k", "1M"):
         text = notes["trade_off", f"price at {size}"]

@@ -217,13 +217,41 @@ class MeasureVerdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What of a measurement a note is about: a workload, all of it if no size is named."""
+
+    workload: str = ""
+    sizes: tuple[int, ...] = ()
+    pattern: Pattern | None = None  # where it matters
+
+
+class NoteId(StrEnum):
+    """The notes that decide something. No code asks for another one: those are read by people."""
+
+    INTERRUPTED = "interrupted"
+    KERNEL_UNSEEN = "kernel_unseen"
+    OUTSIDE_REGION = "outside_region"
+    PERF_JIT = "perf_jit"
+    RATES_AGREE = "rates_agree"
+    RAW_NOT_KEPT = "raw_not_kept"
+    TRIED = "tried"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A warning or remark as a value, with its evidence; the report renders it."""
+    """A warning or remark as a value, with its evidence; the report renders it.
+
+    Attributes:
+        id: a `NoteId` where code asks for it.
+        where: the file, the trial or the line of a tool's output that it is about.
+        place: the workload and sizes.
+    """
 
     id: str
     text: str
     where: str = ""
     remedy: str = ""
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

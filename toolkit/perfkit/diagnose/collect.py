@@ -23,7 +23,7 @@ from perfkit.measure.ratios import widened
 from perfkit.measure.variants import SUBJECT
 from perfkit.profile import analyse, callgrind
 from perfkit.profile.profilers import profile
-from perfkit.records import MeasureVerdict, Note, Profile
+from perfkit.records import MeasureVerdict, Note, NoteId, Place, Profile
 from perfkit.stacks import bounds
 from perfkit.subject.parameters import Assignment, start_values
 from perfkit.units import format_count
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 BENCH_S = 2.0
 """Seconds that criterion measures a size."""
-ROUTINE = ("tried", "rates_agree", "outside_region", "raw_not_kept", "native_share")
+ROUTINE = (NoteId.TRIED, NoteId.RATES_AGREE, NoteId.OUTSIDE_REGION, NoteId.RAW_NOT_KEPT)
 """Notes of a capture that change nothing about how its split is to be read."""
 
 
@@ -200,7 +200,7 @@ def _profile(
     profiled: dict[int, Profiled] = {}
     job = replace(job, build=build)
     for size in sizes:
-        place = f"{job.name} at {format_count(size)}"
+        place = Place(workload=job.name, sizes=(size,))
         job.tell(f"profiling at {format_count(size)}")
         own: list[Note] = []
         nothing: tuple[Capture, ...] = ()
@@ -212,7 +212,7 @@ def _profile(
             if read is not None:
                 profiled = {**profiled, size: read}
                 analyse.write_tables(usable, job.run, profiles.layers_of(job.project, build))
-        notes += [replace(note, where=place) for note in own]
+        notes += [replace(note, where="", place=place) for note in own]
         notes += capture_notes(taken if usable is None else (usable,), place)
         yield captures, profiled
 
@@ -221,10 +221,10 @@ def _read(job: Job, capture: Capture, build: Build) -> Profiled:
     return profiles.read(capture, job.run, profiles.layers_of(job.project, build))
 
 
-def capture_notes(captures: Sequence[Capture], place: str) -> list[Note]:
+def capture_notes(captures: Sequence[Capture], place: Place) -> list[Note]:
     """What a capture says about how to read it, such as a kernel that could not be seen."""
     return [
-        replace(note, where=place)
+        replace(note, where="", place=place)
         for capture in captures
         for note in capture.notes
         if note.id not in ROUTINE
@@ -255,11 +255,9 @@ def _gil(job: Job, results: Sequence[SizeResult], notes: list[Note]) -> dict[int
         return {}
     size = max(long)
     if worker_threads(0) < 2:
-        text = (
-            "the GIL was not probed: on one core a second thread waits for the core, whether or "
-            "not the call holds the lock"
-        )
-        notes.append(Note(id="gil_not_probed", text=text, where=job.name))
+        text = "the GIL was not probed: on one core a second thread waits for the core, whether "
+        text += "or not the call holds the lock"
+        notes.append(Note(id="gil_not_probed", text=text, place=Place(workload=job.name)))
         return {}
     job.tell("probing the GIL")
     return aside(notes, "gil_not_probed", {}, lambda: {size: probes.probe_gil(job, size)})

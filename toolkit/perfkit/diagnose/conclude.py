@@ -5,7 +5,7 @@ Only the order of things is here. Nothing is measured or decided in this module 
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from perfkit.checks.built import audit_build
@@ -30,6 +30,8 @@ from perfkit.records import (
     Layer,
     MeasureVerdict,
     Note,
+    NoteId,
+    Place,
     SizeSplit,
 )
 from perfkit.stacks import bounds
@@ -39,7 +41,7 @@ from perfkit.subject.parameters import assign, start_values
 from perfkit.units import format_count, format_seconds, format_share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from perfkit.config import Project, Workload
     from perfkit.diagnose.agree import Agreement
@@ -52,7 +54,6 @@ if TYPE_CHECKING:
 _NATIVE = (*FFI_LAYERS, Layer.COMPUTE, Layer.MATH, Layer.POOL)
 _OTHER_SPEED = 0.05
 """By how much the profiled call must differ from the timed one to be worth a note."""
-INTERRUPTED = "interrupted"
 _STRAY_SHARE = 0.005
 """Samples whose stack was cut short land in a wrong layer now and then."""
 
@@ -104,13 +105,13 @@ def diagnose(job: Job, sizes: Sequence[int], *, verify: bool = False) -> Diagnos
         if not seen.call_s:
             raise
         text = "interrupted: what is said is so, and what had not been asked yet is missing"
-        notes.append(Note(id=INTERRUPTED, text=text, remedy="run it again"))
+        notes.append(Note(id=NoteId.INTERRUPTED, text=text, remedy="run it again"))
     return _conclude(job, seen, notes, locations)
 
 
 def was_interrupted(diagnosis: Diagnosis) -> bool:
     """Whether Ctrl-C ended a diagnosis before everything was asked."""
-    return any(note.id == INTERRUPTED for note in diagnosis.notes)
+    return any(note.id == NoteId.INTERRUPTED for note in diagnosis.notes)
 
 
 def _first_words(job: Job, seen: Collected, locations: Mapping[str, str]) -> list[str]:
@@ -178,7 +179,7 @@ def _size_split(job: Job, seen: Collected, size: int) -> tuple[SizeSplit, list[N
     readings = _readings(job.workload, seen, size)
     agreement = judge(readings, call_s, sampled=sampled, responses=seen.responses)
     notes = [*_agreement_notes(readings, call_s, agreement), *_profile_notes(taken)]
-    place = f"{job.name} at {format_count(size)}"
+    place = Place(workload=job.name, sizes=(size,))
     split = SizeSplit(
         workload=job.name,
         size=size,
@@ -188,28 +189,21 @@ def _size_split(job: Job, seen: Collected, size: int) -> tuple[SizeSplit, list[N
         workers_s=parts.workers_s if parts else None,
         quantities=quantities({one.name: one for one in readings}, sampled, parts),
     )
-    return split, [dataclasses.replace(note, where=place) for note in notes]
+    return split, [replace(note, place=place) for note in notes]
 
 
 def merged(notes: Sequence[Note]) -> tuple[Note, ...]:
     """Each note once; one that holds at several sizes of a workload names them all."""
-    places: dict[Note, list[str]] = {}
+    found: dict[Note, Place | None] = {}
     for note in notes:
-        places.setdefault(dataclasses.replace(note, where=""), []).append(note.where)
-    return tuple(
-        dataclasses.replace(note, where=_places(dict.fromkeys(own))) for note, own in places.items()
-    )
-
-
-def _places(places: Iterable[str]) -> str:
-    """`price at 1k` and `price at 10k` become `price at 1k, 10k`."""
-    sizes: dict[str, list[str]] = {}
-    for place in places:
-        name, _, size = place.partition(" at ")
-        sizes.setdefault(name, []).append(size)
-    return "; ".join(
-        f"{name} at {', '.join(own)}" if all(own) else name for name, own in sizes.items() if name
-    )
+        place = note.place
+        key = replace(note, place=place and replace(place, sizes=()))
+        if place is not None and (known := found.get(key)) is not None:
+            # A note on the whole workload holds at every size.
+            sizes = place.sizes and known.sizes and (*known.sizes, *place.sizes)
+            place = replace(place, sizes=tuple(dict.fromkeys(sizes)))
+        found[key] = place
+    return tuple(replace(note, place=place) for note, place in found.items())
 
 
 def _observed(
@@ -287,9 +281,7 @@ def _agreement_notes(
     """The disagreement of each pair where nothing is agreed; what the share covers where it is."""
     if agreement.ffi.disagree:
         return [Note(id="estimators_differ", text=text) for text in differences(readings, call_s)]
-    if not agreement.ffi.agree:
-        return []
-    if agreement.covers is Covers.FFI:
+    if not agreement.ffi.agree or agreement.covers is Covers.FFI:
         return []
     text = (
         "the FFI share includes the allocation of the output: only samples can tell the two "

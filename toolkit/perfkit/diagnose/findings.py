@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perfkit.diagnose.rules import RULES
-from perfkit.records import Note
-from perfkit.units import format_count
+from perfkit.records import Note, Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,9 +48,9 @@ def unasked(observations: Sequence[Observed]) -> list[Note]:
         f"{', '.join(WITHOUT_PROFILE)}"
     )
     places = [
-        f"{s.workload} at {format_count(s.size)}" for s in observations if s.region_samples <= 0
+        Place(workload=s.workload, sizes=(s.size,)) for s in observations if s.region_samples <= 0
     ]
-    return [Note(id="rules_not_asked", text=text, where=place) for place in places]
+    return [Note(id="rules_not_asked", text=text, place=place) for place in places]
 
 
 _CONDITIONAL = ("pool_not_used",)

@@ -18,6 +18,7 @@ from perfkit.records import (
     MeasureReport,
     MeasureVerdict,
     Note,
+    Place,
     RunComparison,
 )
 from perfkit.run_files import HEADER, MEASUREMENT
@@ -66,8 +67,8 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
 
 
 def _note(id_: str, text: str, result: SizeResult) -> Note:
-    where = f"{result.workload} at {result.size} ({result.pattern})"
-    return Note(id=id_, text=text, where=where)
+    place = Place(workload=result.workload, sizes=(result.size,), pattern=result.pattern)
+    return Note(id=id_, text=text, place=place)
 
 
 def _compared(

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
-from perfkit.records import Pattern, Role
-from perfkit.units import format_count
+from perfkit.records import Pattern, Place, Role
 
 if TYPE_CHECKING:
     from perfkit.config import Measure, Workload
@@ -89,10 +88,9 @@ class Plan:
             return self.job.name, self.job.workload
         return self.job.project.workload(variant.workload)
 
-    def place(self, size: int, pattern: Pattern | None = None) -> str:
-        """Where a note is about: the workload, the size, and the pattern where it matters."""
-        place = f"{self.job.name} at {format_count(size)}"
-        return place if pattern is None else f"{place} ({pattern})"
+    def place(self, size: int, pattern: Pattern | None = None) -> Place:
+        """What a note is about: the workload, the size, and the pattern where it matters."""
+        return Place(workload=self.job.name, sizes=(size,), pattern=pattern)
 
 
 def quick(settings: Measure) -> Measure:

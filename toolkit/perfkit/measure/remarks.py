@@ -11,7 +11,7 @@ import statistics as plain
 from typing import TYPE_CHECKING
 
 from perfkit.measure import statistics
-from perfkit.records import Note, Role
+from perfkit.records import Note, Place, Role
 from perfkit.units import format_seconds
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def overhead(plan: Plan, loop_s: float, paces: Sequence[Pace]) -> Iterator[Note]
                 f"{format_seconds(loop_s)} of it is perfkit's own loop, which moves ratios closer "
                 "to one"
             )
-            yield Note(id="loop_overhead", text=text, where=plan.place(pace.size))
+            yield Note(id="loop_overhead", text=text, place=plan.place(pace.size))
 
 
 def growth(plan: Plan, grown: Mapping[str, tuple[int, int]]) -> Iterator[Note]:
@@ -57,12 +57,13 @@ def growth(plan: Plan, grown: Mapping[str, tuple[int, int]]) -> Iterator[Note]:
     Args:
         grown: bytes before and after of the process that grew most, by variant.
     """
+    place = Place(workload=plan.job.name)
     for name, (before, after) in grown.items():
         if after - before > max(LEAK_BYTES, before // 4):
             mib = (after - before) / (1 << 20)
             text = f"the process of `{name}` grew by {mib:.0f} MiB while it was timed"
             remedy = "look for objects that calls leave behind"
-            yield Note(id="memory_grows", text=text, where=plan.job.name, remedy=remedy)
+            yield Note(id="memory_grows", text=text, place=place, remedy=remedy)
 
 
 def reference_threads(plan: Plan, points: Sequence[Point]) -> Iterator[Note]:
@@ -88,8 +89,8 @@ def reference_threads(plan: Plan, points: Sequence[Point]) -> Iterator[Note]:
         )
         remedy = "limit its threads in the reference function, or allow them: "
         remedy += "`measure.reference_threads`"
-        where = plan.place(point.size, point.pattern)
-        yield Note(id="reference_threads", text=text, where=where, remedy=remedy)
+        place = plan.place(point.size, point.pattern)
+        yield Note(id="reference_threads", text=text, place=place, remedy=remedy)
 
 
 def long_rounds(plan: Plan, paces: Sequence[Pace]) -> Iterator[Note]:
@@ -98,7 +99,7 @@ def long_rounds(plan: Plan, paces: Sequence[Pace]) -> Iterator[Note]:
         if pace.too_long:
             text = f"a round takes {format_seconds(pace.round_s)}; the machine changes over so "
             text += "long a time, so intervals are wider than those of short calls"
-            yield Note(id="long_blocks", text=text, where=plan.place(pace.size))
+            yield Note(id="long_blocks", text=text, place=plan.place(pace.size))
 
 
 def drifts(plan: Plan, points: Sequence[Point]) -> Iterator[Note]:
@@ -116,5 +117,5 @@ def drifts(plan: Plan, points: Sequence[Point]) -> Iterator[Note]:
                     f"{100 * math.expm1(moved):.0f} % over the life of one set of processes"
                 )
                 remedy = "look for what calls leave behind: caches, lists, memory"
-                where = plan.place(point.size, point.pattern)
-                yield Note(id="slows_down", text=text, where=where, remedy=remedy)
+                place = plan.place(point.size, point.pattern)
+                yield Note(id="slows_down", text=text, place=place, remedy=remedy)

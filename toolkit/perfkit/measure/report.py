@@ -16,11 +16,10 @@ from perfkit.errors import UsageError
 from perfkit.measure import baseline, session
 from perfkit.measure.plan import quick
 from perfkit.measure.variants import same_work, variants_for, verify
-from perfkit.records import MeasureReport, MeasureVerdict, Note, Pattern
+from perfkit.records import MeasureReport, MeasureVerdict, Note, Pattern, Place
 from perfkit.subject import cache as builds
 from perfkit.subject import wheel
 from perfkit.subject.job import job_for
-from perfkit.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -158,9 +157,9 @@ def _no_room(workload: str, measured: Measurement) -> Iterator[Note]:
         text = f"the machine had room for {point.valid_blocks} of {point.blocks} blocks, in "
         text += f"{len(point.sessions)} of {point.wanted} sets of processes; each set needs "
         text += f"{point.least}{f' (last block refused: {reasons[-1]})' if reasons else ''}"
-        where = f"{workload} at {format_count(point.size)} ({point.pattern})"
+        place = Place(workload=workload, sizes=(point.size,), pattern=point.pattern)
         remedy = "stop other programs, or wait longer with --patience 120s"
-        yield Note(id="no_room", text=text, where=where, remedy=remedy)
+        yield Note(id="no_room", text=text, place=place, remedy=remedy)
 
 
 def _other(

@@ -268,9 +268,9 @@ def _lost_notes(plan: Plan, points: Sequence[Point]) -> Iterator[Note]:
         if len(point.usable) < point.wanted:
             text = f"the machine had room for only {len(point.usable)} of {point.wanted} sets of "
             text += "processes; the interval covers only those"
-            where = plan.place(point.size, point.pattern)
+            place = plan.place(point.size, point.pattern)
             remedy = "measure again when the machine is quieter"
-            yield Note(id="lost_sessions", text=text, where=where, remedy=remedy)
+            yield Note(id="lost_sessions", text=text, place=place, remedy=remedy)
 
 
 def _differs(plan: Plan, point: Point, subject: str, copy: str) -> Note:
@@ -280,5 +280,5 @@ def _differs(plan: Plan, point: Point, subject: str, copy: str) -> Note:
         f"[{100 * (found.low - 1):+.2f}, {100 * (found.high - 1):+.2f}]"
     )
     remedy = f"measure again, or set `measure.sessions` to more than {plan.settings.sessions}"
-    where = plan.place(point.size, point.pattern)
-    return Note(id="copies_differ", text=text, where=where, remedy=remedy)
+    place = plan.place(point.size, point.pattern)
+    return Note(id="copies_differ", text=text, place=place, remedy=remedy)

@@ -15,7 +15,7 @@ from perfkit.measure import blocks, lab, remarks, results, statistics
 from perfkit.measure.plan import Arm, Plan
 from perfkit.measure.sentinels import Gate, Usual
 from perfkit.measure.stop import Ended, Looks, Patience, Room
-from perfkit.records import MeasureReport, MeasureVerdict, Note, Pattern
+from perfkit.records import MeasureReport, MeasureVerdict, Note, Pattern, Place
 from perfkit.store import to_json
 from perfkit.units import format_count, format_seconds
 
@@ -264,12 +264,11 @@ def measure_plan(plan: Plan) -> Measurement:
     if measured.report.verdict is MeasureVerdict.UNTRUSTED:
         again = _attempt(plan, plan.settings.sessions)
         if again.report.verdict is not MeasureVerdict.BUSY:
-            repeated = Note(
-                id="measured_twice",
-                text="two processes with the same build differed, so perfkit measured everything "
-                "again in fresh ones; the figures are from the second time",
-                where=plan.job.name,
+            text = (
+                "two processes with the same build differed, so perfkit measured everything again "
             )
+            text += "in fresh ones; the figures are from the second time"
+            repeated = Note(id="measured_twice", text=text, place=Place(workload=plan.job.name))
             report = replace(again.report, notes=(repeated, *again.report.notes))
             return replace(again, report=report)
     return measured

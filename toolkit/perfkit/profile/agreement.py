@@ -9,7 +9,7 @@ from collections import Counter
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from perfkit.records import Note
+from perfkit.records import Note, NoteId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -77,7 +77,7 @@ def rates_note(rates: tuple[int, int], differ: Sequence[str]) -> Note:
     both = f"{rates[0]} and {rates[1]} samples/s"
     if not differ:
         text = f"the shares at {both} agree within counting error"
-        return Note(id="rates_agree", text=text)
+        return Note(id=NoteId.RATES_AGREE, text=text)
     text = f"the shares at {both} differ in: {', '.join(differ)}"
     remedy = "the bounds hold both; the profiler or the machine changes a layer that differs"
     return Note(id="rates_disagree", text=text, remedy=remedy)

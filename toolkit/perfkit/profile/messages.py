@@ -126,10 +126,11 @@ def lost_samples(text: str, samples: int) -> int:
     lost = 0
     for item in _entries():
         for match in item.pattern.finditer(text):
-            if item.id in {"lost_chunks", "lost_periods"}:
-                lost = max(lost, int(match["lost"]))
-            elif item.id == "lost_samples":
-                share = float(match["percent"].replace(",", ".")) / 100
+            told = match.groupdict()
+            if "lost" in told:
+                lost = max(lost, int(told["lost"]))
+            elif "percent" in told:
+                share = float(told["percent"].replace(",", ".")) / 100
                 lost = max(lost, round(samples * share / (1 - share)) if share < 1 else samples)
     return lost
 

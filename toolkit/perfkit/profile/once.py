@@ -22,7 +22,7 @@ from perfkit.profile.publish import Taken, publish, without_stacks
 from perfkit.profile.quality import Quality, of_stacks
 from perfkit.profile.raw_files import RawFiles
 from perfkit.profile.request import Sight
-from perfkit.records import Capture, Note
+from perfkit.records import Capture, Note, NoteId
 from perfkit.stacks import perf_script
 from perfkit.stacks.folded import cut
 from perfkit.stacks.py_spy_raw import read_raw
@@ -221,7 +221,7 @@ def profile_target(wanted: OneLook, progress: Progress) -> ProfileOutcome:
             if last or wanted.started.exists():
                 raise
             text = f"{name}: {error.message}"
-            tried.append(Note(id="tried", text=text, remedy=error.remedy))
+            tried.append(Note(id=NoteId.TRIED, text=text, remedy=error.remedy))
             continue
         captures = tuple(
             dataclasses.replace(item, notes=(*tried, *item.notes)) for item in outcome.captures
@@ -305,12 +305,7 @@ def _by_py_spy(wanted: OneLook) -> ProfileOutcome:
         stacks=stacks,
         quality=dataclasses.replace(of_stacks(stacks), lost=py_spy.failed_samples(raw.said)),
         files={**taken.files, "raw": output},
-        notes=(
-            *taken.notes,
-            *unknown,
-            *py_spy.faults(raw.said),
-            *messages.notes(py_spy.NAME, raw.said),
-        ),
+        notes=(*taken.notes, *unknown, *py_spy.faults(raw.said)),
     )
     return wanted.published(taken, code)
 

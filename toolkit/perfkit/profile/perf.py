@@ -17,7 +17,7 @@ from perfkit.profile.paired import PairArm, compare, once_per_build
 from perfkit.profile.perf_record import Scope
 from perfkit.profile.perf_session import KERNEL_UNSEEN, Session, Settled, quality_of, sees_kernel
 from perfkit.profile.publish import Region, Taken, publish
-from perfkit.records import Capture, Interval, Note
+from perfkit.records import Capture, Interval, Note, NoteId
 from perfkit.subject.child import worker
 from perfkit.units import format_share
 
@@ -69,7 +69,7 @@ def _with_python(
     if dearer <= PYTHON_MAY_COST:
         files = {f"plain_{kind}": path for kind, path in plain.files.items()}
         return dataclasses.replace(merged, files={**files, **merged.files})
-    cost = [note for note in merged.notes if note.id == "perf_jit"]
+    cost = [note for note in merged.notes if note.id == NoteId.PERF_JIT]
     text = (
         "the stacks with Python's functions are drawn, but not used for the split: they make every "
         f"share {format_share(dearer)} wider"
@@ -109,7 +109,7 @@ def _merged(request: CaptureRequest, spec: WorkerSpec, settled: Settled) -> Capt
         f"({format_share(option.low)} to {format_share(option.high)}, over pairs of processes); "
         "the slowdown of these stacks includes both"
     )
-    notes = (*settled.notes, Note(id="perf_jit", text=text))
+    notes = (*settled.notes, Note(id=NoteId.PERF_JIT, text=text))
     shown = Settled(recorded=recorded, read=read, shift=settled.shift, notes=notes)
     return published(session, shown, cost)
 

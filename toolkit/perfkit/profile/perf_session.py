@@ -16,7 +16,7 @@ from perfkit.profile import agreement, analyse, messages, pace, slowdown
 from perfkit.profile.perf_record import FRAME_POINTERS, PERF, STACK_COPIES, RecordSettings, Scope
 from perfkit.profile.quality import Quality
 from perfkit.profile.slowdown import Step
-from perfkit.records import Note
+from perfkit.records import Note, NoteId
 from perfkit.stacks import bounds, inline, intervals, perf_script
 from perfkit.stacks.split import CALLING_THREAD, split
 from perfkit.store import read_journal
@@ -45,7 +45,7 @@ cost: a stack that is cut short is whole enough if its leaf decides the layer.""
 SECOND_RATE = 0.25
 """Part of the duration that is sampled once more, at another rate."""
 KERNEL_UNSEEN = Note(
-    id="kernel_unseen",
+    id=NoteId.KERNEL_UNSEEN,
     text="the kernel's own time was not visible: it shows as `waiting`",
     remedy="kernel.perf_event_paranoid=1",
 )

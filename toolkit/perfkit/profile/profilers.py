@@ -20,7 +20,7 @@ from perfkit.errors import (
 )
 from perfkit.profile import callgrind, cargo_flamegraph, perf, py_spy, scalene, sigprof
 from perfkit.profile.request import CaptureRequest
-from perfkit.records import Note
+from perfkit.records import Note, NoteId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,7 +113,7 @@ def _fall_back(request: CaptureRequest) -> Capture:
         except (ToolMissingError, PermissionRefusedError, ToolError, CaptureError) as error:
             refused.append(error)
             text = f"{name}: {error.message}"
-            tried.append(Note(id="tried", text=text, where=error.where, remedy=error.remedy))
+            tried.append(Note(id=NoteId.TRIED, text=text, where=error.where, remedy=error.remedy))
             continue
         return dataclasses.replace(capture, notes=(*tried, *capture.notes))
     first = refused[0]

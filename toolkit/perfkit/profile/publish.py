@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from perfkit import _engine
 from perfkit.profile import quality
-from perfkit.records import Capture, Doubts, Note
+from perfkit.records import Capture, Doubts, Note, NoteId
 from perfkit.stacks import bounds, engine_errors
 from perfkit.stacks.folded import write_stacks
 from perfkit.units import format_bytes, format_share
@@ -158,7 +158,7 @@ def bound_raw(path: Path) -> Note | None:
         return None
     path.unlink()
     return Note(
-        id="raw_not_kept",
+        id=NoteId.RAW_NOT_KEPT,
         text=f"{path.name} was not kept, because it had {format_bytes(size)}; its text was kept",
         remedy="a lower rate or a shorter duration makes it smaller",
     )

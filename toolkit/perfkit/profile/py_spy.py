@@ -24,7 +24,7 @@ from perfkit.profile.paired import PAIRS, PairArm, compare
 from perfkit.profile.publish import Taken, publish
 from perfkit.profile.quality import of_stacks
 from perfkit.profile.raw_files import RawFiles
-from perfkit.records import Capture, Note
+from perfkit.records import Capture, Note, NoteId
 from perfkit.stacks.folded import cut
 from perfkit.stacks.py_spy_raw import read_raw
 from perfkit.stacks.split import CALLING_THREAD
@@ -43,7 +43,6 @@ HIGHEST_RATE_HZ = 97.0
 """Above this py-spy stops the process too often (500 Hz with native stacks: 48 times slower)."""
 ERROR_LIMIT = 0.05
 """Share of failed samples above which the others are a biased choice."""
-NATIVE, FAILED = "native_stacks", "failed_samples"
 _SUMMARY = re.compile(r"Samples: (?P<samples>\d+) Errors: (?P<errors>\d+)")
 
 
@@ -58,19 +57,15 @@ def capture(request: CaptureRequest) -> Capture:
     tried: list[Note] = []
     asked = min(request.rate_hz, HIGHEST_RATE_HZ)
     rates = slowdown.rates(asked)
-    found: Capture | None = None
+    found: tuple[Capture, bool] | None = None
     try:
         found = _once(request, rates[0], native=True)
-        why = _failed_native(found)
     except CaptureError as error:
-        why = error.message
-    if why:
-        tried.append(Note(id="no_native", text=f"native stacks were given up: {why}"))
-        found = None
+        text = f"native stacks were given up: {error.message}"
+        tried.append(Note(id="no_native", text=text))
     for rate in rates[:-1]:
-        found = found or _once(request, rate, native=False)
-        behind = any(note.id == "py-spy.behind" for note in found.notes)
-        cost = found.slowdown
+        taken, behind = found = found or _once(request, rate, native=False)
+        cost = taken.slowdown
         best = slowdown.best_rate(rates, rate, cost, request.duration_s) if cost else rate
         if not behind and best == rate:
             break
@@ -79,15 +74,8 @@ def capture(request: CaptureRequest) -> Capture:
         )
         tried.append(Note(id="lower_rate", text=f"py-spy at {rate} samples/s: {why}"))
         found = None
-    found = found or _once(request, rates[-1], native=False)
-    return dataclasses.replace(found, notes=(*tried, *found.notes))
-
-
-def _failed_native(capture: Capture) -> str:
-    """Why a capture with native stacks is worthless; empty if it is not, or had none."""
-    if not any(note.id == NATIVE for note in capture.notes):
-        return ""
-    return next((note.text for note in capture.notes if note.id == FAILED), "")
+    taken, _ = found or _once(request, rates[-1], native=False)
+    return dataclasses.replace(taken, notes=(*tried, *taken.notes))
 
 
 def find(environ: Mapping[str, str]) -> Path | None:
@@ -124,18 +112,23 @@ def failed_samples(said: str) -> int:
 
 
 def faults(said: str) -> tuple[Note, ...]:
-    """What py-spy's own words say against its file."""
-    found = []
-    summary = parse_summary(said)
-    if summary is None:
+    """What py-spy's own words say about its file."""
+    found = list(messages.notes(NAME, said))
+    if parse_summary(said) is None:
         text = "py-spy did not say how many samples failed"
         found.append(Note(id="unsummed", text=text, remedy="profile again"))
-    elif summary[1] > ERROR_LIMIT * sum(summary):
-        text = f"{format_share(summary[1] / sum(summary))} of py-spy's samples failed"
+    if text := _failed(said):
         remedy = "choose a lower rate, or perf for the native side"
-        found.append(Note(id=FAILED, text=text, remedy=remedy))
-    behind = [note for note in messages.notes(NAME, said) if note.id == "py-spy.behind"]
-    return (*found, *behind)
+        found.append(Note(id="failed_samples", text=text, remedy=remedy))
+    return tuple(found)
+
+
+def _failed(said: str) -> str:
+    """That too many samples failed; empty if they did not."""
+    samples, errors = parse_summary(said) or (0, 0)
+    if errors <= ERROR_LIMIT * (samples + errors):
+        return ""
+    return f"{format_share(errors / (samples + errors))} of py-spy's samples failed"
 
 
 def region_stacks(
@@ -153,7 +146,7 @@ def region_stacks(
 def outside_note(outside: int) -> Note:
     """What to say of the samples that `region_stacks` left out."""
     text = f"{outside} samples of imports and set-up were left out"
-    return Note(id="outside_region", text=text)
+    return Note(id=NoteId.OUTSIDE_REGION, text=text)
 
 
 def region_start(stack: Sequence[str]) -> int | None:
@@ -180,7 +173,12 @@ def native_allowed(python: str, *, threads: bool) -> bool:
     return (major, minor) in {(3, 11), (3, 12)} and not threads
 
 
-def _once(request: CaptureRequest, rate: int, *, native: bool) -> Capture:
+def _once(request: CaptureRequest, rate: int, *, native: bool) -> tuple[Capture, bool]:
+    """The capture at one rate, and whether py-spy fell behind.
+
+    Raises:
+        CaptureError: no stack of the loop, or native stacks of which too many failed.
+    """
     spec = request.job.spec()
     suffixes = [f"{index + 1}.raw" for index in range(PAIRS)]
     raw = RawFiles.fresh(NAME, request.run, request.sight.stem, *suffixes)
@@ -201,9 +199,11 @@ def _once(request: CaptureRequest, rate: int, *, native: bool) -> Capture:
     if not stacks:
         message = "py-spy took no sample of the loop"
         raise CaptureError(message, where=str(raw.outputs[0]), remedy="profile for longer")
-    notes = list(messages.notes(NAME, raw.said))
+    if native and (message := _failed(raw.said)):
+        raise CaptureError(message, where=str(raw.log), remedy="use perf for the native side")
+    notes = list(faults(raw.said))
     if native:
-        notes.append(Note(id=NATIVE, text="native frames were joined to Python's"))
+        notes.append(Note(id="native_stacks", text="native frames were joined to Python's"))
     elif threads or paired.threads > 1:
         text = "threads without Python frames are invisible to py-spy, and this call uses some"
         notes.append(Note(id="threads_unseen", text=text, remedy="use perf for the native side"))
@@ -217,6 +217,7 @@ def _once(request: CaptureRequest, rate: int, *, native: bool) -> Capture:
         ),
         files=raw.by_kind,
         region=paired.region,
-        notes=(*notes, *faults(raw.said), outside_note(outside)),
+        notes=(*notes, outside_note(outside)),
     )
-    return publish(taken, request.run)
+    behind = messages.entry(NAME, "behind").pattern.search(raw.said) is not None
+    return publish(taken, request.run), behind

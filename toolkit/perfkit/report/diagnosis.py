@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from perfkit.records import FFI_LAYERS, DiagnoseVerdict, Layer, MeasureVerdict
+from perfkit.records import FFI_LAYERS, DiagnoseVerdict, Layer, MeasureVerdict, NoteId
 from perfkit.report.endings import ending
 from perfkit.report.measuring import measure_table
 from perfkit.report.page import (
@@ -58,7 +58,7 @@ def diagnose_page(diagnosis: Diagnosis) -> Page:
     blocks += boundary_blocks(diagnosis.sizes)
     if diagnosis.recommendation is not None:
         blocks += [Heading(text="Where to look first"), _first_look(diagnosis.recommendation)]
-    hidden = any(note.id == "kernel_unseen" for note in diagnosis.notes)
+    hidden = any(note.id == NoteId.KERNEL_UNSEEN for note in diagnosis.notes)
     for name, splits in by_workload(diagnosis.sizes).items():
         blocks += [
             Heading(text=f"Where the time of a call goes: {name}"),

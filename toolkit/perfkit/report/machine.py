@@ -17,10 +17,12 @@ from perfkit.records import (
     Finding,
     LayerTime,
     MeasureReport,
+    Note,
     Trial,
     TuneReport,
 )
 from perfkit.report.page import Report
+from perfkit.report.words import note_place
 from perfkit.store import to_json
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ def _promised(record: object, fields: Document) -> Document:
         case Capture():
             kinds = fields["files"]
             return {**fields, "files": sorted(kinds.values()), "file_kinds": kinds}
+        case Note():
+            fields["where"] = note_place(record)
         case MeasureReport():
             for result in fields["results"]:
                 times = result["time_s"].items()

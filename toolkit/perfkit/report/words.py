@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from perfkit.units import format_seconds, format_share, time_unit
+from perfkit.units import format_count, format_seconds, format_share, time_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -75,12 +75,21 @@ def value_text(value: Value) -> str:
     return f"{value:_}" if isinstance(value, int) else str(value)
 
 
+def note_place(note: Note) -> str:
+    """Where a note is about: `price at 1k, 10k (hot)`, or a file."""
+    if note.place is None:
+        return note.where
+    sizes = ", ".join(map(format_count, note.place.sizes))
+    pattern = f" ({note.place.pattern})" if note.place.pattern else ""
+    shown = f"{note.place.workload} at {sizes}{pattern}" if sizes else note.place.workload
+    return ": ".join(filter(None, (shown, note.where)))
+
+
 def note_text(note: Note) -> str:
     """A note as one bullet: where, what, and what to do."""
-    where = f"{note.where}: " if note.where else ""
     text = note.text if note.text.endswith((".", "!", "?", ":")) else f"{note.text}."
     remedy = f" To do: {note.remedy}" if note.remedy else ""
-    return f"{where}{text}{remedy}"
+    return ": ".join(filter(None, (note_place(note), f"{text}{remedy}")))
 
 
 def joined(items: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.environment import thread_environment
 from perfkit.errors import ToolTimedOutError, WorkloadError, WrongResultError
-from perfkit.records import Note
+from perfkit.records import Note, Place
 from perfkit.subject.child import CheckResult, Difference, WorkerSpec, worker
 from perfkit.units import format_count
 
@@ -86,7 +86,7 @@ def verify(
         raise WorkloadError(message, where=where, remedy=remedy)
     if found.repeat is not None and found.same_bits is False:
         text = f"calls on the same input differ within the tolerance: {_shown(found.repeat)}"
-        notes.append(Note(id="results_vary", text=text, where=where))
+        notes.append(Note(id="results_vary", text=text))
     if found.reference is not None and not found.reference.agree:
         message = f"subject and reference disagree: {_shown(found.reference)}"
         remedy = "fix one of them, or set `tolerance` to what their rounding allows"
@@ -94,7 +94,8 @@ def verify(
     if threads is not None and threads > 1 and found.digest is not None:
         alone = dataclasses.replace(spec, environment={**spec.environment, **thread_environment(1)})
         notes += _across_threads(found, _check(alone, work, size, seed, limit_s), where)
-    return found, tuple(notes)
+    place = Place(workload=name, sizes=(size,))
+    return found, tuple(dataclasses.replace(note, place=place) for note in notes)
 
 
 def _check(
@@ -123,7 +124,7 @@ def _across_threads(found: CheckResult, single: CheckResult, where: str) -> list
     if single.digest == found.digest or found.same_bits is False:
         return []
     text = "the result's bits depend on the number of threads"
-    return [Note(id="results_depend_on_threads", text=text, where=where)]
+    return [Note(id="results_depend_on_threads", text=text)]
 
 
 def _shown(difference: Difference) -> str:

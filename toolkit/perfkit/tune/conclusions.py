@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perfkit.measure.ratios import is_faster, is_slower
-from perfkit.records import Note, Proof, TrialOutcome
+from perfkit.records import Note, Place, Proof, TrialOutcome
 from perfkit.tune import space
 from perfkit.tune.score import UNCHANGED, change_of, meets, score
 from perfkit.units import format_count
@@ -76,7 +76,7 @@ def _losses(confirmed: Sequence[SizeResult], noise_floor: float | None) -> list[
             id="trade_off",
             text="confirmed, but surely slower than with the starting values: "
             f"{_ratio(change_of(size))}",
-            where=f"{size.workload} at {format_count(size.size)}",
+            place=Place(workload=size.workload, sizes=(size.size,)),
             remedy="weigh it against what the other sizes gain",
         )
         for size in confirmed

@@ -17,7 +17,7 @@ from perfkit.measure.results import LEAST_SESSIONS
 from perfkit.measure.session import measure
 from perfkit.measure.variants import reference_of, verify
 from perfkit.profile.profilers import profile
-from perfkit.records import MeasureReport, MeasureVerdict, ModuleFile, Note, Profile, Role
+from perfkit.records import MeasureReport, MeasureVerdict, ModuleFile, Note, Place, Profile, Role
 from perfkit.store import Run
 from perfkit.subject.child import worker
 from perfkit.subject.parameters import assign
@@ -127,8 +127,7 @@ class LiveEvaluator:
             except NOT_PROFILED as error:
                 refused.append(error)
                 text = f"no profile by {profiler}: {error.message}"
-                note = Note(id="no_profile", text=text, where=label, remedy=error.remedy)
-                notes.append(note)
+                notes.append(Note(id="no_profile", text=text, where=label, remedy=error.remedy))
         if not captures:
             raise refused[0]
         return self._profiled(captures, job.run, label, notes)
@@ -182,8 +181,7 @@ class LiveEvaluator:
         rows: list[Mapping[str, object]] = []
         files: dict[str, str] = {}
         for capture in captures:
-            own_notes = [note for note in capture.notes if note.id != "tried"]
-            notes += [replace(note, where=f"{label} {note.where}".strip()) for note in own_notes]
+            notes += [replace(n, where=f"{label} {n.where}".strip()) for n in capture.notes]
             for kind, path in capture.files.items():
                 place = self._moved(own.directory / path, path, label, kind)
                 files[f"{capture.profiler}/{kind}"] = place.as_posix()
@@ -215,13 +213,10 @@ def _signature(job: Job) -> str:
 
 
 def _unverified(workload: str, size: int) -> Note:
-    return Note(
-        id="bits_differ",
-        text="the result's bits differ from the starting build's; without a reference it is "
-        "unknown whether that is rounding or a fault",
-        where=f"{workload} at {size:_}",
-        remedy="name a `reference` in the config",
-    )
+    text = "the result's bits differ from the starting build's; without a reference it is "
+    text += "unknown whether that is rounding or a fault"
+    place = Place(workload=workload, sizes=(size,))
+    return Note(id="bits_differ", text=text, place=place, remedy="name a `reference` in the config")
 
 
 LEAST_SECONDS_PER_SIZE = 2.0

@@ -209,9 +209,8 @@ class Loop:
         try:
             profiled = self.evaluator.profile(prepared, size, label=_label(trial.iteration))
         except NOT_PROFILED as error:
-            where = f"trial {trial.iteration}"
-            note = Note(id="no_profile", text=str(error.message), where=where, remedy=error.remedy)
-            self._notes.append(note)
+            where, text, remedy = f"trial {trial.iteration}", error.message, error.remedy
+            self._notes.append(Note(id="no_profile", text=text, where=where, remedy=remedy))
             return trial
         self._notes += profiled.notes
         return replace(trial, profile=profiled.rows, files=profiled.files)
@@ -282,9 +281,8 @@ class Loop:
             label = f"{_label(trial.iteration)}_fresh"
             measured = self.evaluator.measure(prepared, label=label, fresh=True)
         except tuple(error for error, _ in _OUTCOMES) as error:
-            text = f"could not be measured afresh: {error}"
-            note = Note(id="no_confirmation", text=text, where=f"trial {trial.iteration}")
-            self._notes.append(note)
+            text, where = f"could not be measured afresh: {error}", f"trial {trial.iteration}"
+            self._notes.append(Note(id="no_confirmation", text=text, where=where))
             return None
         self._note(measured)
         if measured.verdict not in _VERDICTS:
@@ -328,8 +326,8 @@ class Loop:
         """Keep each kind of note once for a place, and the largest noise floor: the most careful
         reading.
         """
-        known = {(note.id, note.where) for note in self._notes}
-        self._notes += [note for note in measured.notes if (note.id, note.where) not in known]
+        known = {replace(note, text="") for note in self._notes}
+        self._notes += [note for note in measured.notes if replace(note, text="") not in known]
         floors = [floor for floor in (self._noise_floor, measured.noise_floor) if floor is not None]
         self._noise_floor = max(floors, default=None)
 
