@@ -214,8 +214,9 @@ const TICK_NS: u64 = 900_000;
 /// The process's first thread, and when its next look is due.
 static CALLING: AtomicI32 = AtomicI32::new(0);
 static DUE_NS: AtomicU64 = AtomicU64::new(0);
-/// How late its signals come while it runs: a tenth of them come sooner.
+/// How late its signals come while it runs: a tenth of them come sooner. And how many have told.
 static PROMPT_NS: AtomicU64 = AtomicU64::new(20_000);
+static TOLD: AtomicU64 = AtomicU64::new(0);
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 static ENABLED: AtomicBool = AtomicBool::new(false);
 /// Handlers that are running.
@@ -288,7 +289,10 @@ pub extern "C" fn perfkit_sampler_enable() {
         slot.begin_ns
             .store(clock_ns(cpu_clock(slot.tid.load(SeqCst))), SeqCst);
         if is_calling(slot) {
-            look_at(slot, clock_ns(CLOCK_MONOTONIC) + 1 + chance() % PERIOD_NS.load(SeqCst));
+            look_at(
+                slot,
+                clock_ns(CLOCK_MONOTONIC) + 1 + chance() % PERIOD_NS.load(SeqCst),
+            );
             continue;
         }
         let _ = set_timer(slot, TICK_NS, TICK_NS);
@@ -629,12 +633,14 @@ unsafe fn take(info: &Siginfo, context: *const usize) {
 }
 
 /// Whether a signal came as soon as those of a running thread do. One that was just waking, or waited
-/// for a core, has it later; the limit follows what the system shows.
+/// for a core, has it later; the limit follows what the system shows, in large steps at first: a
+/// recording may have no more than a hundred looks, and those that are refused are made up for by
+/// others, which then count twice.
 fn is_prompt(late_ns: u64) -> bool {
     let known = PROMPT_NS.load(SeqCst);
-    let step = known / 160 + 1;
+    let step = known / (10 + TOLD.fetch_add(1, SeqCst)).min(160) + 1;
     let next = match late_ns < known {
-        true => known.saturating_sub(9 * step),
+        true => known - (9 * step).min(known / 3),
         false => known + step,
     };
     PROMPT_NS.store(next.max(1_000), SeqCst);
