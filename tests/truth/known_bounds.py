@@ -5,12 +5,14 @@ how much wider they are than counting.
     python tests/truth/known_bounds.py show                  the table; exit code 1 if missed
 
 Each capture is of a call whose parts are timed alongside it (`known_split.py`), under one fixed
-rate and kind of stack. Only rows of the same CPU model and sources are combined.
+rate and kind of stack; every other set of them has counters per thread for the calls that perfkit
+would count per CPU. Only rows of the same CPU model and sources are combined.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import os
 import random
@@ -27,7 +29,7 @@ import known_split
 from conftest import copy_subject
 
 from perfkit.config import Project, load_project
-from perfkit.profile.perf_record import FRAME_POINTERS, STACK_COPIES
+from perfkit.profile.perf_record import FRAME_POINTERS, PERF, STACK_COPIES, Scope
 from perfkit.profile.perf_session import Session, Settled
 from perfkit.records import Build, Interval, Profile
 from perfkit.stacks.intervals import wilson
@@ -44,6 +46,7 @@ DECIDING = (
     "stacks/bounds.py",
     "stacks/intervals.py",
     "stacks/layers.toml",
+    "profile/perf_record.py",
     "profile/perf_session.py",
     "profile/quality.py",
     "profile/slowdown.py",
@@ -81,6 +84,7 @@ def one(project: Project, build: Build, number: int) -> dict[str, Any]:
     turn, index = divmod(number, len(combinations))
     random.Random(turn).shuffle(combinations)
     (name, size), rate, graph = combinations[index]
+    dear = dataclasses.replace(PERF, scopes=(Scope.THREADS,))
     with tempfile.TemporaryDirectory() as place:
         run = create_run(Path(place), "profile", {})
         known = known_split.asked(
@@ -93,6 +97,7 @@ def one(project: Project, build: Build, number: int) -> dict[str, Any]:
                 seconds=SECONDS,
                 rate=rate,
                 settle=under(rate, graph),
+                tool=PERF if turn % 2 == 0 else dear,
             )
         )
     return {
@@ -100,6 +105,7 @@ def one(project: Project, build: Build, number: int) -> dict[str, Any]:
         "size": size,
         "rate_hz": rate,
         "stacks": graph,
+        "dear": turn % 2 == 1,
         "slowdown": to_json(known.capture.slowdown),
         "doubts": to_json(known.split.doubts),
         "samples": known.capture.samples,

@@ -7,7 +7,6 @@ show that; the interval is over the pairs. The caller says which command makes a
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,14 +82,17 @@ class PairArm:
         """Time the machine's pace; never inside a window, nor while a profiler is on."""
         self.looks.append(self.running.pace())
 
-    @functools.cached_property
+    @property
     def uses_threads(self) -> bool:
         """Whether other threads than the calling one compute, including those that live for one
         call and are gone when the process is looked at between two.
         """
+        return self.running.calibrated[self.arm].helpers > THREADS_LIMIT
+
+    def has_threads(self) -> bool:
+        """Whether there are others than the calling one, if only idle ones."""
         self.loop(0.0)  # a pool of the subject starts at its first use
-        helpers = self.running.calibrated[self.arm].helpers
-        return len(self.running.native_thread_ids()) > 1 or helpers > THREADS_LIMIT
+        return self.uses_threads or len(self.running.native_thread_ids()) > 1
 
 
 def compare(

@@ -6,6 +6,7 @@ the worker's own (`sigprof.py`): both leave the text of `perf script`.
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -77,7 +78,7 @@ class Tool(Protocol):
         events: what it counts; the second is tried if the first is refused.
         stacks: how it takes stacks, the cheapest way first.
         scopes: where its counters may be, the cheapest for a call with threads first.
-        highest_hz: the highest rate that brings more samples.
+        highest_hz: the highest rate that brings more samples of other threads than the calling one.
     """
 
     @property
@@ -206,12 +207,16 @@ class Session:
         """What the tool sees of the environment."""
         return base_environment(self.request.job.project.environ, extra={})
 
+    @property
+    def _highest_hz(self) -> float:
+        return self.tool.highest_hz if self.arm.uses_threads else math.inf
+
     def settle(self) -> Settled:
         """Record at the rate, and with the stacks, that tell most of the call's layers. The search
         ends with the first recording that tells them all.
         """
         notes: list[Note] = []
-        rates = list(slowdown.rates(min(self.request.rate_hz, self.tool.highest_hz)))
+        rates = list(slowdown.rates(min(self.request.rate_hz, self._highest_hz)))
         known = self._known()
         if known is not None:
             rates = [rate for rate in rates if rate <= known[0]] or rates
@@ -417,7 +422,7 @@ class Session:
     def _at_another_rate(self, recorded: Recorded, read: Read) -> tuple[Note, float]:
         """Whether the shares are the same at another rate, and how far they moved if not."""
         rate = recorded.settings.rate_hz
-        other_hz = 2 * rate if 2 * rate <= self.tool.highest_hz else rate / 2
+        other_hz = 2 * rate if 2 * rate <= self._highest_hz else rate / 2
         settings = replace(recorded.settings, rate_hz=slowdown.nearest_prime(other_hz))
         try:
             other = self.glance(settings, SECOND_RATE * self.request.duration_s)

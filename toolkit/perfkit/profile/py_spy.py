@@ -183,7 +183,7 @@ def _once(request: CaptureRequest, rate: int, *, native: bool) -> tuple[Capture,
     suffixes = [f"{index + 1}.raw" for index in range(PAIRS)]
     raw = RawFiles.fresh(NAME, request.run, request.sight.stem, *suffixes)
     with worker(spec) as running:
-        threads = PairArm(running, request).uses_threads
+        threads = PairArm(running, request).has_threads()
         native = native and native_allowed(running.loaded.python, threads=threads)
     options = ("--native", "--") if native else ("--",)
 
