@@ -52,9 +52,9 @@ ANSWERED, TOLD = 0.95, 0.5
 
 def places() -> dict[str, Path]:
     return {
-        "questions": copy_subject("questions", "questions"),
+        "questions": copy_subject("questions", "subjects/questions"),
         "kernel": ROOT,
-        "workspace": copy_subject("workspace-answers", "workspace"),
+        "workspace": copy_subject("workspace-answers"),
     }
 
 
