@@ -66,13 +66,17 @@ lint: $(DEVELOP)
 	cargo machete
 	wait "$$rust"
 
-# No unit test waits on a clock, so they may share the machine; the others must have it alone.
+# No unit test waits on a clock, so they may share the machine.
 unit: $(DEVELOP)
 	$(BIN)/python -m pytest --numprocesses 2 tests/unit
 
+# Of the others, only those marked `beside` may: the rest time something, and must have it alone.
 test: require-test lint unit $(KERNEL)
 	cargo test --quiet --workspace --release
-	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest --durations=40 tests/integration tests/truth
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest --durations=20 --numprocesses 2 --dist worksteal \
+	    -m beside tests/integration tests/truth
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest --durations=40 -m 'not beside' \
+	    tests/integration tests/truth
 
 bench: $(KERNEL)
 	$(BIN)/python -m pip install --quiet --group bench

@@ -22,7 +22,7 @@ from perfkit.subject.builder import Builder
 if TYPE_CHECKING:
     from perfkit.records import Check
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.beside
 
 DATA = Path(__file__).parents[1] / "data" / "diagnose"
 

@@ -14,6 +14,8 @@ from perfkit.checks.init import initialise as initialise_in
 from perfkit.config import Kind, Project, load_project
 from perfkit.errors import ConfigError, UsageError
 
+pytestmark = pytest.mark.beside
+
 LIB = """
 use pyo3::prelude::*;
 pub const PARALLEL_THRESHOLD: usize = 30_000;

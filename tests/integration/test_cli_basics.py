@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+pytestmark = pytest.mark.beside
+
 HEAVY = ("pandas", "numpy", "scipy", "matplotlib", "perfkit._engine")
 COMMANDS = (
     "doctor",

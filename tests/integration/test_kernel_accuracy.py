@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.beside
 
 COUNT = {"bench": 20_000, "wide": 20_000, "at the money": 20_000}  # others: FEWER
 FEWER = 4_000

@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.beside
 
 OPTIONS = 4096
 REPETITIONS = (5, 25)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.beside
 
 
 def options(n: int, seed: int = 0) -> tuple[Any, ...]:

@@ -120,7 +120,7 @@ def test_a_workload_slower_than_the_time_limit_is_named(spec: WorkerSpec) -> Non
 
 
 def test_a_workload_that_gets_slower_is_named(spec: WorkerSpec) -> None:
-    found = session.measure_plan(plan(spec, "slower", width=1e-9, max_blocks=60))
+    found = session.measure_plan(plan(spec, "slower", width=1e-9, max_blocks=30))
     assert "slows_down" in {note.id for note in found.report.notes}
 
 

@@ -22,6 +22,8 @@ from perfkit.errors import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.beside
+
 ENV = {"PATH": os.environ["PATH"]}
 
 

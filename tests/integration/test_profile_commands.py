@@ -25,7 +25,7 @@ from perfkit.subject.job import quiet
 if TYPE_CHECKING:
     from perfkit.config import Project
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.beside
 
 ROOT = Path(__file__).resolve().parents[2]
 # What perf itself says when it may not look: a program that prints it must not be started again.

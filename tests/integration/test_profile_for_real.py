@@ -31,13 +31,11 @@ from perfkit.errors import (
     WorkerError,
 )
 from perfkit.profile import analyse, perf_record
-from perfkit.profile import compare_captures as compare
 from perfkit.profile.perf_record import RecordSettings, Scope
 from perfkit.profile.profile_command import ProfileOptions, Target, profile_command
 from perfkit.profile.profilers import profile
 from perfkit.profile.sigprof import EVENT, SIGPROF
-from perfkit.records import Build, Capture, Layer, Profile, ProfileReport
-from perfkit.run_files import PROFILE
+from perfkit.records import Build, Capture, Layer, Profile
 from perfkit.stacks import perf_script
 from perfkit.stacks.split import CALLING_THREAD
 from perfkit.store import Run, create_run
@@ -48,9 +46,8 @@ from perfkit.subject.job import job_for, quiet
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.beside
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = RecordSettings(rate_hz=499, event="cpu-clock", call_graph="dwarf,16384")
 SPIN = """\
 import sys, time
@@ -64,13 +61,8 @@ sys.exit(int(sys.argv[1]))
 
 
 @pytest.fixture(scope="module")
-def project() -> Project:
-    place = ROOT / "target" / "perfkit-test-subjects" / "spins-profile"
-    shutil.rmtree(place, ignore_errors=True)
-    ignored = shutil.ignore_patterns("target", "profiles", "__pycache__")
-    shutil.copytree(ROOT / "tests" / "subjects" / "spins", place, ignore=ignored)
-    subprocess.run(["git", "init", "--quiet"], cwd=place, check=True)
-    return load_project(start=place, environ=dict(os.environ))
+def project(spins_subject: Path, environ: dict[str, str]) -> Project:
+    return load_project(start=spins_subject, environ=environ)
 
 
 @pytest.fixture(scope="module")
@@ -171,35 +163,6 @@ def test_an_inlined_function_is_told_with_its_file_and_line(build: Build) -> Non
     told = {(inlined.file, outer.function) for *_, inlined, outer in chains if inlined.line}
     assert {function for _, function in told} == {"compute", "extract"}
     assert all(file is not None and file.endswith("src/lib.rs") for file, _ in told)
-
-
-def test_a_change_between_two_runs_is_found_and_none_where_there_is_none(
-    project: Project, build: Build, tmp_path: Path
-) -> None:
-    """The second run is the same again, the third does twice the work at the boundary."""
-    runs = []
-    for call in ("native", "native", "slower"):
-        workload = project.config.workloads["native"]
-        changed = workload.model_copy(update={"call": f"workloads.py:{call}"})
-        config = project.config.model_copy(update={"workloads": {"native": changed}})
-        run = create_run(tmp_path, "profile", {"fingerprint": {}, "config": []})
-        job = job_for(dataclasses.replace(project, config=config), "native", None, run, build=build)
-        (capture,) = profile(job, 37, names=["perf"], rate=499, duration=4.0)
-        PROFILE.save(run, ProfileReport(captures=(capture,)))
-        runs.append(run)
-    first, same, slower = runs
-
-    def compared(after: Run) -> compare.ComparedCaptures:
-        pairs, notes = compare.pair_runs(first, after)
-        return compare.compare_pairs(pairs, notes, first.id, after.id).captures[0]
-
-    assert not any(row.significant for row in compared(same).frames)
-    found = compared(slower)
-    assert found.whole.significant
-    assert found.frames[0].significant
-    assert found.frames[0].change.low > 0
-    # Twice the work at the boundary, which was 37 of hundred turns.
-    assert 0.25 < found.whole.change.estimate / found.whole.before_s < 0.5
 
 
 @pytest.mark.parametrize("profiler", ["perf", "py-spy"])

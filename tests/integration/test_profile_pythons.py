@@ -23,7 +23,7 @@ from perfkit.subject.builder import Builder
 from perfkit.subject.child import spec_for, worker
 from perfkit.subject.job import job_for
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.beside
 
 VERSIONS = ("3.11", "3.12", "3.13")
 

@@ -14,6 +14,8 @@ from perfkit.errors import ExitCode
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.beside
+
 ALWAYS = ("cargo", "git", "cc")
 FOR_TESTS = ("perf", "valgrind", "cargo-flamegraph", "cargo-machete")
 

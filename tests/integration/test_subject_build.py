@@ -28,6 +28,8 @@ from perfkit.subject.rustc import parse_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.beside
+
 
 def builder_of(root: Path, cache: Path, environ: dict[str, str], said: list[str]) -> Builder:
     project = load_project(start=root, environ=environ)

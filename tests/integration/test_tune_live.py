@@ -89,6 +89,7 @@ def tune(
     )
 
 
+@pytest.mark.beside
 def test_each_kind_of_value_reaches_the_subject_its_own_way(
     project: Project, builder: Builder, tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_each_kind_of_value_reaches_the_subject_its_own_way(
     ] is Proof.TEXT
 
 
+@pytest.mark.beside
 def test_a_trial_is_measured_beside_the_start_and_the_reference(
     project: Project, builder: Builder, tmp_path: Path
 ) -> None:
@@ -127,6 +129,7 @@ def test_a_trial_is_measured_beside_the_start_and_the_reference(
     assert set(blocks[0]["per_call_s"]) == {"trial", "copy", "start", "reference"}
 
 
+@pytest.mark.beside
 def test_a_value_that_does_not_compile_is_a_build_error(
     project: Project, builder: Builder, tmp_path: Path
 ) -> None:
@@ -138,6 +141,7 @@ def test_a_value_that_does_not_compile_is_a_build_error(
     assert "no_such_name" in str(caught.value)
 
 
+@pytest.mark.beside
 def test_a_wrong_answer_is_found_before_it_is_timed(
     workspace_subject: Path, project: Project, builder: Builder, tmp_path: Path
 ) -> None:
@@ -154,6 +158,7 @@ def test_a_wrong_answer_is_found_before_it_is_timed(
     assert not (run.directory / "trial_000").exists()
 
 
+@pytest.mark.beside
 def test_a_whole_run_leaves_its_journal_and_the_tree_alone(
     project: Project,
     builder: Builder,
@@ -178,6 +183,7 @@ def test_a_whole_run_leaves_its_journal_and_the_tree_alone(
     assert "unchecked" in [note.id for note in report.notes]
 
 
+@pytest.mark.beside
 def test_the_bundled_kernel_is_rebuilt_with_what_its_worst_size_asks_for(
     repository: Path, shared_cache: Path, environ: dict[str, str], tmp_path: Path
 ) -> None:
@@ -212,6 +218,7 @@ def test_the_bundled_kernel_is_rebuilt_with_what_its_worst_size_asks_for(
     assert report.status in (TuneStatus.KEPT, TuneStatus.MAX_ITERATIONS)
 
 
+@pytest.mark.beside
 def test_an_interrupted_run_goes_on_and_another_project_does_not(
     project: Project, builder: Builder, tmp_path: Path
 ) -> None:
@@ -226,6 +233,7 @@ def test_an_interrupted_run_goes_on_and_another_project_does_not(
         tune(project, builder, run, resume=True)
 
 
+@pytest.mark.beside
 def test_a_dry_run_builds_nothing(project: Project) -> None:
     plan = plan_command(project, TuneOptions())
     assert [dict(candidate.params)["tables"] for candidate in plan.candidates][-2:] == [2, 4]
@@ -233,6 +241,7 @@ def test_a_dry_run_builds_nothing(project: Project) -> None:
         plan_command(project, TuneOptions(strategy="luck"))
 
 
+@pytest.mark.beside
 @pytest.mark.parametrize("missing", [{"perf"}, {"py-spy"}, {"perf", "py-spy"}])
 def test_a_profiler_that_cannot_look_leaves_the_other_one(
     project: Project,

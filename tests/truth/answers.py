@@ -55,10 +55,10 @@ ANSWERED, TOLD = 0.95, 0.5
 
 def places() -> dict[str, Path]:
     return {
-        "questions": (questions := copy_subject("questions", "questions")),
+        "questions": (questions := copy_subject("questions", "subjects/questions")),
         REFUSED: questions,
         "kernel": ROOT,
-        "workspace": copy_subject("workspace-answers", "workspace"),
+        "workspace": copy_subject("workspace-answers"),
     }
 
 

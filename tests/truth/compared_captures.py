@@ -106,7 +106,7 @@ def compared(first: tuple[Run, Capture], second: tuple[Run, Capture]) -> dict[st
 
 
 def run(pairs: int) -> None:
-    place = copy_subject("spins-compared", "spins")
+    place = copy_subject("spins-compared", "subjects/spins")
     project = load_project(start=place, environ=dict(os.environ))
     build = Builder(project, cache=CACHE).build(profile=Profile.PROFILING)
     for number in range(len(journal.rows_here(JOURNAL, DECIDING)), pairs):

@@ -117,7 +117,9 @@ def one(project: Project, build: Build, number: int) -> dict[str, Any]:
 
 
 def run(captures: int) -> None:
-    project = load_project(start=copy_subject("spins-bounds", "spins"), environ=dict(os.environ))
+    project = load_project(
+        start=copy_subject("spins-bounds", "subjects/spins"), environ=dict(os.environ)
+    )
     build = Builder(project, cache=CACHE).build(profile=Profile.PROFILING)
     for number in range(len(journal.rows_here(JOURNAL, DECIDING)), captures):
         row = one(project, build, number)

@@ -23,6 +23,8 @@ from perfkit.subject.proof import prove
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+pytestmark = pytest.mark.beside
+
 SMALL = "PARALLEL_THRESHOLD_SMALL"
 THRESHOLD = "PARALLEL_THRESHOLD"
 TUNING = Path("crates/core/src/tuning.rs")

@@ -8,11 +8,9 @@ window's samples are of is known.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,12 +24,12 @@ from perfkit.stacks import inline, perf_script
 from perfkit.subject.builder import Builder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from perfkit.diagnose.observed import StackTime
 
 pytestmark = pytest.mark.truth
 
-ROOT = Path(__file__).resolve().parents[2]
-SUBJECT = ROOT / "tests" / "data" / "diagnose" / "provoking"
 SETTINGS = perf_record.RecordSettings(rate_hz=499)
 CLOSURES = (
     "rayon_for_each", "rayon_sum", "rayon_fold", "rayon_chunks", "rayon_other_crate", "std_sort",
@@ -56,14 +54,13 @@ for name, call in {**calls, "tiny_pieces": lambda: provoking.tiny_pieces(values)
 
 @pytest.fixture(scope="module")
 def windows(
-    shared_cache: Path, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    provoking_subject: Path,
+    shared_cache: Path,
+    environ: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, list[StackTime]]:
     """The stacks of all threads while each closure ran, by its name."""
-    place = ROOT / "target" / "perfkit-test-subjects" / "provoking"
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(SUBJECT, place, ignore=shutil.ignore_patterns("target", "__pycache__"))
-    subprocess.run(["git", "init", "--quiet"], cwd=place, check=True)
-    project = load_project(start=place, environ=environ)
+    project = load_project(start=provoking_subject, environ=environ)
     build = Builder(project, cache=shared_cache).build(profile=Profile.PROFILING)
     folder = tmp_path_factory.mktemp("closures")
     data, text = folder / "perf.data", folder / "script.txt"

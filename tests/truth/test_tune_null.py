@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+pytestmark = pytest.mark.beside
+
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 START: dict[str, Value] = {"A": 0}
 GRID = {"A": tuple(range(1, 11))}
