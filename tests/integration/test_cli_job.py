@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 ANSWERS = (ExitCode.GOOD, ExitCode.GATE, ExitCode.NO_VERDICT)
 INTERVAL = {"estimate", "low", "high"}
+ONE_TRIAL = ("--max-iterations", "1", "--time-limit", "40s", "--patience", "0s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +62,19 @@ class Subject:
         return document, run
 
     def once(self, command: str) -> tuple[dict[str, Any], store.Run]:
-        """The command's run at one size, as quick as it can be: asked once for all tests."""
+        """The command's run, as quick as it can be: asked once for all tests."""
         key = (self.root, command)
         if key not in _LEFT:
             before = self.dirt()
+            at = ("--sizes", self.size)
             profilers = [word for name in self.profilers for word in ("--profiler", name)]
             words = {
-                "measure": ("--quick", "--time-limit", "2s", "--patience", "0s"),
-                "profile": ("--duration", "1s", *profilers),
-                "diagnose": ("--quick", "--patience", "0s"),
+                "measure": (*at, "--quick", "--time-limit", "2s", "--patience", "0s"),
+                "profile": (*at, "--duration", "1s", *profilers),
+                "diagnose": (*at, "--quick", "--patience", "0s"),
+                "tune": ONE_TRIAL,
             }[command]
-            _LEFT[key] = self.ask(command, "--sizes", self.size, *words)
+            _LEFT[key] = self.ask(command, *words)
             assert self.dirt() == before
         return _LEFT[key]
 
@@ -177,9 +181,7 @@ def test_diagnose(subject: Subject) -> None:
 
 
 def test_tune(subject: Subject) -> None:
-    before = subject.dirt()
-    words = ("--max-iterations", "1", "--time-limit", "40s", "--patience", "0s")
-    document, run = subject.ask("tune", *words)
+    document, run = subject.once("tune")
     wanted = {"status", "builds", "evaluations", "wall_s", "trials", "best", "confirmed"}
     assert wanted | {"dead_parameters"} <= set(document)
     assert keys(document["trials"]) >= {"iteration", "params", "outcome", "performance", "build_s"}
@@ -198,7 +200,6 @@ def test_tune(subject: Subject) -> None:
         assert not floors or 0.005 <= min(floors) <= trial["noise_floor"] <= max(floors)
     report = (run.directory / "final_report.md").read_text(encoding="utf-8")
     assert subject.parameter in report
-    assert subject.dirt() == before
 
 
 def test_report_shows_the_newest_run_again(subject: Subject) -> None:
@@ -210,8 +211,8 @@ def test_report_shows_the_newest_run_again(subject: Subject) -> None:
 
 
 def test_several_runs_are_one_report_of_both_workloads(bundled: Subject) -> None:
-    words = ("--quick", "--sizes", "1k", "--patience", "0s")
-    _, before = bundled.ask("measure", *words)
+    _, before = bundled.once("measure")
+    words = ("--quick", "--sizes", bundled.size, "--patience", "0s")
     both = ("--workload", "call_price", "--against-workload", bundled.workload)
     measured, after = bundled.ask("measure", *words, *both)
     shown = bundled.perfkit("report", before.id, after.id, "--format", "json")
@@ -231,35 +232,41 @@ def test_several_runs_are_one_report_of_both_workloads(bundled: Subject) -> None
 
 def test_what_a_command_left_is_read_by_every_other(workspace: Subject) -> None:
     """Whatever the machine let them answer: a file that another command refuses is a fault."""
-    measured, profiled, diagnosed = (
-        workspace.once(command)[1] for command in ("measure", "profile", "diagnose")
+    measured, profiled, diagnosed, tuned = (
+        workspace.once(command)[1] for command in ("measure", "profile", "diagnose", "tune")
     )
     quick = ("--quick", "--sizes", workspace.size, "--patience", "0s", "--time-limit", "1s")
     _, other = workspace.ask("measure", *quick)
     at = ("--sizes", f"10k,{workspace.size}", "--profiler", "perf", "--duration", "1s")
     _, both = workspace.ask("profile", *at)
-    short = ("--max-iterations", "1", "--time-limit", "20s", "--patience", "0s")
-    _, tuned = workspace.ask("tune", *short)
-    _, again = workspace.ask("tune", "--resume", tuned.id, *short)
+    _, again = workspace.ask("tune", "--resume", tuned.id, *ONE_TRIAL)
     assert again == tuned
-    for words, refusal in (
-        ((measured.id, other.id), "its verdict is"),
-        ((profiled.id, both.id), "no two captures to compare"),
-        ((both.id, "--sizes", f"10k,{workspace.size}"), "no two captures to compare"),
-    ):
-        done = workspace.perfkit("compare", *words)
+    runs = (measured, other, profiled, both, diagnosed, tuned)
+    refusals = {
+        ("compare", measured.id, other.id): "its verdict is",
+        ("compare", profiled.id, both.id): "no two captures to compare",
+        ("compare", both.id, "--sizes", f"10k,{workspace.size}"): "no two captures to compare",
+    }
+    unlike = [("compare", measured.id, run.id) for run in (profiled, diagnosed, tuned)]
+    shown = [("report", run.id) for run in runs]
+    listed = ("history", "--format", "json")
+    asked = [*refusals, *unlike, *shown, listed]
+    # They read files and time nothing, so two may run at once.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        found = dict(
+            zip(asked, pool.map(lambda words: workspace.perfkit(*words), asked), strict=True)
+        )
+    for words, refusal in refusals.items():
+        done = found[words]
         assert done.returncode == ExitCode.GOOD or refusal in done.stderr, done.stderr
-    for run in (profiled, diagnosed, tuned):
-        done = workspace.perfkit("compare", measured.id, run.id)
+    for done in (found[words] for words in unlike):
         assert done.returncode == ExitCode.USAGE
         assert "only two measurements or two profiles compare" in done.stderr
-    history = json.loads(workspace.perfkit("history", "--format", "json").stdout)
-    ended = {line["id"]: line["exit_code"] for line in history["runs"]}
-    for run in (measured, other, profiled, both, diagnosed, tuned):
-        assert ended[run.id] in ANSWERS
-        shown = workspace.perfkit("report", run.id)
-        assert shown.returncode == ExitCode.GOOD, shown.stderr
-        assert shown.stdout
+    ended = {line["id"]: line["exit_code"] for line in json.loads(found[listed].stdout)["runs"]}
+    assert all(ended[run.id] in ANSWERS for run in runs)
+    for done in (found[words] for words in shown):
+        assert done.returncode == ExitCode.GOOD, done.stderr
+        assert done.stdout
 
 
 def edit(root: Path, file: str, old: str, new: str) -> None:
@@ -284,6 +291,7 @@ def broken(editable_subject: Path, shared_cache: Path) -> Callable[..., process.
     return measure
 
 
+@pytest.mark.beside
 def test_a_workload_that_raises_is_shown_with_its_line(
     broken: Callable[..., process.Completed], editable_subject: Path
 ) -> None:
@@ -299,6 +307,7 @@ def test_a_workload_that_raises_is_shown_with_its_line(
     assert done.stdout == ""
 
 
+@pytest.mark.beside
 def test_a_build_that_does_not_compile_shows_rustc(
     broken: Callable[..., process.Completed], editable_subject: Path
 ) -> None:
@@ -309,6 +318,7 @@ def test_a_build_that_does_not_compile_shows_rustc(
     assert not (editable_subject / "target").exists()
 
 
+@pytest.mark.beside
 def test_a_missing_toolchain_ends_with_6(broken: Callable[..., process.Completed]) -> None:
     tools = str(Path(sys.executable).parent)
     done = broken("workloads.py", "def text", "def text", PATH=f"{tools}:/usr/bin:/bin")
@@ -316,6 +326,7 @@ def test_a_missing_toolchain_ends_with_6(broken: Callable[..., process.Completed
     assert "rustup" in done.stderr
 
 
+@pytest.mark.beside
 def test_a_reference_that_disagrees_is_named_before_anything_is_timed(
     broken: Callable[..., process.Completed], editable_subject: Path
 ) -> None:
@@ -328,6 +339,7 @@ def test_a_reference_that_disagrees_is_named_before_anything_is_timed(
     assert not (run.directory / "raw").exists(), "nothing was timed"
 
 
+@pytest.mark.beside
 def test_a_refused_permission_ends_with_6(
     workspace: Subject, repository: Path, tmp_path: Path
 ) -> None:
@@ -388,6 +400,7 @@ def interrupted(shared_cache: Path, tmp_path: Path, heeded: None) -> Callable[..
     return press
 
 
+@pytest.mark.beside
 def test_ctrl_c_in_a_build_ends_with_130(
     interrupted: Callable[..., Interrupted], editable_subject: Path
 ) -> None:

@@ -7,6 +7,7 @@ that a busy machine does not decide which rule fires.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from perfkit.diagnose.conclude import diagnose, job_of
 from perfkit.diagnose.findings import find
 from perfkit.diagnose.observed import Observed
 from perfkit.diagnose.profiles import can_split, functions, layers_of, read
+from perfkit.diagnose.times import quick_project
 from perfkit.profile.profilers import profile
 from perfkit.records import (
     Build,
@@ -43,21 +45,21 @@ from perfkit.subject.builder import Builder
 from perfkit.subject.job import Job, job_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from perfkit.records import Finding
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBJECT = ROOT / "tests" / "data" / "diagnose" / "provoking"
+SHORT = {"time_limit_s": 1.5, "min_blocks": 8, "width": 0.05}
+"""As in tests/truth/live_rules.py: enough for the rules."""
 
 
 @pytest.fixture(scope="module")
-def project() -> Project:
-    place = ROOT / "target" / "perfkit-test-subjects" / "provoking"
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(SUBJECT, place, ignore=shutil.ignore_patterns("target", "__pycache__"))
-    subprocess.run(["git", "init", "--quiet"], cwd=place, check=True)
-    return load_project(start=place, environ=dict(os.environ))
+def project(provoking_subject: Path, environ: dict[str, str]) -> Project:
+    return load_project(start=provoking_subject, environ=environ)
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +72,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return create_run(tmp_path_factory.mktemp("profiles"), "diagnose", {})
 
 
-def observe(project: Project, build: Build, run: Run, name: str) -> Observed:
-    """Profile one workload at its size, with the time per call that the profiled region shows."""
+@pytest.fixture(scope="module")
+def observe(project: Project, build: Build, run: Run) -> Callable[[str], Observed]:
+    """Profile one workload at its size, once for all tests."""
+    return functools.cache(functools.partial(profiled, project, build, run))
+
+
+def profiled(project: Project, build: Build, run: Run, name: str) -> Observed:
+    """One workload under perf, with the time per call that the profiled region shows."""
     (size,) = project.config.workloads[name].sizes
     (capture,) = profile(
         job_for(project, name, None, run, build=build, threads=2), size, names=["perf"]
@@ -104,7 +112,9 @@ def diagnosed(
 ) -> Diagnosis:
     """The whole of it, without sentinels: nothing is claimed about times, only what is said."""
     builder = Builder(project, cache=cache)
-    return diagnose(job_of(project, name, builder, run, gated=False), sizes)
+    settings = project.config.measure.model_copy(update=SHORT)
+    brief = quick_project(project)  # its captures are as short as the provoking subject's
+    return diagnose(job_of(brief, name, builder, run, gated=False, settings=settings), sizes)
 
 
 def estimators(split: SizeSplit) -> dict[str, Estimate]:
@@ -135,9 +145,9 @@ PROVOKED = {
 
 @pytest.mark.parametrize(("name", "expected"), PROVOKED.items())
 def test_each_provoking_call_gets_its_finding(
-    project: Project, build: Build, run: Run, name: str, expected: str
+    observe: Callable[[str], Observed], name: str, expected: str
 ) -> None:
-    found = by_id(find([observe(project, build, run, name)]))
+    found = by_id(find([observe(name)]))
     assert expected in found
     finding = found[expected]
     assert 0 < finding.share <= 1.05
@@ -148,24 +158,24 @@ def test_each_provoking_call_gets_its_finding(
     assert not set(found) & others
 
 
-def test_the_evidence_names_the_line_of_the_loop(project: Project, build: Build, run: Run) -> None:
-    found = by_id(find([observe(project, build, run, "allocates_each")]))
+def test_the_evidence_names_the_line_of_the_loop(observe: Callable[[str], Observed]) -> None:
+    found = by_id(find([observe("allocates_each")]))
     places = [evidence.location for evidence in found["allocation_in_compute"].evidence]
     assert any(place.startswith("src/lib.rs:") for place in places)
 
 
-def test_a_sound_call_has_no_finding(project: Project, build: Build, run: Run) -> None:
-    assert find([observe(project, build, run, "sound")]) == ()
+def test_a_sound_call_has_no_finding(observe: Callable[[str], Observed]) -> None:
+    assert find([observe("sound")]) == ()
 
 
 def test_the_probe_tells_a_held_lock_from_a_released_one(
-    project: Project, build: Build, run: Run
+    project: Project, build: Build, run: Run, observe: Callable[[str], Observed]
 ) -> None:
     held = probes.probe_gil(job(project, build, run, "holds_gil"), 1_000_000)
     free = probes.probe_gil(job(project, build, run, "releases_gil"), 1_000_000)
     assert held.low > free.high
     assert held.estimate > 0.5 > free.estimate
-    seen = observe(project, build, run, "holds_gil")
+    seen = observe("holds_gil")
     held, free = exact(held), exact(free)
     assert "gil_held" in by_id(find([dataclasses.replace(seen, gil_held=held)]))
     assert "gil_held" not in by_id(find([dataclasses.replace(seen, gil_held=free)]))
