@@ -198,7 +198,11 @@ def test_a_whole_diagnosis_without_twin_bench_and_reference(
             assert split.ffi.share is not None
             assert split.ffi.share.estimate > 0.5
     # Nothing was checked by sentinels, so the best that can be said is `unchecked`.
-    assert found.verdict in (DiagnoseVerdict.UNCHECKED, DiagnoseVerdict.DISAGREE)
+    assert found.verdict in (
+        DiagnoseVerdict.UNCHECKED,
+        DiagnoseVerdict.BOUNDED,  # so little time may leave a layer with more than ten points
+        DiagnoseVerdict.DISAGREE,
+    )
     assert "sequence_conversion" in by_id(found.findings)
     assert DIAGNOSIS.save(run, found).is_file()
 

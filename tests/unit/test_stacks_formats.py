@@ -319,6 +319,22 @@ def test_a_machine_that_ran_slower_for_everybody_is_no_change() -> None:
     assert whole(side(1000, 100), side(1500, 100, same=1500), "all", pace).significant is False
 
 
+def test_frames_of_a_few_samples_do_not_hide_one_that_changed() -> None:
+    """Fifty frames that were hit by chance: with each of them the limit would be a fiftieth."""
+    rare = [(("python", f"rare{number}"), 1 + number % 4) for number in range(50)]
+    # Enough for one frame at 5 %, not for one of fifty.
+    before, after = (
+        Sampled(
+            stacks=((("python", "turns"), count), *rare), rate_hz=1000.0, calls=1000, call_s=1e-3
+        )
+        for count in (1000, 1220)
+    )
+    rows = {row.frame: row for row in compare(before, after)}
+    assert rows["turns"].change.low > 0
+    assert rows["turns"].significant
+    assert not any(row.significant for name, row in rows.items() if name.startswith("rare"))
+
+
 def test_a_frame_that_takes_twice_as_long_is_marked_and_comes_first() -> None:
     chance = np.random.default_rng(2)
     slower = (TIMES[0], TIMES[1] * 2, *TIMES[2:])

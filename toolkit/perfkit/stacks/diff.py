@@ -29,6 +29,8 @@ BETWEEN_RUNS = 0.05
 relative to it, beyond what counting explains: address layout, hash seeds, the machine's mood
 (2026-11, 2 vCPU, a call of 20 µs in 14 processes by the CPU clock: 1 % for compute, 3 % for the
 interpreter and for a conversion)."""
+LEAST_SAMPLES = 10
+"""Fewer could hardly be marked if all of them were in one of the captures."""
 FALSE_MARKS = 0.05
 _STANDARD = re.compile(r"<?(core|alloc|std)::")
 SAME_PACE = Interval(estimate=1.0, low=1.0, high=1.0)
@@ -90,7 +92,9 @@ def compare(
     """Every frame's change of self time, largest first.
 
     `significant` holds the share of false discoveries among the marked frames at 5 % (Benjamini
-    and Hochberg), because hundreds of frames are looked at at once.
+    and Hochberg), because hundreds of frames are looked at at once. Frames with fewer than
+    `LEAST_SAMPLES` in both captures together are not among them: how many there are says nothing
+    about the difference, and each would cost the others power (Bourgon, Gentleman and Huber 2010).
 
     Args:
         pace: how much longer the same work took during the later capture.
@@ -102,10 +106,10 @@ def compare(
     old, new = _self_samples(before.stacks), _self_samples(after.stacks)
     frames = sorted(old.keys() | new.keys())
     rows = [_difference(name, (before, old[name]), (after, new[name]), pace) for name in frames]
-    marked = discoveries([p_value for _, p_value in rows], rate=FALSE_MARKS)
-    found = [
-        replace(row, significant=chosen) for (row, _), chosen in zip(rows, marked, strict=True)
-    ]
+    seen = [number for number, name in enumerate(frames) if old[name] + new[name] >= LEAST_SAMPLES]
+    marked = discoveries([rows[number][1] for number in seen], rate=FALSE_MARKS)
+    chosen = {number for number, mark in zip(seen, marked, strict=True) if mark}
+    found = [replace(row, significant=number in chosen) for number, (row, _) in enumerate(rows)]
     return tuple(sorted(found, key=lambda row: (-abs(row.change.estimate), row.frame)))
 
 
