@@ -95,6 +95,11 @@ def almost(values: list[float]) -> float:
     return sum(random.sample(values, len(values)))
 
 
+def keys_in_any_order(values: list[float]) -> dict[float, float]:
+    """Equal each time, in another order: as a HashMap with a random hasher returns its keys."""
+    return {value: -value for value in random.sample(values, len(values))}
+
+
 def greedy(values: list[float]) -> list[float]:
     """Changes its argument."""
     values[0] += 1.0

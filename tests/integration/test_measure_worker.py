@@ -265,6 +265,13 @@ def test_results_that_vary_within_the_tolerance_are_a_note(spec: WorkerSpec) -> 
     assert [note.id for note in notes] == ["results_vary"]
 
 
+def test_equal_results_whose_bytes_differ_are_no_note(spec: WorkerSpec) -> None:
+    alone = workload("keys_in_any_order", reference=None)
+    found, notes = workloads.verify(spec, ("w", alone), 1_000)
+    assert found.same_bits is False
+    assert notes == ()
+
+
 def test_results_that_depend_on_threads_are_a_note(spec: WorkerSpec) -> None:
     alone = workload("one_thread_differs", reference=None)
     _, notes = workloads.verify(spec, ("w", alone), 10, threads=2)

@@ -322,6 +322,24 @@ class Doubts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HotLine:
+    """A line of the subject's own sources, with the time below it.
+
+    Attributes:
+        file: from the folder that was built.
+        text: of the line; empty where the sources are gone.
+        share: of the CPU time of all threads.
+        layers: what that share is made of, the largest part first; they add up to its estimate.
+    """
+
+    file: str
+    line: int
+    text: str
+    share: Interval
+    layers: Mapping[Layer, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
     """One profiler's raw output, with what it cost and what is doubtful about it.
 
@@ -339,6 +357,8 @@ class Capture:
         pace: CPU seconds of perfkit's fixed work by kind, taken between the windows; empty where
             nothing tells how fast the machine ran.
         doubts: what may be wrong with its shares beside counting.
+        hot_lines: of the subject's own sources, the one with the most time below it first; empty
+            without line tables.
         files: artefacts, relative to the run directory, by kind (`raw`, `folded`, `flame`, …).
     """
 
@@ -357,6 +377,7 @@ class Capture:
     windows: int = 1
     design_effect: float = 1.0
     pace: Mapping[str, Interval] = field(default_factory=dict)
+    hot_lines: tuple[HotLine, ...] = ()
     notes: tuple[Note, ...] = ()
 
 

@@ -157,24 +157,14 @@ class Observed:
         return bounds.doubtful(counted, self.doubts)
 
     def share_of_work(self, chosen: Iterable[StackTime]) -> Interval | None:
-        """Share of the CPU time of all threads; None without a profile. Doubts are known as parts
-        of the wall clock, of which that time may be a multiple.
-        """
+        """Share of the CPU time of all threads; None without a profile."""
         total = sum(stack.count for stack in self.stacks)
         if not total:
             return None
         counted = wilson(sum(stack.count for stack in chosen), total, self.design_effect)
-        by = self.region_samples / total
-        unnamed = sum(stack.count for stack in self.stacks if stack.undecided) / total
-        doubts = replace(
-            self.doubts,
-            unnamed=unnamed,
-            missing=self.doubts.missing * by,
-            surplus=self.doubts.surplus * by,
-            slowdown=None if self.doubts.slowdown is None else self.doubts.slowdown * max(by, 1.0),
-            contended=0.0,  # waiting is no CPU time
-        )
-        return bounds.doubtful(counted, doubts)
+        undecided = sum(stack.count for stack in self.stacks if stack.undecided)
+        doubts = replace(self.doubts, unnamed=undecided / self.region_samples)
+        return bounds.of_work(counted, doubts, self.region_samples / total)
 
     def where(self, rule: Callable[[StackTime], bool]) -> list[StackTime]:
         """The stacks that a rule picks."""

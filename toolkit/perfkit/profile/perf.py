@@ -144,12 +144,14 @@ def published(session: Session, settled: Settled, cost: Interval | None = None) 
         remedy = "build it with `-C debuginfo=line-tables-only`, and do not strip it"
         notes.append(Note(id="no_inlined", text=text, remedy=remedy))
     notes += in_step(read.folded.samples, read.design_effect)
+    quality = quality_of(recorded, read, cost, settled.shift)
     taken = Taken(
         profiler=session.tool.name,
         sight=dataclasses.replace(request.sight, stem=session.stem),
         rate_hz=float(recorded.settings.rate_hz),
         stacks=read.folded.stacks,
-        quality=quality_of(recorded, read, cost, settled.shift),
+        quality=quality,
+        hot_lines=session.hot_lines(recorded, read, quality.doubts),
         files={"text": read.script} | ({"raw": recorded.data} if recorded.data.exists() else {}),
         region=Region(
             calls=recorded.calls,

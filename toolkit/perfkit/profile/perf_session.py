@@ -19,6 +19,7 @@ from perfkit.profile.quality import Quality
 from perfkit.profile.slowdown import Step
 from perfkit.records import Note, NoteId
 from perfkit.stacks import bounds, inline, intervals, perf_script
+from perfkit.stacks.hot_lines import hot_lines
 from perfkit.stacks.split import CALLING_THREAD, split
 from perfkit.store import read_journal
 from perfkit.units import format_share
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from perfkit.profile.paired import PairArm
     from perfkit.profile.request import CaptureRequest
-    from perfkit.records import Interval
+    from perfkit.records import Doubts, HotLine, Interval
     from perfkit.stacks.folded import Stack
     from perfkit.stacks.layers import Layers
     from perfkit.stacks.split import Split
@@ -338,6 +339,16 @@ class Session:
             design_effect=read.design_effect,
         )
         return bounds.of_split(counted, quality_of(recorded, read).doubts)
+
+    def hot_lines(self, recorded: Recorded, read: Read, doubts: Doubts) -> tuple[HotLine, ...]:
+        """The lines of the subject's own sources with the most time below them."""
+        return hot_lines(
+            read.folded.placed,
+            self._layers(),
+            doubts,
+            region_samples=recorded.region_s * recorded.settings.rate_hz,
+            design_effect=read.design_effect,
+        )
 
     def glance(self, settings: RecordSettings, seconds: float) -> Read:
         """A short recording without bare windows, read and removed."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfkit.profile.request import Sight
-    from perfkit.records import Interval
+    from perfkit.records import HotLine, Interval
     from perfkit.store import Run
 
 RAW_LIMIT_BYTES = 64 * 1024 * 1024
@@ -51,6 +51,7 @@ class Taken:
         quality: what it is made of, and what it cost.
         files: raw output by kind. `text` is compressed; `raw` is removed if it is too large.
         has_cost: whether there was a run without the profiler to compare with.
+        hot_lines: see `records.Capture`.
         notes: everything else that must be said.
         count_name: what the stacks count.
     """
@@ -63,6 +64,7 @@ class Taken:
     files: Mapping[str, Path]
     has_cost: bool = True
     region: Region = field(default_factory=Region)
+    hot_lines: tuple[HotLine, ...] = ()
     notes: tuple[Note, ...] = ()
     count_name: str = "samples"
 
@@ -115,6 +117,7 @@ def _capture(taken: Taken, run: Run, files: Mapping[str, Path], notes: Sequence[
         slowdown=taken.quality.slowdown,
         doubts=taken.doubts,
         files={kind: run.relative(path) for kind, path in files.items()},
+        hot_lines=taken.hot_lines,
         notes=tuple(notes),
     )
 

@@ -24,7 +24,7 @@ from perfkit.report.page import (
     by_workload,
     points,
 )
-from perfkit.report.profiling import capture_blocks
+from perfkit.report.profiling import capture_blocks, hot_line_blocks
 from perfkit.report.sizes import apart_table, by_size, model_blocks
 from perfkit.report.words import (
     UNKNOWN,
@@ -67,6 +67,7 @@ def diagnose_page(diagnosis: Diagnosis) -> Page:
             Heading(text=f"How sure: the FFI cost of {name}"),
             *_ffi_blocks(splits),
         ]
+    blocks += hot_line_blocks(diagnosis.profilers)
     if diagnosis.model is not None:
         blocks += model_blocks(diagnosis.model)
     if diagnosis.profilers:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perfkit.report.endings import ending
-from perfkit.report.page import Block, Page, Tone, Verdict, points, table
-from perfkit.report.words import UNKNOWN, joined, percent, percent_interval
+from perfkit.report.page import Block, Heading, Page, Tone, Verdict, points, table
+from perfkit.report.words import UNKNOWN, joined, percent, percent_interval, share_interval
 from perfkit.stacks import bounds
 from perfkit.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from perfkit.records import Capture, ProfileReport
+    from perfkit.records import Capture, HotLine, ProfileReport
 
 
 COUNTS = "instructions"
@@ -39,11 +39,27 @@ _CAPTION = (
 )
 
 
+LINES = 3
+"""Of each capture; its record has a few more."""
+SMALL_PART = 0.01
+_LINE_CELLS: Mapping[str, Callable[[tuple[Capture, HotLine]], str]] = {
+    "<call": lambda row: _place(row[0]),
+    "share": lambda row: share_interval(row[1].share),
+    "<line": lambda row: f"{row[1].file}:{row[1].line}\n{row[1].text}",
+    "<made of": lambda row: _made_of(row[1]),
+}
+_LINE_CAPTION = (
+    "Share: of the CPU time of all threads that is spent on this line of the extension and in all "
+    "that it calls, unless another of its own lines is nearer. A sample may be late by some "
+    "instructions, so a neighbouring line may be the one."
+)
+
+
 def profile_page(report: ProfileReport) -> Page:
     """The report of `perfkit profile`."""
     captures = report.captures
     blocks: list[Block] = [_profile_verdict(report), table(captures, _CELLS, caption=_CAPTION)]
-    blocks += _wide(captures)
+    blocks += [*hot_line_blocks(captures), *_wide(captures)]
     blocks += points(
         "Files, relative to the run directory",
         (
@@ -60,6 +76,20 @@ def capture_blocks(captures: Sequence[Capture]) -> list[Block]:
     """What each profiler saw and what it cost: for a report that names its workload elsewhere."""
     cells = {title: cell for title, cell in _CELLS.items() if title not in {"<workload", "rate"}}
     return [table(captures, cells, caption=_CAPTION), *_wide(captures)]
+
+
+def hot_line_blocks(captures: Sequence[Capture]) -> list[Block]:
+    """The lines of the subject's own sources with the most time below them, at each size."""
+    rows = [(capture, line) for capture in captures for line in capture.hot_lines[:LINES]]
+    if not rows:
+        return []
+    return [Heading(text="Hot lines"), table(rows, _LINE_CELLS, caption=_LINE_CAPTION)]
+
+
+def _made_of(line: HotLine) -> str:
+    """`31.0 % allocation, 22.1 % compute`."""
+    worth = [(layer, part) for layer, part in line.layers.items() if part >= SMALL_PART]
+    return ", ".join(f"{percent(part)} {layer}" for layer, part in worth)
 
 
 def _wide(captures: Sequence[Capture]) -> list[Block]:

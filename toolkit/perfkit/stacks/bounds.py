@@ -56,6 +56,25 @@ def doubtful(share: Interval, doubts: Doubts, *, most: float = 1.0) -> Interval:
     return _free(found, doubts.contended) if doubts.contended else found
 
 
+def of_work(share: Interval, doubts: Doubts, by: float) -> Interval:
+    """A share of the CPU time of all threads. Doubts are known as parts of the wall clock, of which
+    that time may be a multiple.
+
+    Args:
+        share: with its counting error; samples without a layer are in no line and no function.
+        by: the wall clock of the calling thread over the CPU time of all threads.
+    """
+    scaled = replace(
+        doubts,
+        unnamed=doubts.unnamed * by,
+        missing=doubts.missing * by,
+        surplus=doubts.surplus * by,
+        slowdown=None if doubts.slowdown is None else doubts.slowdown * max(by, 1.0),
+        contended=0.0,  # waiting is no CPU time
+    )
+    return doubtful(share, scaled)
+
+
 def waiting(share: Interval, doubts: Doubts) -> Interval:
     """The share of `waiting`, which is what the samples leave: time that they miss is not waited,
     and time that they show above what was used is.

@@ -17,7 +17,7 @@ from perfkit import _engine
 from perfkit.stacks import engine_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _OF_CRATE = r"(?P<name>[A-Za-z_][\w-]*?)"
@@ -39,12 +39,15 @@ _NOBODYS = re.compile(r"/(?:registry/src|git/checkouts)/")
 _SOURCE = re.compile(r"\0--crate-name[=\0](\w+)\0(?:.*\0)?([^\0-][^\0]*)/[^\0/]+\.rs(?=\0|$)")
 _MANGLED = re.compile(r"^_(ZN|R)\w")
 INLINED = "{inlined}"
+AT = "@ "
+"""Begins a frame that is no function, but where in the subject's own sources the next frame to the
+root is: `@ /home/me/fast/src/lib.rs:74`. See `hot_lines.py`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inlined:
     """The chains of one module by file offset, innermost function first, without the frame's own
-    name, which perf tells.
+    name, which perf tells. Functions of the subject's own sources have their place before them.
     """
 
     module: str
@@ -99,11 +102,26 @@ def resolve(module: Path, offsets: Sequence[int], of: Sources) -> Inlined | None
     if found is None:
         return None
     chains = {
-        offset: tuple(qualified(frame.function, frame.file or "", of) for frame in frames[:-1])
+        offset: chain
         for offset, frames in zip(offsets, found, strict=True)
-        if len(frames) > 1
+        if (chain := tuple(_chain(frames, of)))
     }
     return Inlined(module=str(module), chains=chains)
+
+
+def _chain(frames: Sequence[_engine.SourceFrame], of: Sources) -> Iterator[str]:
+    for depth, frame in enumerate(frames, start=1):
+        file = frame.file or ""
+        if frame.line and _is_own(file):
+            yield f"{AT}{file}:{frame.line}"
+        if depth < len(frames):
+            yield qualified(frame.function, file, of)
+
+
+def _is_own(file: str) -> bool:
+    """Whether a file is part of the subject's own tree."""
+    foreign = any(pattern.search(file) for pattern in _FOREIGN)
+    return file.endswith(".rs") and not foreign and _NOBODYS.search(file) is None
 
 
 def qualified(function: str | None, file: str, of: Sources) -> str:
@@ -117,8 +135,7 @@ def qualified(function: str | None, file: str, of: Sources) -> str:
         found = pattern.search(file)
         if found is not None:
             return _joined(found["name"], found["path"], name)
-    is_own = file.endswith(".rs") and _NOBODYS.search(file) is None
-    return f"{of.crate_of(file)}::{name}" if is_own else name
+    return f"{of.crate_of(file)}::{name}" if _is_own(file) else name
 
 
 def without_generics(name: str) -> str:

@@ -16,6 +16,7 @@ from perfkit import _engine
 from perfkit.errors import CaptureError
 from perfkit.stacks import engine_errors
 from perfkit.stacks.folded import UNKNOWN, read_stacks
+from perfkit.stacks.inline import AT
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Folded:
 
     Attributes:
         stacks: root first; the root is the calling thread or the others.
+        placed: the same with the places of the subject's own functions, see `inline.AT`.
         clusters: the same by window, if there are windows.
         samples: those that were kept.
         outside: samples of the process outside every window.
@@ -53,6 +55,7 @@ class Folded:
     """
 
     stacks: list[tuple[Stack, int]]
+    placed: list[tuple[Stack, int]]
     clusters: list[list[tuple[Stack, int]]]
     samples: int
     outside: int
@@ -111,15 +114,19 @@ def fold(
         folded.unlink(missing_ok=True)
     clusters: dict[str, list[tuple[Stack, int]]] = {}
     together: Counter[Stack] = Counter()
+    placed: Counter[Stack] = Counter()
     for (window, *stack), count in found:
-        clusters.setdefault(window, []).append((tuple(stack), count))
-        together[tuple(stack)] += count
+        bare = tuple(frame for frame in stack if not frame.startswith(AT))
+        clusters.setdefault(window, []).append((bare, count))
+        together[bare] += count
+        placed[tuple(stack)] += count
     stacks = list(together.items())
     if stats.no_stack:
         # The text does not say whose they are. The calling thread's part must not look too small.
         stacks.append(((CALLING_THREAD, UNKNOWN), stats.no_stack))
     return Folded(
         stacks=stacks,
+        placed=list(placed.items()),
         clusters=list(clusters.values()),
         samples=stats.samples + stats.no_stack,
         outside=stats.outside,
