@@ -101,7 +101,7 @@ def diagnose(project: str, place: Path, workload: str) -> dict[str, Any]:
         "verdict": found["verdict"],
         "first_s": first_s,
         "seconds": time.perf_counter() - begin,
-        "profilers": sorted({one["profiler"] for one in found["captures"]}),
+        "profilers": sorted({one["profiler"] for one in found["profilers"]}),
         "findings": [finding["id"] for finding in found["findings"]],
         "sizes": [
             {"size": split["size"], "largest": largest(split["layers"])} for split in found["sizes"]
