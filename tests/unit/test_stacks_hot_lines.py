@@ -12,6 +12,7 @@ from perfkit.records import Doubts, Layer
 from perfkit.stacks import inline
 from perfkit.stacks.hot_lines import MOST, hot_lines
 from perfkit.stacks.inline import AT, Sources
+from perfkit.stacks.intervals import wilson
 from perfkit.stacks.layers import Layers
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 
@@ -82,6 +83,23 @@ def test_doubts_of_the_capture_are_in_the_share() -> None:
     assert len(sure) == len(wide) == MOST
     assert wide[0].share.low < sure[0].share.low - 0.05
     assert wide[0].share.high > sure[0].share.high + 0.05
+
+
+def test_a_stack_that_was_cut_may_be_of_any_line_and_a_whole_one_of_none() -> None:
+    """Two threads compute, so their time is twice the wall clock."""
+    rooted = "clone3"
+    placed = [
+        ((OTHER_THREADS, rooted, f"{AT}/a/b.rs:1", "mine::f"), 1000),
+        ((OTHER_THREADS, rooted, "rayon_core::sleep"), 600),
+        ((OTHER_THREADS, "memcpy"), 400),
+    ]
+    (line,) = hot_lines(
+        placed, LAYERS, Doubts(unnamed=0.9), region_samples=1000.0, design_effect=1.0
+    )
+    counted = wilson(1000, 2000)
+    assert line.share.estimate == 0.5
+    assert line.share.low == counted.low
+    assert line.share.high == pytest.approx(counted.high + 0.2)
 
 
 def test_without_line_tables_there_are_none() -> None:

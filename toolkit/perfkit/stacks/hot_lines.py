@@ -8,15 +8,17 @@ sampled address itself may be late by some instructions, so a neighbouring line 
 
 from __future__ import annotations
 
+import linecache
 import re
 from collections import Counter, defaultdict
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perfkit.records import HotLine
 from perfkit.stacks import bounds
-from perfkit.stacks.inline import AT
+from perfkit.stacks.inline import AT, without_places
 from perfkit.stacks.intervals import wilson
+from perfkit.stacks.layers import is_cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,36 +44,34 @@ def hot_lines(
 
     Args:
         placed: stacks with places, root first.
-        doubts: of the capture.
+        doubts: of the capture; samples of a stack that was cut before any place may be of any line.
         region_samples: what the region has at its rate.
     """
     total = sum(count for _, count in placed)
     found: defaultdict[str, Counter[Layer]] = defaultdict(Counter)
+    anybodys = 0
     for stack, count in placed:
         place = next((frame for frame in reversed(stack) if frame.startswith(AT)), None)
         if place is not None:
-            bare = [frame for frame in stack[1:] if not frame.startswith(AT)]
-            found[place.removeprefix(AT)][layers.classify(bare)] += count
+            found[place.removeprefix(AT)][layers.classify(without_places(stack[1:]))] += count
+        elif is_cut(stack):
+            anybodys += count
+    if not found:
+        return ()
+    doubts = replace(doubts, unnamed=anybodys / region_samples)
     ordered = sorted(found.items(), key=lambda one: (-one[1].total(), one[0]))
     lines = []
     for place, by_layer in ordered[:MOST]:
         file, _, line = place.rpartition(":")
+        linecache.checkcache(file)
         counted = wilson(by_layer.total(), total, design_effect)
         lines.append(
             HotLine(
                 file=_BUILT_IN.sub("", file),
                 line=int(line),
-                text=_text(Path(file), int(line)),
+                text=linecache.getline(file, int(line)).strip(),
                 share=bounds.of_work(counted, doubts, region_samples / total),
                 layers={layer: count / total for layer, count in by_layer.most_common()},
             )
         )
     return tuple(lines)
-
-
-def _text(file: Path, line: int) -> str:
-    """A line of the sources that were built; nothing where they are gone."""
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").splitlines()[line - 1].strip()
-    except (OSError, IndexError):
-        return ""

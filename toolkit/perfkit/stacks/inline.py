@@ -8,6 +8,7 @@ user's into a pool's, only this gives the leaf the right layer.
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from perfkit.stacks import engine_errors
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from perfkit.stacks.folded import Stack
 
 _OF_CRATE = r"(?P<name>[A-Za-z_][\w-]*?)"
 _FOREIGN = tuple(
@@ -120,8 +123,20 @@ def _chain(frames: Sequence[_engine.SourceFrame], of: Sources) -> Iterator[str]:
 
 def _is_own(file: str) -> bool:
     """Whether a file is part of the subject's own tree."""
-    foreign = any(pattern.search(file) for pattern in _FOREIGN)
-    return file.endswith(".rs") and not foreign and _NOBODYS.search(file) is None
+    return file.endswith(".rs") and _foreign(file) is None and _NOBODYS.search(file) is None
+
+
+@functools.cache
+def _foreign(file: str) -> re.Match[str] | None:
+    """The crate that a file is part of, and its path in it, if that is not the subject's. A module
+    has thousands of frames from a few files.
+    """
+    return next((found for one in _FOREIGN if (found := one.search(file)) is not None), None)
+
+
+def without_places(stack: Sequence[str]) -> Stack:
+    """A stack's functions alone."""
+    return tuple(frame for frame in stack if not frame.startswith(AT))
 
 
 def qualified(function: str | None, file: str, of: Sources) -> str:
@@ -131,10 +146,8 @@ def qualified(function: str | None, file: str, of: Sources) -> str:
         name = without_generics(_engine.demangle(name)).rpartition("::")[2]
     else:
         name = without_generics(name)
-    for pattern in _FOREIGN:
-        found = pattern.search(file)
-        if found is not None:
-            return _joined(found["name"], found["path"], name)
+    if (found := _foreign(file)) is not None:
+        return _joined(found["name"], found["path"], name)
     return f"{of.crate_of(file)}::{name}" if _is_own(file) else name
 
 

@@ -8,15 +8,15 @@ its time would look like waiting.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit import _engine
 from perfkit.errors import CaptureError
 from perfkit.stacks import engine_errors
-from perfkit.stacks.folded import UNKNOWN, read_stacks
-from perfkit.stacks.inline import AT
+from perfkit.stacks.folded import UNKNOWN, cut, read_stacks
+from perfkit.stacks.inline import without_places
 from perfkit.stacks.split import CALLING_THREAD, OTHER_THREADS
 
 if TYPE_CHECKING:
@@ -112,22 +112,18 @@ def fold(
         found = read_stacks(folded)
     finally:
         folded.unlink(missing_ok=True)
-    clusters: dict[str, list[tuple[Stack, int]]] = {}
-    together: Counter[Stack] = Counter()
+    clusters: defaultdict[str, Counter[Stack]] = defaultdict(Counter)
     placed: Counter[Stack] = Counter()
     for (window, *stack), count in found:
-        bare = tuple(frame for frame in stack if not frame.startswith(AT))
-        clusters.setdefault(window, []).append((bare, count))
-        together[bare] += count
+        clusters[window][without_places(stack)] += count
         placed[tuple(stack)] += count
-    stacks = list(together.items())
     if stats.no_stack:
         # The text does not say whose they are. The calling thread's part must not look too small.
-        stacks.append(((CALLING_THREAD, UNKNOWN), stats.no_stack))
+        placed[CALLING_THREAD, UNKNOWN] += stats.no_stack
     return Folded(
-        stacks=stacks,
+        stacks=cut(placed.items(), without_places)[0],
         placed=list(placed.items()),
-        clusters=list(clusters.values()),
+        clusters=[list(cluster.items()) for cluster in clusters.values()],
         samples=stats.samples + stats.no_stack,
         outside=stats.outside,
         unrooted=stats.unrooted,
