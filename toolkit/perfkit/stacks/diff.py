@@ -106,10 +106,10 @@ def compare(
     old, new = _self_samples(before.stacks), _self_samples(after.stacks)
     frames = sorted(old.keys() | new.keys())
     rows = [_difference(name, (before, old[name]), (after, new[name]), pace) for name in frames]
-    seen = [number for number, name in enumerate(frames) if old[name] + new[name] >= LEAST_SAMPLES]
-    marked = discoveries([rows[number][1] for number in seen], rate=FALSE_MARKS)
-    chosen = {number for number, mark in zip(seen, marked, strict=True) if mark}
-    found = [replace(row, significant=number in chosen) for number, (row, _) in enumerate(rows)]
+    tested = {row.frame: p for row, p in rows if old[row.frame] + new[row.frame] >= LEAST_SAMPLES}
+    marks = discoveries(list(tested.values()), rate=FALSE_MARKS)
+    marked = dict(zip(tested, marks, strict=True))
+    found = [replace(row, significant=marked.get(row.frame, False)) for row, _ in rows]
     return tuple(sorted(found, key=lambda row: (-abs(row.change.estimate), row.frame)))
 
 
