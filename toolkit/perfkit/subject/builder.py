@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from perfkit.config import Project
     from perfkit.records import Value
-    from perfkit.subject.cache import BenchBuild, Made, Place
+    from perfkit.subject.cache import BenchBuild, BuildPlace, Made
     from perfkit.subject.recipe import Recipe
     from perfkit.subject.shadow import SourceTree
 
@@ -167,7 +167,7 @@ class Builder:
             return cache.keep(entry, folder, build, {"wheel": path})
 
     @property
-    def _place(self) -> Place:
+    def _place(self) -> BuildPlace:
         return self._planner.place
 
     @contextlib.contextmanager

@@ -65,7 +65,7 @@ Made = TypeVar("Made", Build, BenchBuild)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class BuildPlace:
     """Where a project's copy and builds are, and what holds for all its builds.
 
     Attributes:
@@ -96,7 +96,7 @@ def project_folder(project: Project, cache: Path) -> Path:
     return cache / "projects" / store.project_key(project.root)
 
 
-def find_place(project: Project, cache: Path) -> Place:
+def find_place(project: Project, cache: Path) -> BuildPlace:
     """Find out what to copy, and where to.
 
     Raises:
@@ -122,7 +122,7 @@ def find_place(project: Project, cache: Path) -> Place:
                 remedy = "put perfkit.toml at the root of the repository that holds the crate"
                 raise ConfigError(message, where=str(project.file), remedy=remedy)
         copy = _copy_folder(copy, root, base)
-    return Place(tree_root=root, is_git=is_git, folder=folder, shadow=copy, base=base)
+    return BuildPlace(tree_root=root, is_git=is_git, folder=folder, shadow=copy, base=base)
 
 
 def _copy_folder(base: Path, root: Path, variables: Mapping[str, str]) -> Path:
@@ -154,7 +154,7 @@ def _copy_folder(base: Path, root: Path, variables: Mapping[str, str]) -> Path:
 
 
 @contextlib.contextmanager
-def locked(place: Place, progress: Callable[[str], None]) -> Iterator[int]:
+def locked(place: BuildPlace, progress: Callable[[str], None]) -> Iterator[int]:
     """One build at a time in one shadow copy, also after a perfkit that was killed.
 
     The lock belongs to an open file. What is started in the copy inherits that file, so that the
@@ -216,7 +216,7 @@ def _users(name: str) -> str:
 
 
 @contextlib.contextmanager
-def scratch(place: Place) -> Iterator[Path]:
+def scratch(place: BuildPlace) -> Iterator[Path]:
     """A folder in which a build is put together; it vanishes unless `keep` has taken it."""
     place.builds.mkdir(parents=True, exist_ok=True)
     for left in place.builds.glob(".*.tmp"):  # of builds that were killed

@@ -43,7 +43,7 @@ class Compiler:
     """
 
     def __init__(
-        self, module: str, place: cache.Place, progress: Callable[[str], None], *, lock: int
+        self, module: str, place: cache.BuildPlace, progress: Callable[[str], None], *, lock: int
     ) -> None:
         self._module = module
         self._place = place

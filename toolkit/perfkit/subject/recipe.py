@@ -18,7 +18,7 @@ from perfkit.config import Bench, read_toml
 from perfkit.errors import ConfigError
 from perfkit.records import Profile
 from perfkit.subject import cargo, parameters, shadow
-from perfkit.subject.cache import Place, find_place
+from perfkit.subject.cache import BuildPlace, find_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +85,7 @@ class Planner:
         self._toolchains: dict[Path, cargo.Toolchain] = {}
 
     @functools.cached_property
-    def place(self) -> Place:
+    def place(self) -> BuildPlace:
         """Where the project's builds are."""
         return find_place(self._project, self._cache)
 
