@@ -48,8 +48,9 @@ class Scope(StrEnum):
     """Where the counters are: one for each thread, or one for each CPU.
 
     Those of threads are stopped and started whenever a thread waits and wakes, which is what makes
-    calls with a pool dear to profile (2026-11, 2 vCPU, 997 Hz, a call of 200 us that hands work to
-    two threads: 11.4 % per thread, 1.2 % per CPU). Those of CPUs see every program.
+    calls with a pool dear to profile (`benches/counters.py`, 2026-11, 2 vCPU, a call of 200 us that
+    hands work to two threads: 11.0 % per thread, 1.2 % per CPU at 997 Hz). Those of CPUs see every
+    program.
     """
 
     THREADS = "threads"
@@ -63,6 +64,7 @@ class RecordSettings:
     Attributes:
         event: one of `EVENTS`.
         call_graph: `fp` or `dwarf,<bytes of stack>`.
+        scope: where the counters are.
     """
 
     rate_hz: int
